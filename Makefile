@@ -1,0 +1,97 @@
+# Everything is set up by the first `make book` or `make test` (Python 3.11 or newer, make and git are enough).
+
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+PROFILE ?= small
+NYUV2 ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+READY := $(VENV)/.ready
+LAB := $(VENV)/.lab
+VENDOR := book/_vendor/site/vendor/widgets-config.js
+
+# The notebooks must meet this environment's kernel and plotting backend, not those of the machine around it.
+unexport PYTHONPATH PYTHONHOME MPLBACKEND JUPYTER_PATH
+export JUPYTER_PREFER_ENV_PATH := 1
+export IPYTHONDIR := $(CURDIR)/$(VENV)/etc/ipython
+export PYDEVD_DISABLE_FILE_VALIDATION := 1
+
+.DEFAULT_GOAL := help
+.PHONY: book test lab features figure figures student links bench clean help
+
+help:
+	@echo "make book       build the book into _build/html: every chapter is run from start to finish"
+	@echo "make test       ruff, import-linter, the tests and the documentation's examples"
+	@echo "make lab        open the chapters in JupyterLab"
+	@echo "make features   train and extract again: PROFILE=tiny|small|full, NYUV2=folder for real images too"
+	@echo "make figure     write the headline and figure of the book's first page into README.md"
+	@echo "make student    the chapters without solutions (a zip with all they need), and instructors' copies"
+	@echo "make figures    every figure as PNG and SVG with caption and alternative text, for slides"
+	@echo "make links      look up every link to another site (needs a network)"
+	@echo "make bench      time and compare the measures with the public alternatives"
+	@echo "make clean      remove what was built; with .venv too: make clean VENV_TOO=1"
+
+book: $(READY) $(VENDOR)
+	@$(BIN)/python -c "from importlib.metadata import version as v; import sys; \
+	v('jupyter-book').startswith('1.') or sys.exit('jupyter-book 1.x is needed, found ' + v('jupyter-book') + '; type: make clean VENV_TOO=1 book')"
+	$(BIN)/jupyter-book build book --all -W -n --keep-going
+	@echo "The book is in _build/html/index.html"
+
+test: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest --ignore=tests/benchmarks --doctest-modules rgbd_insight tests book/_tools
+
+bench: $(READY)
+	$(BIN)/python -m pytest tests/benchmarks -s
+
+lab: $(LAB)
+	$(BIN)/jupyter lab book
+
+features: $(READY)
+	$(BIN)/python -m rgbd_insight.campaign --profile $(PROFILE) $(if $(NYUV2),--nyuv2 "$(NYUV2)")
+
+figure: $(READY)
+	$(BIN)/python book/_tools/readme.py
+
+student: $(READY)
+	$(BIN)/python book/_tools/copies.py
+
+figures: $(READY)
+	$(BIN)/python book/_tools/figures.py
+
+links: $(READY)
+	$(BIN)/jupyter-book build book --builder linkcheck
+
+clean:
+	rm -rf _build book/_vendor .pytest_cache .ruff_cache .import_linter_cache $(if $(VENV_TOO),$(VENV))
+	find . -name __pycache__ -not -path "./$(VENV)/*" -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" 2>/dev/null || { \
+	echo "Python 3.11 or newer is needed and '$(PYTHON)' is not; type for example: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c "import venv, ensurepip" 2>/dev/null || { \
+	echo "Python's venv module is missing; type: sudo apt install python3-venv"; exit 1; }
+	@echo "Setting up $(VENV) (once, some minutes) ..."
+	@$(PYTHON) -m venv $(VENV)
+
+# torch first, from PyTorch's own index of builds without CUDA; where that is out of reach, pip's usual index.
+$(READY): pyproject.toml requirements.txt | $(BIN)/python
+	@$(PIP) install -qq --retries 0 --index-url $(TORCH_INDEX) $(TORCH) 2>/dev/null || { \
+	echo "torch is not to be had from $(TORCH_INDEX); taking pip's usual index"; $(PIP) install -qq $(TORCH); }
+	@$(PIP) install -qq -r requirements.txt
+	@$(PIP) install -qq --no-deps --no-build-isolation -e .
+	@mkdir -p $(VENV)/etc/ipython/profile_default
+	@echo 'get_config().IPKernelApp.log_level = 40' > $(VENV)/etc/ipython/profile_default/ipython_kernel_config.py
+	@touch $@
+
+$(LAB): $(READY)
+	@$(PIP) install -qq -c requirements.txt jupyterlab
+	@touch $@
+
+# Without npm there is no such file: the book is built all the same, and the next build tries again.
+$(VENDOR): book/_tools/vendor.py | $(READY)
+	@$(BIN)/python book/_tools/vendor.py

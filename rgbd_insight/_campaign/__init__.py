@@ -1,0 +1,1 @@
+"""What `campaign` is made of."""

@@ -1,0 +1,135 @@
+"""What a campaign trains and extracts. Use `campaign` instead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+from rgbd_insight.data import Folder, Scenes
+from rgbd_insight.data.batch import Dataset
+from rgbd_insight.models import FUSIONS
+from rgbd_insight.trainer import PROFILES
+
+NYUV2_SIZE = (96, 128)
+NYUV2_DEPTH = (2.75, 1.25)  # metres: mean and standard deviation over the valid readings of the training images
+ISOLATED = ("rgb", "depth")
+DEEP = ("rgb", "depth", "sum", "se")  # whose responses are committed at the full profile; of the others, tables
+DEEP_SEEDS = 2
+TRACED = ("sum", "se", "cross", "exchange")  # whose checkpoints are extracted at the full profile
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is trained and extracted on one kind of data.
+
+    Attributes
+    ----------
+    name : of the committed folder.
+    fusions, seeds : every combination is a run.
+    data : split -> dataset.
+    model, recipe : options of `build` and `train`.
+    samples : images extracted.
+    twin_seeds : further seeds of the two twins.
+    trajectories : runs whose checkpoints are extracted as well.
+    silenced : runs whose units are ablated.
+    removals : what stands in for a removed input, beside another scene's.
+    shares, draws : of the units that are ablated at a time, and random sets that they are compared with.
+    deep : runs whose responses are committed; of the others the tables are. None: all runs are deep.
+    """
+
+    name: str
+    fusions: tuple[str, ...]
+    seeds: tuple[int, ...]
+    data: Callable[[str], Dataset]
+    model: dict
+    recipe: dict
+    samples: int
+    twin_seeds: tuple[int, ...] = ()
+    trajectories: tuple[tuple[str, int], ...] = ()
+    silenced: tuple[tuple[str, int], ...] = ()
+    removals: tuple[str, ...] = ("mean", "noise")
+    shares: tuple[float, ...] = (0.25,)
+    draws: int = 19
+    deep: tuple[tuple[str, int], ...] | None = None
+
+    @property
+    def runs(self) -> list[tuple[str, int]]:
+        """Every (fusion, seed), the dearest first, so that two workers end together."""
+        cheap = ("rgb", "depth", "early")
+        every = [(f, s) for f in self.fusions for s in (*self.seeds, *(self.twin_seeds if f in ISOLATED else ()))]
+        return sorted(every, key=lambda run: run[0] in cheap)
+
+    def keeps(self, run: str, key: str) -> bool:
+        """Whether a tensor is committed: the responses and pixel counts that the chapters use, in at most 8 MiB."""
+        *place, last = key.split("/")
+        if self.deep is not None and not _among(run, self.deep):
+            return False
+        if last in ("hit", "target", "guess"):
+            if "checkpoint" in run or "untrained" in run:
+                return place == ["rgb"] and last != "guess"
+            if " " in place[0]:  # an ablation: "specific rgb", …
+                return last == "hit" and _among(run, self.silenced)
+            whole = ("both", *ISOLATED)
+            return last == "hit" or (last == "guess" and place[0] in whole) or (last == "target" and place[0] in whole)
+        stream = place[0]
+        if stream == "fused":
+            return run.startswith("early") and last in ISOLATED
+        exchanged = last == "both" and run.startswith("se-") and f"-s{self.seeds[0]}-" in run
+        return last == stream or exchanged
+
+
+def _among(run: str, wanted: tuple[tuple[str, int], ...]) -> bool:
+    return any(run.startswith(f"{fusion}-s{seed}-") for fusion, seed in wanted)
+
+
+def plans(profile: str, nyuv2: str | None, seed: int = 0) -> list[Plan]:
+    """The runs of a profile, for the scenes and, where its folder is given, for NYUv2.
+
+    Examples
+    --------
+    >>> [(plan.name, len(plan.runs)) for plan in plans("small", None)]
+    [('scenes', 10)]
+    """
+    options = PROFILES[profile]
+    tiny = profile == "tiny"
+    seeds = (seed, seed + 1)
+    scenes = Plan(
+        "scenes", ("rgb", "depth", "early", "sum", "se"), seeds,
+        partial(_scenes, train=options["data"]["n"], test=240 if tiny else 600, seed=seed), options["model"],
+        options["train"] | {"flip": False}, 240 if tiny else 600, trajectories=(("sum", seed),),
+        silenced=(("sum", seed),),
+    )  # fmt: skip
+    # Real images are few: more passes over them, mirrored.
+    passes = {"tiny": 1, "small": 16, "full": 120}[profile]
+    real = replace(
+        scenes, name="nyuv2", fusions=("rgb", "depth", "se"), data=partial(_folder, nyuv2), samples=654,
+        model=options["model"] | {"depth_scale": NYUV2_DEPTH},
+        recipe=options["train"] | {"flip": True, "epochs": passes, "batch_size": 16, "lr": 2e-3},
+        trajectories=(), silenced=(),
+    )  # fmt: skip
+    if profile == "full":
+        scenes, real = _whole_zoo(scenes, seed), replace(_whole_zoo(real, seed), seeds=seeds, twin_seeds=())
+        real = replace(real, trajectories=())
+    return [scenes] if nyuv2 is None else [scenes, real]
+
+
+def _whole_zoo(plan: Plan, seed: int) -> Plan:
+    """The plan with every operator and all that is asked of each."""
+    seeds = tuple(range(seed, seed + 3))
+    joint = tuple((name, seed) for name, fusion in FUSIONS.items() if len(fusion.encoders) == 2)
+    return replace(
+        plan, fusions=tuple(FUSIONS), seeds=seeds, twin_seeds=tuple(range(seed + 3, seed + 8)), silenced=joint,
+        trajectories=tuple((name, s) for name in TRACED for s in seeds), removals=("zero", "mean", "noise"),
+        shares=(0.125, 0.25, 0.5), draws=99, samples=1000 if plan.name == "scenes" else plan.samples,
+        data=plan.data if plan.name != "scenes" else partial(_scenes, **plan.data.keywords | {"test": 1000}),
+        deep=tuple((name, s) for name in DEEP for s in seeds[:DEEP_SEEDS]),
+    )  # fmt: skip
+
+
+def _scenes(split: str, *, train: int, test: int, seed: int) -> Scenes:
+    return Scenes(train if split == "train" else test, seed=seed, split=split)
+
+
+def _folder(path: str, split: str) -> Folder:
+    return Folder(path, split, size=NYUV2_SIZE)

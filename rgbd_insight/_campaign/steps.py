@@ -1,0 +1,99 @@
+"""The steps of one run, each done once: what is finished is not begun again, on whatever machine. Use `campaign`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from rgbd_insight._campaign.plans import ISOLATED, Plan
+from rgbd_insight.data import Scenes
+from rgbd_insight.data.catalogue import THINGS
+from rgbd_insight.features import load
+from rgbd_insight.models import Network, build
+from rgbd_insight.models import load as load_model
+from rgbd_insight.questions.ablation import ablations
+from rgbd_insight.recorder import extract
+from rgbd_insight.trainer import train
+
+Run = tuple[str, int]
+
+
+def name_of(run: Run) -> str:
+    """The folder of a run."""
+    return f"{run[0]}-s{run[1]}"
+
+
+def once(step: Callable[..., None], plan: Plan, work: Path, *more: object) -> None:
+    """Do `step` for the run in `more[-1]` unless it is marked as finished, then mark it.
+
+    The mark lies beside the features and not beside the weights: where features were brought from another machine, no
+    run is trained for what they hold already.
+    """
+    mark = work / "extracted" / plan.name / "finished" / f"{step.__name__}-{name_of(more[-1])}"
+    if not mark.exists():
+        step(plan, work, *more)
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        mark.touch()
+
+
+def trained(plan: Plan, work: Path, run: Run) -> Path:
+    """The last weights of a run, which is trained first where they are missing, or trained on."""
+    fusion, seed = run
+    out = work / "weights" / plan.name / name_of(run)
+    last = out / f"epoch-{plan.recipe['epochs']:04d}.safetensors"
+    if not last.exists():
+        data = plan.data("train")
+        train(build(fusion, data.classes, seed=seed, **plan.model), data, out=out, seed=seed, **plan.recipe)
+    return last
+
+
+def folder(plan: Plan, work: Path, run: Run) -> Path:
+    """The features of a run."""
+    return work / "extracted" / plan.name / name_of(run)
+
+
+def extract_one(plan: Plan, work: Path, run: Run) -> None:
+    """Extract one run and its checkpoints into a features directory of its own."""
+    last = trained(plan, work, run)
+    out, data, model = folder(plan, work, run), plan.data("test"), load_model(last)
+    curves = {"curves": last.with_name("curves.parquet")}
+    extract(model, data, out=out, conditions=_conditions(plan, model), run=curves)
+    if run in plan.trajectories:
+        for path in sorted(last.parent.glob("epoch-*.safetensors")):
+            early = load_model(path)
+            if path != last:
+                role = "untrained" if early.epoch == 0 else "checkpoint"
+                extract(early, data, out=out, conditions=ISOLATED, draws=1, run={"role": role})
+
+
+def _conditions(plan: Plan, model: Network) -> tuple[str, ...]:
+    if len(model.modalities) == 1:
+        return model.modalities
+    removed = [f"{m}:{how}" for m in ISOLATED for how in plan.removals]
+    if "zero" in plan.removals:  # then Shapley values are asked for, which need both inputs removed
+        removed += [f"none:{how}" for how in plan.removals]
+    return ("both", *ISOLATED, "none", *removed)
+
+
+def ablate_one(plan: Plan, work: Path, run: Run) -> None:
+    """Silence the units of one extracted run, chosen beside its other seeds, and record what it then predicts."""
+    fusion, seed = run
+    model = load_model(trained(plan, work, run))
+    seeds = [seed, *(s for s in plan.seeds if s != seed)]
+    features = load(*(folder(plan, work, (fusion, s)) for s in seeds))
+    inputs = ("both",) if len(plan.shares) == 1 else ("both", *(f"{m}:mean" for m in ISOLATED))
+    chosen = ablations(features, f"{name_of(run)}-e{model.epoch}", shares=plan.shares, draws=plan.draws, inputs=inputs)
+    extract(model, plan.data("test"), out=folder(plan, work, run), conditions=chosen)
+
+
+def label_one(plan: Plan, work: Path, scenes: int, run: Run) -> None:
+    """Extract one run on the many scenes that labels need, and a twin on the on/off pairs that certify visibility."""
+    model = load_model(trained(plan, work, run))
+    twin = len(model.modalities) == 1
+    conditions = model.modalities if twin else ISOLATED
+    base = plan.seeds[0]
+    out = work / "extracted" / "labels" / name_of(run)
+    extract(model, Scenes(scenes, seed=base, split="label"), out=out, conditions=conditions, draws=1)
+    if twin:
+        pairs = Scenes(100 if scenes >= 1000 else 40, seed=base, split="pairs", toggle=[item.name for item in THINGS])
+        extract(model, pairs, out=work / "extracted" / "pairs" / name_of(run), conditions=conditions, draws=1)

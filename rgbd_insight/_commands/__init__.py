@@ -1,0 +1,1 @@
+"""What `cli` is made of: one module a group of commands."""

@@ -1,0 +1,1 @@
+"""What `questions.claims` is made of."""

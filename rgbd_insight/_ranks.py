@@ -1,0 +1,100 @@
+"""Several processes of one run, as ``torchrun`` starts them; where there is one process, all of this does nothing."""
+
+from __future__ import annotations
+
+import atexit
+import os
+from functools import cache
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+
+class Ranks:
+    """The processes of this run.
+
+    Attributes
+    ----------
+    rank, count : which of how many processes this is.
+    """
+
+    def __init__(self, rank: int = 0, count: int = 1) -> None:
+        self.rank, self.count = rank, count
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes the files and shows the progress."""
+        return self.rank == 0
+
+    @property
+    def share(self) -> slice:
+        """What this process takes of a batch: every sample goes to one process."""
+        return slice(self.rank, None, self.count)
+
+    def total(self, x: Tensor) -> Tensor:
+        """The sum of `x` over the processes."""
+        if self.count > 1:
+            x = x.clone()
+            dist.all_reduce(x)
+        return x
+
+    def add_gradients(self, model: nn.Module) -> None:
+        """Put the sum over the processes in the place of every gradient; a process without any adds nothing."""
+        if self.count == 1:
+            return
+        parameters = list(model.parameters())
+        sizes = [p.numel() for p in parameters]
+        flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in parameters])
+        for p, part in zip(parameters, self.total(flat).split(sizes), strict=True):
+            p.grad = part.view_as(p).contiguous(memory_format=_layout(p))
+
+    def tell(self, value: object) -> object:
+        """What the first process says, in every process."""
+        if self.count > 1:
+            told = [value]
+            dist.broadcast_object_list(told, src=0)
+            return told[0]
+        return value
+
+    def collect(self, value: object) -> list:
+        """What all processes say, in their order, in the first process; an empty list in the others."""
+        if self.count == 1:
+            return [value]
+        said = [None] * self.count if self.first else None
+        dist.gather_object(value, said, dst=0)
+        return said or []
+
+    def wait(self) -> None:
+        """Go on when every process has come here."""
+        if self.count > 1:
+            dist.barrier()
+
+
+def _layout(p: Tensor) -> torch.memory_format:
+    packed = p.ndim == 4 and p.is_contiguous(memory_format=torch.channels_last)
+    return torch.channels_last if packed and not p.is_contiguous() else torch.contiguous_format
+
+
+@cache
+def ranks() -> Ranks:
+    """The processes of this run, connected: gloo on CPUs, and nccl for tensors on GPUs."""
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count == 1:
+        return Ranks()
+    if not dist.is_initialized():
+        cuda = torch.cuda.is_available()
+        if cuda:
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+        dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")
+        atexit.register(dist.destroy_process_group)
+    return Ranks(dist.get_rank(), count)
+
+
+def place(device: str | torch.device | None, fallback: torch.device | str = "cpu") -> torch.device:
+    """The device asked for; else this process's GPU where there is one, else `fallback`."""
+    if device is not None:
+        return torch.device(device)
+    if not torch.cuda.is_available():
+        return torch.device(fallback)
+    return torch.device("cuda", torch.cuda.current_device()) if ranks().count > 1 else torch.device("cuda")

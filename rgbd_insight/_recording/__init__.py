@@ -1,0 +1,1 @@
+"""What `recorder` is made of."""

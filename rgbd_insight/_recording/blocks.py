@@ -1,0 +1,157 @@
+"""What `recorder` does with one block of samples, the model apart: check it, describe it, find partners, count."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rgbd_insight.data.batch import IGNORE, Batch, Dataset
+
+
+def partners(groups: Sequence[str], draws: int) -> np.ndarray:
+    """For every sample and draw, the index of a sample of another group; the same for the same `groups`.
+
+    Parameters
+    ----------
+    groups : the group of each of N samples, two or more different ones.
+    draws : how many partners each sample gets.
+
+    Returns
+    -------
+    int (draws, N). In a draw every sample serves once, unless one group has more than half of them.
+
+    Notes
+    -----
+    The samples are put in a random order that keeps groups together and rotated by a random number of places that
+    is at least the largest group's size s and at most N − s, so none meets its own group.
+
+    Examples
+    --------
+    >>> partners(["a", "a", "b", "b"], 1)[0].tolist() in ([2, 3, 0, 1], [3, 2, 0, 1], [2, 3, 1, 0], [3, 2, 1, 0])
+    True
+    """
+    codes = np.unique(np.asarray(groups), return_inverse=True)[1]  # (N,)
+    sizes, n = np.bincount(codes), len(codes)
+    largest = int(sizes.max())
+    result = np.empty((draws, n), np.int64)
+    for draw in range(draws):
+        random = np.random.default_rng([draw, n])
+        order = np.lexsort((random.random(n), random.permutation(len(sizes))[codes]))
+        if 2 * largest <= n:
+            result[draw, order] = np.roll(order, -int(random.integers(largest, n - largest + 1)))
+        else:
+            for code in range(len(sizes)):
+                result[draw, codes == code] = random.choice(np.flatnonzero(codes != code), sizes[code])
+    return result
+
+
+def check_dataset(data: Dataset) -> None:
+    """Raise a ValueError where `data` cannot be extracted: empty, groups missing, or one group only."""
+    if len(data) == 0:
+        raise ValueError("`data` must have samples; got an empty dataset: check its split and its path")
+    if len(data.groups) != len(data):
+        raise ValueError(f"`data.groups` must name a group for each of the {len(data)} samples; got {len(data.groups)}")
+    if len(set(data.groups)) < 2:
+        raise ValueError(
+            f"`data` must have samples of two or more groups; got only {data.groups[0]!r}: one input is "
+            "isolated by taking the other from another group, so give each physical scene its own group"
+        )
+
+
+def check_batch(batch: Batch, data: Dataset) -> Batch:
+    """Return `batch`, or raise a ValueError that names the sample and the value that are wrong."""
+    b, (h, w), f = len(batch.ids), data.size, len(data.families)
+    shapes = {
+        "rgb": (b, 3, h, w),
+        "depth": (b, 1, h, w),
+        "valid": (b, 1, h, w),
+        "labels": (b, h, w),
+        "concepts": (b, f, h, w),
+    }
+    for name, shape in shapes.items():
+        if tuple(getattr(batch, name).shape) != shape:
+            raise ValueError(
+                f"`{name}` must have shape {shape} (from data.size and data.families); got "
+                f"{tuple(getattr(batch, name).shape)} for {batch.ids[0]!r}: resize the pair to data.size"
+            )
+    c, k = len(data.classes), len(data.concepts)
+    _reject(batch, "rgb", ~((batch.rgb >= 0) & (batch.rgb <= 1)), "in [0, 1]", "divide 8-bit colour by 255")
+    _reject(batch, "depth", ~torch.isfinite(batch.depth), "finite", "write 0 and valid=False where nothing was read")
+    wrong = ((batch.labels < 0) | (batch.labels >= c)) & (batch.labels != IGNORE)
+    _reject(batch, "labels", wrong, f"0 to {c - 1}, or {IGNORE} for ignore", "check data.classes")
+    wrong = (batch.concepts < -1) | (batch.concepts >= k)
+    _reject(batch, "concepts", wrong, f"-1 (none) to {k - 1}", "check data.concepts")
+    return batch
+
+
+def _reject(batch: Batch, name: str, wrong: Tensor, must: str, fix: str) -> None:
+    if bool(wrong.any()):
+        sample = int(wrong.flatten(1).any(1).nonzero()[0, 0])
+        value = getattr(batch, name)[sample][wrong[sample]][0].item()
+        raise ValueError(f"`{name}` must be {must}; got {value} in sample {batch.ids[sample]!r}: {fix}")
+
+
+def describe(batch: Batch) -> dict[str, list]:
+    """The columns of samples.parquet for one batch; mean_depth and depth_std are 0 where no pixel has a reading.
+
+    Notes
+    -----
+    brightness and contrast are mean and standard deviation of the grey image (mean of the channels), in [0, 1];
+    mean_depth and depth_std are over the pixels with a reading; missing is the share of pixels without one.
+    """
+    grey = batch.rgb.float().mean(1).flatten(1).cpu().double()  # (B, HW)
+    depth, valid = batch.depth.flatten(1).cpu().double(), batch.valid.flatten(1).cpu().double()  # (B, HW)
+    count = valid.sum(1).clamp_min(1)  # (B,)
+    mean = (depth * valid).sum(1) / count  # (B,)
+    spread = (((depth - mean[:, None]) ** 2 * valid).sum(1) / count).sqrt()  # (B,)
+    return {
+        "id": list(batch.ids),
+        "group": list(batch.groups),
+        "brightness": grey.mean(1).tolist(),
+        "contrast": grey.std(1, correction=0).tolist(),
+        "mean_depth": mean.tolist(),
+        "depth_std": spread.tolist(),
+        "missing": (1 - valid.mean(1)).tolist(),
+    }
+
+
+def concept_areas(batch: Batch, count: int) -> np.ndarray:
+    """Share of each image's pixels that carry each of `count` concepts, in any plane: float32 (B, K)."""
+    pixels = batch.concepts.shape[2] * batch.concepts.shape[3]
+    values = batch.concepts.flatten(1).long()  # (B, F·HW)
+    return (_counts(values, values >= 0, count) / pixels).astype(np.float32)
+
+
+def score(logits: Tensor, labels: Tensor) -> dict[str, np.ndarray]:
+    """Pixels per image and class, int32 (B, C): `hit` (right), `target` (labelled), `guess` (predicted)."""
+    classes = logits.shape[1]
+    guess, target = logits.argmax(1).flatten(1), labels.flatten(1)  # (B, HW)
+    known = target != IGNORE  # (B, HW)
+    masks = {"hit": (target, known & (guess == target)), "target": (target, known), "guess": (guess, known)}
+    return {part: _counts(values, mask, classes).astype(np.int32) for part, (values, mask) in masks.items()}
+
+
+def _counts(values: Tensor, mask: Tensor, count: int) -> np.ndarray:
+    b = len(values)
+    rest = torch.where(mask, values, count)  # (B, P), what does not count in a class of its own
+    flat = (rest + (count + 1) * torch.arange(b, device=values.device)[:, None]).flatten()
+    return torch.bincount(flat.cpu(), minlength=b * (count + 1)).reshape(b, count + 1)[:, :count].numpy()  # (B, count)
+
+
+def fill(batch: Batch, name: str, kind: str, limits: tuple[float, float]) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation per channel that stand in for input `name` under "zero", "mean" or "noise".
+
+    Returns two (1, channels, 1, 1) tensors; pixels without a reading do not count.
+    """
+    values = getattr(batch, name).double().movedim(1, -1)  # (B, H, W, c)
+    if name == "depth":
+        values = values[batch.valid[:, 0]]  # (P, 1)
+    values = values.flatten(0, -2)  # (P, c)
+    if kind == "zero" or len(values) == 0:
+        values = torch.zeros_like(values[:1]) if len(values) else values.new_zeros(1, 1)
+    mean = values.mean(0).clamp(*limits) if kind != "zero" else values.mean(0)
+    spread = values.std(0, correction=0) if kind == "noise" else torch.zeros_like(mean)
+    return mean.float()[None, :, None, None], spread.float()[None, :, None, None]

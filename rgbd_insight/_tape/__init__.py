@@ -1,0 +1,1 @@
+"""What `features` is made of."""

@@ -1,0 +1,125 @@
+"""Reading a features directory from an unknown hand: every check before a value is used. Use `features` instead."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+from safetensors import SafetensorError, safe_open
+
+from rgbd_insight._tape.files import FORMAT, SCHEMA, FeaturesError, check_safetensors, inside, read_json, verify_sums
+
+SAMPLE_COLUMNS = ("id", "group", "brightness", "contrast", "mean_depth", "depth_std", "missing")
+_HEAD = {
+    "name": str,
+    "fingerprint": dict,
+    "modalities": list,
+    "classes": list,
+    "concepts": list,
+    "families": list,
+    "size": list,
+    "samples": int,
+    "runs": dict,
+}
+_RUN = {
+    "fusion": str,
+    "seed": int,
+    "epoch": int,
+    "role": str,
+    "about": dict,
+    "taps": list,
+    "conditions": list,
+    "ablations": dict,
+    "purity": list,
+    "files": dict,
+}
+
+
+def read_manifest(folder: Path, verify: bool) -> dict:
+    """The checked manifest of a features directory; with `verify`, after comparing every file with its digest."""
+    old = folder.with_name(folder.name + ".old")
+    if not folder.is_dir():
+        fix = (
+            f"a crash left {old}: rename it to {folder.name}"
+            if old.is_dir()
+            else f"make it with ri.extract(model, data, taps, out={str(folder)!r})"
+        )
+        raise FeaturesError(f"{folder} is not a directory; {fix}")
+    path = folder / "manifest.json"
+    manifest = read_json(path, "name a directory that ri.extract wrote, or restore the file")
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise FeaturesError(f"{path} was not written by rgbd_insight; name a directory that ri.extract wrote")
+    if manifest.get("schema") != SCHEMA:
+        raise FeaturesError(
+            f"{path} has schema {manifest.get('schema')!r} and this version of rgbd_insight reads "
+            f"{SCHEMA}; install the matching version or extract again"
+        )
+    if verify:
+        verify_sums(folder)
+    _check_keys(path, manifest, _HEAD)
+    for run, entry in manifest["runs"].items():
+        _check_keys(path, entry, _RUN, f" of run {run!r}")
+    try:
+        concept_table(manifest)
+        [(tap["stream"], tap["level"]) for entry in manifest["runs"].values() for tap in entry["taps"]]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise FeaturesError(f"{path} is damaged ({error!r} in its concepts or taps); restore the file") from error
+    _check_files(folder, manifest)
+    return manifest
+
+
+def read_parquet(path: Path) -> pd.DataFrame:
+    """A parquet file as a DataFrame."""
+    try:
+        return pq.ParquetFile(path).read().to_pandas()
+    except (OSError, ValueError) as error:  # pyarrow's own errors are of these kinds
+        raise FeaturesError(f"{path} cannot be read ({error}); restore it or extract the run again") from error
+
+
+def read_tensors(path: Path, keys: list[str]) -> list[np.ndarray]:
+    """Some tensors of a safetensors file; the others are not touched."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return [file.get_tensor(key) for key in keys]
+    except (OSError, SafetensorError) as error:
+        raise FeaturesError(f"{path} cannot be read ({error}); restore it or extract the run again") from error
+
+
+def concept_table(manifest: dict) -> pd.DataFrame:
+    """Concepts as a DataFrame: name, family, kind, visible_<modality> (NaN where unknown), cut; index k."""
+    names = [m["name"] for m in manifest["modalities"]]
+    rows = []
+    for concept in manifest["concepts"]:
+        visible = concept["visible"] or {}
+        seen = {f"visible_{name}": visible.get(name, np.nan) for name in names}
+        rows.append({c: concept[c] for c in ("name", "family", "kind")} | seen | {"cut": concept["cut"]})
+    columns = ["name", "family", "kind", *(f"visible_{name}" for name in names), "cut"]
+    return pd.DataFrame(rows, columns=columns).rename_axis("k")
+
+
+def run_table(manifest: dict) -> pd.DataFrame:
+    """Runs as a DataFrame ordered by fusion, seed, epoch and role: those columns and data; index run id."""
+    columns = ["fusion", "seed", "epoch", "role"]
+    rows = sorted(([run, *(entry[c] for c in columns)] for run, entry in manifest["runs"].items()), key=lambda r: r[1:])
+    table = pd.DataFrame(rows, columns=["run", *columns]).set_index("run")
+    return table.assign(data=manifest["name"])
+
+
+def _check_keys(path: Path, value: object, kinds: dict[str, type], where: str = "") -> None:
+    for key, kind in kinds.items():
+        if not isinstance(value, dict) or not isinstance(value.get(key), kind):
+            raise FeaturesError(f"{path} is damaged: {key!r}{where} is not a {kind.__name__}; restore the file")
+
+
+def _check_files(folder: Path, manifest: dict) -> None:
+    listed = ["samples.parquet", "concepts.safetensors", "execution.json"]
+    for entry in manifest["runs"].values():
+        listed += [*entry["files"], *([entry["curves"]] if entry.get("curves") else [])]
+    for name in listed:
+        path = inside(folder, name)
+        if not path.is_file():
+            raise FeaturesError(f"{path} does not exist and the manifest lists it; restore it or extract again")
+        if name.endswith(".safetensors"):
+            check_safetensors(path)

@@ -1,0 +1,1 @@
+"""What `trainer` is made of."""

@@ -1,0 +1,101 @@
+"""A training set in memory, made once and shared by the runs of a process."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from rgbd_insight.data.batch import IGNORE, Dataset, batches
+
+STEPS = 32767  # of the depth code: 0 (no reading) to twice the modality's range
+
+
+class Cache:
+    """The images and labels of a dataset as compact tensors: 6 bytes a pixel.
+
+    Parameters
+    ----------
+    data
+        The dataset; every sample is asked for once.
+    progress
+        Show a bar while the samples are made.
+
+    Attributes
+    ----------
+    rgb : uint8 (N, 3, H, W).
+    depth : int16 (N, 1, H, W), in steps of `scale`; 0 where there is no reading.
+    labels : uint8 (N, H, W), 255 = ignore.
+    ids, classes, name, fingerprint : of the dataset.
+
+    Raises
+    ------
+    ValueError
+        Where the dataset is empty, or a depth lies beyond twice the modality's range, or a label over 255.
+    """
+
+    def __init__(self, data: Dataset, *, progress: bool = False) -> None:
+        if not len(data):
+            raise ValueError(f"`data` must have samples; got 0 in {data.name!r}: check its split and path")
+        self.name, self.classes, self.fingerprint = data.name, tuple(data.classes), data.fingerprint()
+        self.scale = 2 * data.modalities[1].high / STEPS
+        parts, ids = [], []
+        with tqdm(total=len(data), desc="samples", disable=not progress) as bar:
+            for batch in batches(data, 128):
+                parts.append((to_bytes(batch.rgb), self._steps(batch.depth, batch.ids), batch.labels.to(torch.uint8)))
+                _check_labels(batch.labels, IGNORE + 1, batch.ids)
+                ids += batch.ids
+                bar.update(len(batch))
+        self.rgb, self.depth, self.labels = (torch.cat(column) for column in zip(*parts, strict=True))
+        self.ids = tuple(ids)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def _steps(self, depth: Tensor, ids: tuple[str, ...]) -> Tensor:
+        steps = (depth / self.scale).round()  # (B, 1, H, W)
+        wrong = ~((steps >= 0) & (steps <= STEPS)).flatten(1).all(1)
+        if wrong.any():
+            name, high = ids[int(wrong.nonzero()[0])], self.scale * STEPS
+            raise ValueError(f"`depth` must be 0 to {high:g}; sample {name!r} has others: check its unit")
+        return steps.clamp_min(1).where(depth > 0, 0).to(torch.int16)  # a reading, however near, stays a reading
+
+    def to(self, device: torch.device | str) -> Cache:
+        """The same cache with its tensors on `device`."""
+        moved = copy.copy(self)
+        moved.rgb, moved.depth, moved.labels = (x.to(device) for x in (self.rgb, self.depth, self.labels))
+        return moved
+
+    def batch(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Colour (B, 3, H, W) in [0, 1], depth (B, 1, H, W) in its unit and labels int64 (B, H, W) of `rows`."""
+        rows = rows.to(self.rgb.device)
+        return self.rgb[rows].float() / 255, self.depth[rows].float() * self.scale, self.labels[rows].long()
+
+    def check_labels(self, classes: int) -> None:
+        """Raise a ValueError that names the first sample with a class of `classes` or more."""
+        _check_labels(self.labels, classes, self.ids)
+
+    def class_weights(self, classes: int, samples: int = 512) -> Tensor:
+        """Inverse square roots of class frequencies in the first `samples`, (classes,); mean 1 where they occur."""
+        counts = torch.bincount(self.labels[:samples].flatten().long(), minlength=IGNORE + 1)[:classes].double()
+        found = counts > 0
+        weights = counts.clamp_min(1).rsqrt()
+        return torch.where(found, weights / weights[found].mean(), 1.0).float()
+
+
+def to_bytes(rgb: Tensor) -> Tensor:
+    """Colour in [0, 1] as uint8."""
+    return (rgb.clamp(0, 1) * 255).round().to(torch.uint8)
+
+
+def _check_labels(labels: Tensor, classes: int, ids: tuple[str, ...]) -> None:
+    wrong = ((labels != IGNORE) & ((labels >= classes) | (labels < 0))).flatten(1)  # (N, H*W)
+    if wrong.any():
+        row = int(wrong.any(1).nonzero()[0])
+        value = int(labels[row].flatten()[wrong[row]][0])
+        raise ValueError(
+            f"`labels` must be below {classes} (or {IGNORE}, ignore); sample {ids[row]!r} has class {value}: "
+            "build the model with as many classes as the data has"
+        )

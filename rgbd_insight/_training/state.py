@@ -1,0 +1,65 @@
+"""What a training run needs to go on where it was killed: one file, whole or not there, without pickle."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pandas as pd
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+NAME = "state.safetensors"
+
+
+def write(out: Path, model: nn.Module, optimizer: torch.optim.Optimizer, about: dict) -> None:
+    """Write weights, optimizer and `about` (JSON values: the recipe, the epoch, the curves) to `out`."""
+    tensors = {f"model/{name}": x for name, x in model.state_dict().items()}
+    for name, parameter in model.named_parameters():
+        for key, x in optimizer.state[parameter].items():
+            tensors[f"optimizer/{name}/{key}"] = x
+    tensors = {name: x.detach().cpu().contiguous() for name, x in tensors.items()}
+    partial = out / (NAME + ".partial")
+    save_file(tensors, partial, metadata={"about": json.dumps(about)})
+    replace(partial, out / NAME)
+
+
+def read(out: Path) -> dict | None:
+    """The `about` of the state in `out`; None where there is none."""
+    if not (out / NAME).is_file():
+        return None
+    with safe_open(out / NAME, "pt") as file:
+        return json.loads(file.metadata()["about"])
+
+
+def restore(out: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Put the state in `out` into `model` and `optimizer`, in the memory layout that the parameters have."""
+    with safe_open(out / NAME, "pt") as file:
+        found = {name: file.get_tensor(name) for name in file.keys()}
+    model.load_state_dict({name[6:]: x for name, x in found.items() if name.startswith("model/")})
+    for name, parameter in model.named_parameters():
+        prefix = f"optimizer/{name}/"
+        for key in (key for key in found if key.startswith(prefix)):
+            x = found[key]
+            # the layout decides which kernel adds the moments up, and with it the last bit of the next step
+            kept = torch.empty_like(parameter).copy_(x) if x.shape == parameter.shape else x
+            optimizer.state[parameter][key.removeprefix(prefix)] = kept
+
+
+def write_curves(out: Path, curves: list[dict]) -> pd.DataFrame:
+    """The curves as a table, written to `out`/curves.parquet."""
+    table = pd.DataFrame(curves)
+    partial = out / "curves.parquet.partial"
+    table.to_parquet(partial, index=False)
+    replace(partial, out / "curves.parquet")
+    return table
+
+
+def replace(partial: Path, path: Path) -> None:
+    """Give a finished file its name once its bytes are on the disk."""
+    with partial.open("rb+") as file:
+        os.fsync(file.fileno())
+    os.replace(partial, path)

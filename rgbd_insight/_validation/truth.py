@@ -1,0 +1,100 @@
+"""Against planted truth: calibration, dimension and variance in common, the variance account, concepts."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rgbd_insight import stats
+from rgbd_insight._validation.alternatives import SYMMETRIC, unit_free
+from rgbd_insight._validation.plan import held_out_knobs
+from rgbd_insight.data.worlds import Knobs, World
+from rgbd_insight.metrics.joint import SHARES, variance_account
+from rgbd_insight.metrics.probes import concept_labels, decodability
+from rgbd_insight.metrics.similarity import debiased_cka, matching, predictivity
+
+NETS = (("rgb", 0), ("depth", 0))
+
+
+def calibration(plan: dict, seed: int, width: int) -> list[dict]:
+    """Debiased CKA, predictivity and two other forms of CKA beside the analytic value of the population."""
+    p, rng = plan["calibration"], np.random.default_rng([seed, 8])
+    n = max(p["images_per_unit"] * width, 1000)
+    wide = {k: float(rng.uniform(*p[k])) for k in ("noise", "nuisance", "private")}  # the values spread over [0, 1]
+    knobs = held_out_knobs(plan, seed, n=n, width=width, other_width=width, networks=1, outlier=0, **wide)
+    world = World(knobs, seed)
+    x, y = (world.stream(*net) for net in NETS)
+    truth = world.population_cka(*NETS)
+    rows = [{"measure": "debiased_cka", "ours": True, "value": debiased_cka(x, y), "truth": truth},
+            {"measure": "predictivity", "ours": True, "value": predictivity(x, y, world.groups).r2,
+             "truth": world.population_predictivity(*NETS)}]  # fmt: skip
+    for name in ("cka", "minibatch_cka"):
+        if name in SYMMETRIC:
+            rows.append({"measure": name, "ours": False, "value": unit_free(name, x, y), "truth": truth})
+    return [{**row, "n": len(x), "width": width, "noise": knobs.noise} for row in rows]
+
+
+def shared(plan: dict, seed: int) -> list[dict]:
+    """Every comparison of streams where the shares of dimensions and of variance in common go their own ways."""
+    rng, p = np.random.default_rng([seed, 9]), plan["shared"]
+    dims = int(rng.integers(1, 12))
+    knobs = Knobs(n=p["n"], width=p["width"], other_width=p["width"], networks=1, noise=0.3, nuisance=1.0, group_size=1,
+                  private=float(rng.uniform(0.1, 0.9)), shared_dims=dims, private_dims=12 - dims)  # fmt: skip
+    world = World(knobs, seed)
+    x, y = (world.stream(*net) for net in NETS)
+    found = {
+        "debiased_cka": debiased_cka(x, y),
+        "predictivity": predictivity(x, y, world.groups).r2,
+        "matching": matching(x, y, world.groups).mean,
+    }
+    ours = tuple(found)
+    found |= {name: unit_free(name, x, y) for name in SYMMETRIC}
+    truth = {"dimension": world.shared_dimension, "variance": world.shared_variance}
+    return [{"measure": name, "ours": name in ours, "part": part, "n": len(x), "width": p["width"], "value": value,
+             "truth": share} for name, value in found.items() for part, share in truth.items()]  # fmt: skip
+
+
+def account(plan: dict, seed: int, n: int, noise: float, noise_ratio: float) -> list[dict]:
+    """Shares of units of four pure types, with 1, 2 and 4 networks pooled, and carried on to infinitely many."""
+    counts = plan["account"]["networks"]
+    knobs = Knobs(n=n, noise=noise, noise_ratio=noise_ratio, pure=True, networks=1 + max(counts))
+    world = World(knobs, seed)
+    types, y, tables = world.types("rgb"), world.stream("rgb"), {}
+    for count in counts:
+        nets = range(1, 1 + count)
+        found = variance_account(y, world.areas, world.streams("depth", nets), world.streams("rgb", nets), world.groups)
+        sums = [(found.shares[types == t].sum(0), found.r2[types == t, 2].sum()) for t in range(4)]
+        tables[str(count)] = np.array([shares / ceiling for shares, ceiling in sums])  # (type, share)
+    if len(counts) > 1:
+        tables["extrapolated"] = carried_on(*(tables[str(c)] for c in counts[-2:]), counts[-2:])
+    base = {"ours": True, "n": len(y), "width": knobs.width, "noise": noise, "noise_ratio": noise_ratio}
+    return [base | {"measure": "variance_account", "condition": condition, "part": f"{SHARES[t]} -> {SHARES[s]}",
+                    "value": table[t, s], "truth": float(t == s)}
+            for condition, table in tables.items() for t in range(4) for s in range(4)]  # fmt: skip
+
+
+def carried_on(fewer: np.ndarray, more: np.ndarray, counts: list[int]) -> np.ndarray:
+    """The value for infinitely many networks, where the error falls as 1/number of networks."""
+    a, b = counts
+    return (b * more - a * fewer) / (b - a)
+
+
+def concepts(plan: dict, seed: int, cooccurrence: float) -> list[dict]:
+    """δ of every concept from depth, with its simultaneous interval, and its label; 0 where depth lacks it."""
+    p = plan["concepts"]
+    size = {"n": p["n"], "width": p["width"], "other_width": p["width"]}
+    knobs = Knobs(noise=0.6, nuisance=0.3, cooccurrence=cooccurrence, **size)
+    world = World(knobs, seed)
+    blocks = stats.blocks_of(world.groups, 40)
+
+    def probe(*streams: np.ndarray):
+        size = {"components": 32 * len(streams), "controls": 4, "strata": world.areas, "blocks": blocks}
+        return decodability(np.hstack(streams), world.present, world.groups, **size)
+
+    x, y = world.streams("rgb", [0, 1]), world.streams("depth", [0, 1])
+    first, second = probe(x[0]), probe(y[0])
+    labels = concept_labels(first, second, probe(x[0], y[0]), probe(*x), probe(*y))
+    bounds = stats.from_leave_outs(second.delta, second.leave_outs, world.groups, blocks).simultaneous(2 * len(labels))
+    base = {"ours": True, "n": len(blocks), "width": knobs.width, "cooccurrence": cooccurrence}
+    return [base | {"measure": "decodability", "condition": kind, "part": label, "repetition": k,
+                    "value": second.delta[k], "low": bounds.low[k], "high": bounds.high[k]}
+            for k, (kind, label) in enumerate(zip(world.kinds, labels, strict=True))]  # fmt: skip

@@ -1,0 +1,272 @@
+"""Latent worlds: pairs of representations whose shared, private and joint parts are planted and known exactly.
+
+No image is drawn. Everything is linear in independent standard normal latents, so that every population value (CKA,
+predictivity, the variance account) follows from covariances and is exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+
+import numpy as np
+from scipy.stats import norm
+
+from rgbd_insight.data._latents import Plan, r2, shares_of
+
+MODALITIES = ("rgb", "depth")
+
+
+@dataclass(frozen=True)
+class Knobs:
+    """What a world is like; ranges in brackets are those in which the measures are validated.
+
+    Attributes
+    ----------
+    n : images [150, 2000]; cut to whole groups.
+    width, other_width : units of a network of the first and of the second modality [32, 512].
+    networks : networks of each modality, at least 1; each has its own mixing and its own noise.
+    group_size, likeness : images of a group, and the share in [0, 1) of every latent's variance that they have in
+        common.
+    noise : standard deviation of a unit's noise, its signal having 1 [.3, .9; beyond: to 3].
+    noise_ratio : how many times noisier the second modality's units are [1, 3].
+    unit_noise : each unit's noise is multiplied by e^±a, a uniform up to this [0, 1.2].
+    concepts : number of concepts; kinds go round in the order of `KINDS`.
+    polysemy : concepts that a unit encodes [1, 3].
+    cooccurrence : share of a concept's variance that is common to all concepts of its cluster [0, .7].
+    layout : share of a concept's variance that the layout decides, which both modalities show [0, .25].
+    coverage : share of the concepts that are named (have labels) [.25, 1].
+    imbalance : share of the images that show a concept [.15, .5].
+    nuisance : share of a unit's signal that is not concepts [0, 1].
+    private : share of the nuisance that is private to the modality [0, 1].
+    shared_dims, private_dims : dimensions of the shared and of each private nuisance.
+    outlier : how many standard deviations one image is moved in every network, 0 for none [0, 20].
+    pure : units of four pure types in turn (`SHARES`) instead of mixed ones.
+    related : False makes a null world: the second modality's latents are drawn anew.
+
+    Examples
+    --------
+    >>> Knobs(noise=2.0).noise
+    2.0
+    """
+
+    n: int = 600
+    width: int = 64
+    other_width: int = 64
+    networks: int = 2
+    group_size: int = 5
+    likeness: float = 0.3
+    noise: float = 1.0
+    noise_ratio: float = 1.0
+    unit_noise: float = 0.0
+    concepts: int = 24
+    polysemy: int = 1
+    cooccurrence: float = 0.0
+    layout: float = 0.0
+    coverage: float = 1.0
+    imbalance: float = 0.5
+    nuisance: float = 0.4
+    private: float = 0.5
+    shared_dims: int = 6
+    private_dims: int = 6
+    outlier: float = 0.0
+    pure: bool = False
+    related: bool = True
+
+    def __post_init__(self) -> None:
+        for name, (low, high) in _RANGES.items():
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ValueError(f"`{name}` must be from {low} to {high}; got {value}. See `Knobs` for what it means.")
+        if self.cooccurrence + self.layout > 0.95:
+            total = self.cooccurrence + self.layout
+            raise ValueError(f"`cooccurrence` + `layout` must be at most 0.95; got {total:.2f}. Lower one of them.")
+        if self.n < 5 * self.group_size:
+            raise ValueError(f"`n` must hold 5 groups of {self.group_size}; got {self.n}. Draw more images.")
+
+
+_RANGES = {
+    "n": (20, 10**7), "width": (1, 10**5), "other_width": (1, 10**5), "networks": (1, 100), "group_size": (1, 1000),
+    "likeness": (0, 0.99), "noise": (0, 100), "noise_ratio": (0.01, 100), "unit_noise": (0, 3), "concepts": (6, 1000),
+    "polysemy": (1, 6), "cooccurrence": (0, 0.95), "layout": (0, 0.95), "coverage": (0.01, 1),
+    "imbalance": (0.01, 0.99), "nuisance": (0, 1), "private": (0, 1), "shared_dims": (1, 1000),
+    "private_dims": (1, 1000), "outlier": (0, 1e6),
+}  # fmt: skip
+
+
+class World:
+    """One world: networks of two modalities that look at the same images, and the truth about them.
+
+    Parameters
+    ----------
+    knobs : what it is like.
+    seed : decides mixing, noise and images; the same seed and knobs give the same world.
+    draw : decides the images and the noise alone: another draw of the same networks.
+
+    Attributes
+    ----------
+    groups : int (N,), the scene of each image.
+    areas : (N, K) how much of each *named* concept an image shows.
+    present : bool (N, K), which image shows which named concept.
+    kinds : (K,) kind of every named concept: both, rgb, depth, together, neither.
+    outlier : row of the outlying image, or None.
+
+    Notes
+    -----
+    With independent latents z ~ N(0, I), of which the images of a group share `likeness`, a stream is z A + noise, and
+    a concept is z c with unit variance. A concept planted in *both*, *rgb* or *depth* is shown there as it is; of one
+    planted *together* each modality shows one of two independent cues whose sum it is. So all population values are
+    functions of A and the noise.
+
+    Examples
+    --------
+    >>> world = World(Knobs(n=100, width=8), seed=1)
+    >>> world.stream("rgb", 0).shape, world.areas.shape
+    ((100, 8), (100, 24))
+    >>> bool((world.stream("rgb", 0) == World(Knobs(n=100, width=8), seed=1).stream("rgb", 0)).all())
+    True
+    >>> round(float(world.shares("rgb", 0).sum()), 6)
+    1.0
+    """
+
+    def __init__(self, knobs: Knobs | None = None, seed: int = 0, draw: int = 0) -> None:
+        self.knobs, self.seed, self.draw = knobs or Knobs(), seed, draw
+        self.plan = Plan(self.knobs, seed)
+        k = self.knobs
+        count = k.n // k.group_size
+        self.groups = np.repeat(np.arange(count), k.group_size)
+        self.kinds = self.plan.kinds[self.plan.named]
+        self.outlier = len(self.groups) // 2 if k.outlier else None
+
+    @cached_property
+    def latents(self) -> Mapping[str, np.ndarray]:
+        """Modality → (N, D); the same array for both, where the world is not a null world."""
+        first = self._latents(0)
+        return {MODALITIES[0]: first, MODALITIES[1]: first if self.knobs.related else self._latents(1)}
+
+    def _latents(self, which: int) -> np.ndarray:
+        k, rng = self.knobs, np.random.default_rng([self.seed, self.draw, 1, which])
+        count = len(self.groups) // k.group_size
+        common = rng.normal(size=(count, self.plan.size)).repeat(k.group_size, axis=0)
+        return np.sqrt(k.likeness) * common + np.sqrt(1 - k.likeness) * rng.normal(size=common.shape)
+
+    @cached_property
+    def areas(self) -> np.ndarray:
+        """(N, K) named concepts, of the first modality's images."""
+        return self.latents[MODALITIES[0]] @ self.plan.concepts[:, self.plan.named]
+
+    @property
+    def present(self) -> np.ndarray:
+        """(N, K) whether the area is among the largest `imbalance` of the population."""
+        return self.areas > norm.isf(self.knobs.imbalance)
+
+    def stream(self, modality: str, network: int = 0) -> np.ndarray:
+        """(N, U) responses of one network."""
+        net = self._net(modality, network)
+        which = MODALITIES.index(modality)
+        rng = np.random.default_rng([self.seed, self.draw, 2, which, network])
+        x = self.latents[modality] @ net.mixing
+        x += rng.normal(size=x.shape) * net.noise
+        if self.outlier is not None:
+            # the image is far out in every network, so that all of them agree about it and about nothing else
+            x[self.outlier] += self.knobs.outlier * np.sqrt(1 + net.noise**2) * rng.choice([-1, 1], size=x.shape[1])
+        return x
+
+    def streams(self, modality: str, networks: range | list[int]) -> list[np.ndarray]:
+        """Responses of several networks."""
+        return [self.stream(modality, i) for i in networks]
+
+    def _net(self, modality: str, network: int):
+        if modality not in MODALITIES or not 0 <= network < self.knobs.networks:
+            raise ValueError(
+                f"`modality` must be one of {', '.join(MODALITIES)} and `network` below {self.knobs.networks}; got "
+                f"{modality!r}, {network}. Set `networks` in the knobs."
+            )
+        return self.plan.net(modality, network)
+
+    def concept_specificity(self, modality: str, network: int = 0) -> np.ndarray:
+        """(U,) variance-weighted share of a unit's concepts that the other modality lacks, in [0, 1].
+
+        A conjunction counts one half (the other modality shows the other cue); NaN where a unit has no concept.
+        """
+        weight = self._net(modality, network).weights ** 2  # (K, U)
+        lacking = self.plan.lacking(modality)
+        total = weight.sum(0)
+        return np.divide(lacking @ weight, total, out=np.full(len(total), np.nan), where=total > 0)
+
+    def total_specificity(self, modality: str, network: int = 0) -> np.ndarray:
+        """(U,) share of a unit's signal (nuisance included) that no linear function of the other's signal tells."""
+        signal = self._net(modality, network).mixing
+        return 1 - r2(signal, self.plan.visible(_other(modality)))
+
+    def unit_shares(self, modality: str, network: int = 0) -> np.ndarray:
+        """(U, 4) planted variance account (`joint.SHARES`): of the signal, for perfect networks of either modality."""
+        plan = self.plan
+        seen = plan.visible(_other(modality)), plan.visible(modality)
+        return shares_of(self._net(modality, network).mixing, plan.concepts[:, plan.named], *seen)
+
+    def shares(self, modality: str, network: int = 0) -> np.ndarray:
+        """(4,) planted shares of the level: the units' together, which have a signal of equal size."""
+        return self.unit_shares(modality, network).mean(0)
+
+    def types(self, modality: str, network: int = 0) -> np.ndarray:
+        """(U,) planted type of each unit, an index of `joint.SHARES`, where the world is `pure`."""
+        return self._net(modality, network).types
+
+    @property
+    def shared_dimension(self) -> float:
+        """Share of the dimensions of the first modality's nuisance that the second has too."""
+        return self.knobs.shared_dims / (self.knobs.shared_dims + self.knobs.private_dims)
+
+    @property
+    def shared_variance(self) -> float:
+        """Share of the first modality's signal variance (its first network's) that the second's signal tells."""
+        return float(1 - self.total_specificity(MODALITIES[0]).mean())
+
+    def population_cka(self, first: tuple[str, int], second: tuple[str, int]) -> float:
+        """CKA of two networks, given as (modality, network), in the limit of many images (without the outlier)."""
+        cross = np.square(self._cross(first, second)).sum()
+        own = [np.square(self._covariance(net)).sum() for net in (first, second)]
+        return float(cross / np.sqrt(own[0] * own[1]))
+
+    def population_predictivity(self, x: tuple[str, int], y: tuple[str, int], components: int = 32) -> float:
+        """R² of all units of y from the leading principal components of x, in the limit of many images."""
+        values, vectors = np.linalg.eigh(self._covariance(x))
+        kept = slice(-min(components, len(values)), None)
+        cross = vectors[:, kept].T @ self._cross(x, y)  # (d, V)
+        return float((cross**2 / values[kept, None]).sum() / np.trace(self._covariance(y)))
+
+    def _covariance(self, net: tuple[str, int]) -> np.ndarray:
+        made = self._net(*net)
+        return made.mixing.T @ made.mixing + np.diag(made.noise**2)
+
+    def _cross(self, first: tuple[str, int], second: tuple[str, int]) -> np.ndarray:
+        a, b = self._net(*first), self._net(*second)
+        if first == second:
+            return self._covariance(first)
+        related = self.knobs.related or first[0] == second[0]
+        return a.mixing.T @ b.mixing * related
+
+
+def _other(modality: str) -> str:
+    return MODALITIES[1 - MODALITIES.index(modality)]
+
+
+def drawn(ranges: Mapping[str, list], rng: np.random.Generator, **fixed) -> Knobs:
+    """Knobs drawn at random: [low, high] of floats uniformly, a longer list (or one of whole numbers) by choice.
+
+    Examples
+    --------
+    >>> drawn({"noise": [1.0, 3.0], "polysemy": [1, 2, 3]}, np.random.default_rng(0), n=200).n
+    200
+    """
+    known = {f.name for f in fields(Knobs)}
+    if wrong := set(ranges) - known:
+        names = ", ".join(sorted(known))
+        raise ValueError(f"`ranges` must name knobs; got {', '.join(sorted(wrong))}. Known: {names}.")
+    found = {}
+    for name, values in ranges.items():
+        uniform = len(values) == 2 and any(isinstance(v, float) for v in values)
+        found[name] = float(rng.uniform(*values)) if uniform else values[rng.integers(len(values))]
+    return Knobs(**(found | fixed))

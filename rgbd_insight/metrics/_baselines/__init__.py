@@ -1,0 +1,1 @@
+"""What `baselines` is made of."""

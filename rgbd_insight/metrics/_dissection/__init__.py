@@ -1,0 +1,1 @@
+"""What `dissection` is made of."""

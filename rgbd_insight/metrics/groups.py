@@ -1,0 +1,178 @@
+"""Whole groups (physical scenes) as the thing that is left out, exchanged and divided into folds."""
+
+from __future__ import annotations
+
+import heapq
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+
+def group_codes(groups: ArrayLike, name: str = "groups") -> np.ndarray:
+    """Codes 0…G−1 of the group of each sample, in the sorted order of the groups' names.
+
+    Parameters
+    ----------
+    groups : (N,) integers or strings; the physical scene of each sample.
+    name : how the caller's argument is called in error messages.
+
+    Returns
+    -------
+    int (N,)
+
+    Raises
+    ------
+    ValueError
+        Where `groups` is not one-dimensional, is empty or holds NaN.
+
+    Examples
+    --------
+    >>> group_codes(["hall", "attic", "hall"])
+    array([1, 0, 1])
+    """
+    groups = np.asarray(groups)
+    if groups.ndim != 1 or len(groups) == 0:
+        raise ValueError(f"`{name}` must be one name or number a sample; got shape {groups.shape}.")
+    if groups.dtype.kind == "f" and np.isnan(groups).any():
+        raise ValueError(f"`{name}` must name the scene of every sample; got NaN. Give such a sample its own group.")
+    return np.unique(groups, return_inverse=True)[1]
+
+
+def _share_out(codes: np.ndarray, order: np.ndarray, parts: int) -> np.ndarray:
+    """The part (N,) of each sample: groups, largest first and otherwise in `order`, go to the emptiest part."""
+    sizes = np.bincount(codes)
+    order = order[np.argsort(-sizes[order], kind="stable")]
+    part = np.empty(len(sizes), int)
+    emptiest = [(0, p) for p in range(parts)]
+    for group in order:
+        filled, p = heapq.heappop(emptiest)
+        part[group] = p
+        heapq.heappush(emptiest, (filled + int(sizes[group]), p))
+    return part[codes]
+
+
+def group_folds(groups: ArrayLike, k: int = 5, seed: int = 0) -> np.ndarray:
+    """The cross-validation fold of each sample: whole groups, folds of nearly equal numbers of samples.
+
+    Parameters
+    ----------
+    groups : (N,) the physical scene of each sample.
+    k : number of folds, from 2 to the number of groups.
+    seed : decides which groups share a fold; the order of the samples does not matter.
+
+    Returns
+    -------
+    int (N,), in 0…k−1; no fold is empty.
+
+    Raises
+    ------
+    ValueError
+        Where there are fewer groups than folds.
+
+    Examples
+    --------
+    >>> group_folds(["a", "a", "b", "c", "d", "d"], k=2)
+    array([0, 0, 1, 0, 1, 1])
+    """
+    codes = group_codes(groups)
+    count = codes.max() + 1
+    if not 2 <= k <= count:
+        raise ValueError(f"`folds` must be from 2 to the number of groups ({count}); got {k}.")
+    return _share_out(codes, np.random.default_rng(seed).permutation(count), k)
+
+
+def blocks_of(groups: ArrayLike, n: int = 40) -> np.ndarray:
+    """The jackknife block of each sample: `n` near-equal blocks of whole groups.
+
+    Parameters
+    ----------
+    groups : (N,) the physical scene of each sample.
+    n : number of blocks, from 2 to the number of groups.
+
+    Returns
+    -------
+    int (N,), in 0…n−1; no block is empty.
+
+    Raises
+    ------
+    ValueError
+        Where there are fewer groups than blocks.
+
+    Examples
+    --------
+    >>> blocks_of([7, 7, 8, 9, 9], n=2)
+    array([0, 0, 0, 1, 1])
+    """
+    codes = group_codes(groups)
+    count = codes.max() + 1
+    if not 2 <= n <= count:
+        raise ValueError(f"`blocks` must be from 2 to the number of groups ({count}); got {n}.")
+    return _share_out(codes, np.arange(count), n)
+
+
+def cut_groups(groups: ArrayLike, least: int = 5) -> np.ndarray:
+    """The samples that stay when groups are cut so that each size is shared by at least `least` groups.
+
+    From the largest size down, groups whose size fewer than `least` share lose their last samples until they have the
+    next smaller size that occurs; what is left over at the smallest size is dropped.
+
+    Parameters
+    ----------
+    groups : (N,) the physical scene of each sample.
+    least : how many groups must share a size; there must be as many groups.
+
+    Returns
+    -------
+    int (≤ N,), ascending row numbers.
+
+    Raises
+    ------
+    ValueError
+        Where there are fewer than `least` groups.
+
+    Examples
+    --------
+    >>> cut_groups(["a", "a", "a", "b", "b", "c", "c"], least=2)  # no other group has three samples
+    array([0, 1, 3, 4, 5, 6])
+    """
+    codes = group_codes(groups)
+    sizes = np.bincount(codes)
+    if len(sizes) < least:
+        raise ValueError(f"`groups` must hold at least {least} groups; got {len(sizes)}. Add scenes, not views.")
+    target = sizes.copy()
+    for size, smaller in zip(np.unique(sizes)[::-1], [*np.unique(sizes)[-2::-1], 0], strict=True):
+        if (target == size).sum() < least:
+            target[target == size] = smaller
+    order = np.argsort(codes, kind="stable")
+    place = np.empty(len(codes), int)  # which sample of its group each sample is
+    place[order] = np.arange(len(codes)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return np.flatnonzero(place < target[codes])
+
+
+def permute_groups(groups: ArrayLike, rng: np.random.Generator) -> np.ndarray:
+    """Partners (N,) under one permutation of whole groups among the groups of the same size.
+
+    Parameters
+    ----------
+    groups : (N,) the physical scene of each sample.
+    rng : source of the permutation.
+
+    Returns
+    -------
+    int (N,), a permutation of the rows: sample j of a group is paired with sample j of the group it drew. A group
+    that is the only one of its size keeps its own samples: cut first (`cut_groups`).
+
+    Examples
+    --------
+    >>> permute_groups([0, 0, 1, 1, 2, 2], np.random.default_rng(0))
+    array([4, 5, 0, 1, 2, 3])
+    """
+    codes = group_codes(groups)
+    sizes = np.bincount(codes)
+    rows = np.argsort(codes, kind="stable")
+    starts = np.cumsum(sizes) - sizes
+    partner = np.empty(len(codes), int)
+    for size in np.unique(sizes):
+        members = starts[sizes == size][:, None] + np.arange(size)  # (groups of this size, size)
+        partner[rows[members]] = rows[rng.permutation(members)]
+    return partner

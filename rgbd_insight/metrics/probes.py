@@ -1,0 +1,212 @@
+"""How well a concept can be read from a stream, and from which modality it can be read at all."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from rgbd_insight.metrics._auroc import checked, chosen, enough, pair_counts
+from rgbd_insight.metrics._eigen import leading
+from rgbd_insight.metrics._threads import one_thread, spread
+from rgbd_insight.metrics.groups import group_folds
+from rgbd_insight.metrics.intervals import checked_blocks
+from rgbd_insight.metrics.labels import concept_labels
+from rgbd_insight.metrics.strata import cooccurrence_strata
+
+__all__ = ["Decodability", "concept_labels", "decodability"]
+
+PENALTY = 1e-2  # of the mean variance of the principal components that the probe is given
+_LEAST_PAIRS = 1e-2  # share of the pairs that must be left inside the strata
+
+
+@dataclass(frozen=True)
+class Decodability:
+    """δ of every concept, with what is needed to judge it.
+
+    Attributes
+    ----------
+    delta : array (K,)
+        2·AUROC - 1 of the held-out probe minus the shuffled-label control (whose noise may carry it a little past ±1):
+        1 perfect, 0 nothing, NaN see `reason`.
+    reason : array of str (K,)
+        Why delta is NaN; '' where it is not.
+    positives : array of int (K,)
+        Rows that show the concept.
+    by_fold : array (F, K)
+        The same for each held-out fold without the control subtracted (its mean is 0); NaN where a fold has no pairs.
+    control : array (K,)
+        The shuffled-label control.
+    leave_outs : array (G, K) or None
+        delta without each block, where `blocks` was given.
+    components : int
+        Principal components that the probe was given.
+    """
+
+    delta: np.ndarray
+    reason: np.ndarray
+    positives: np.ndarray
+    by_fold: np.ndarray
+    control: np.ndarray
+    leave_outs: np.ndarray | None
+    components: int
+
+
+@one_thread
+def decodability(
+    x, present, groups, *, components: int = 32, folds: int = 5, strata=None, controls: int = 10, seed: int = 0,
+    rows=None, partner=None, blocks=None,
+) -> Decodability:  # fmt: skip
+    """Decode every concept from responses with a held-out linear probe: δ = 2·AUROC - 1 in [-1, 1], 0 = nothing.
+
+    Parameters
+    ----------
+    x : array (N, U)
+        Responses; finite.
+    present : array of bool (N, K)
+        Which row shows which concept.
+    groups : array (N,)
+        Groups that no fold may divide.
+    components : int
+        Principal components of the training fold given to the probe (all U, where U is smaller). Compare only values of
+        equal `components`.
+    folds, controls, seed : int
+        Number of folds, number of shuffled-label controls (0: none is subtracted), seed of both. One fold is one
+        split, for thousands of images: a third of the groups fits the probe and the rest judges it; the leave-outs
+        then say how well that probe is known (those of cross-fitting are too wide where δ is 0).
+    strata : array (N, P), optional
+        Co-variables, column k < K belonging to concept k: see `cooccurrence_strata`. The AUROC is then taken inside
+        strata, so that what is decoded through co-occurrence gets no credit.
+    rows, partner : arrays of int (n,), optional
+        Rows of `x`, and rows of the labels put beside them (default the same): what `stats.estimate` passes. Folds and
+        strata stay those of the full set.
+    blocks : array (N,), optional
+        Block of every row, whole groups (`blocks_of`): each is left out once and the probe fitted anew. The control and
+        the strata, nuisances of the labels alone, are computed once.
+
+    Returns
+    -------
+    Decodability
+        NaN with a reason for concepts with < 50 positives or negatives, or either in < 10 groups.
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree, `x` is not finite, or a number is out of range.
+
+    Notes
+    -----
+    Features are standardised on the training folds, projected on their first principal components, and fitted to the
+    targets by ridge regression (penalty 1e-2 of the components' mean variance), all concepts at once. The AUROC is the
+    share of pairs (positive, negative) of one held-out fold (and stratum) that the score puts in order, ties ½, over
+    all folds. The control permutes whole groups of labels; groups of unequal size are laid end to end in a new order.
+
+    Unchanged by shift, factor, sign and order of the units. 0 on average for a concept that is not there; biased down
+    for one that is, as the probe is fitted to finitely many images. Strata leave a rest of what co-occurs.
+
+    References
+    ----------
+    Alain and Bengio, Understanding intermediate layers using linear classifier probes, 2016. Hewitt and Liang,
+    Designing and interpreting probes with control tasks, EMNLP 2019.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> present = rng.random((400, 2)) < 0.5
+    >>> x = rng.normal(size=(400, 4)) + 9 * present[:, :1]  # carries the first concept only
+    >>> decodability(x, present, np.arange(400)).delta > 0.3
+    array([ True, False])
+    """
+    x, present, groups = checked(x, present, groups)
+    if components < 1 or controls < 0:
+        raise ValueError(f"`components` must be >= 1 and `controls` >= 0; got {components} and {controls}.")
+    reason, positives = enough(present, groups)
+    if folds == 1:  # one split: a third of the groups fits the probe (code 1), the rest judges it (code 0)
+        fold = (group_folds(groups, 3, seed) == 0).astype(int)
+    else:
+        fold = group_folds(groups, folds, seed)
+    codes = None if strata is None else cooccurrence_strata(strata, present, groups, folds=max(folds, 2), seed=seed)
+    block = None if blocks is None else checked_blocks(blocks, groups)
+    rows, partner = chosen(rows, partner, len(groups))
+    x = x[rows] - x.mean(0)
+    x = x / np.maximum(np.abs(x).max(0), 1e-300)  # the scale cancels; sums of squares then neither vanish nor overflow
+    y, codes = present[partner], None if codes is None else codes[partner]
+    block = None if block is None else block[rows]
+    wins, pairs = _held_out(x, y, fold[rows], codes, components, block, single=folds == 1)
+    reason = _also_few_pairs(reason, y, fold[rows], pairs[0])
+    control = _control(x, y, fold[rows], codes, components, groups[rows], controls, seed, single=folds == 1)
+    with np.errstate(invalid="ignore"):  # 0 / 0 pairs: NaN, and the reason says so
+        delta = np.where(reason == "", 2 * wins.sum(1) / pairs.sum(1) - 1 - control, np.nan)  # (1 + G, K)
+        by_fold = np.where(reason == "", 2 * wins[0] / pairs[0] - 1, np.nan)
+    leave_outs = None if block is None else delta[1:]
+    return Decodability(delta[0], reason, positives, by_fold, control, leave_outs, min(components, x.shape[1]))
+
+
+def _held_out(x, y, fold, strata, components, block=None, single=False) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs in order and all pairs (1 + G, F, K): of the whole set, then without each block."""
+    left = np.ones((len(x), 1))
+    left = np.hstack([left, x])  # (n, 1 + U)
+    right = np.hstack([left, y])  # (n, 1 + U + K)
+    folds, count = 1 if single else fold.max() + 1, 0 if block is None else block.max() + 1
+    counts = []
+    for f in range(folds):
+        train, test = fold != f, fold == f
+        total = left[train].T @ right[train]
+        whole = _weights(total, components)
+
+        def judge(g: int, train=train, test=test, total=total, whole=whole) -> np.ndarray:
+            gone = np.zeros(len(x), bool) if g < 0 else block == g
+            weights = whole
+            if g >= 0 and not single:  # of one split only the judging part is left out: the probe is what is judged
+                weights = _weights(total - left[train & gone].T @ right[train & gone], components)
+            inside = np.flatnonzero(test & ~gone)
+            cells = None if strata is None else strata[inside].T
+            return np.stack(pair_counts((x[inside] @ weights).T, y[inside].T, cells))  # (2, K)
+
+        counts.append(spread(judge, range(-1, count)))
+    wins, pairs = np.array(counts).transpose(2, 1, 0, 3)  # each (1 + G, F, K)
+    return wins, pairs
+
+
+def _weights(moments: np.ndarray, components: int) -> np.ndarray:
+    """Weights (U, K) of the ridge probe on principal components, from sums of products (1 + U, 1 + U + K)."""
+    units = len(moments) - 1
+    moments = moments / moments[0, 0]
+    covariance = moments[1:, 1:] - np.outer(moments[1:, 0], moments[0, 1:])  # (U, U + K)
+    variance = np.diag(covariance)
+    scale = np.where(variance > 1e-12, np.sqrt(np.maximum(variance, 1e-12)), np.inf)  # a constant unit gets no weight
+    correlation = covariance[:, :units] / scale[:, None] / scale  # (U, U)
+    values, vectors = leading(correlation, components)
+    values = np.maximum(values, 0)
+    shrunk = vectors / (values + PENALTY * max(values.mean(), 1e-300))
+    return shrunk @ (vectors.T @ (covariance[:, units:] / scale[:, None])) / scale[:, None]
+
+
+def _control(x, y, fold, strata, components, groups, controls, seed, single=False) -> np.ndarray:
+    """Mean δ (K,) over labels whose groups were permuted; all controls are fitted at once."""
+    if controls == 0:
+        return np.zeros(y.shape[1])
+    rng = np.random.default_rng([seed, 1])
+    orders = [_group_permutation(groups, rng) for _ in range(controls)]
+    shuffled = np.hstack([y[order] for order in orders])  # (n, controls · K)
+    cells = None if strata is None else np.hstack([strata[order] for order in orders])
+    wins, pairs = (
+        a[0].sum(0).reshape(controls, -1) for a in _held_out(x, shuffled, fold, cells, components, single=single)
+    )
+    return (2 * np.divide(wins, pairs, out=np.full_like(wins, 0.5), where=pairs > 0) - 1).mean(0)
+
+
+def _group_permutation(groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Rows (n,) to put beside rows 0…n-1 so that whole groups change places."""
+    _, codes = np.unique(groups, return_inverse=True)
+    order = np.empty(len(groups), int)
+    order[np.argsort(codes, kind="stable")] = np.argsort(rng.permutation(codes.max() + 1)[codes], kind="stable")
+    return order
+
+
+def _also_few_pairs(reason, y, fold, pairs) -> np.ndarray:
+    """Add the reason for concepts that hardly vary inside the strata."""
+    possible = np.zeros(y.shape[1])
+    for f in range(pairs.shape[0]):
+        inside = y[fold == f]
+        possible += inside.sum(0, dtype=float) * (~inside).sum(0)
+    few = (reason == "") & (pairs.sum(0) <= _LEAST_PAIRS * possible)
+    return np.where(few, "determined by its co-variables: too few pairs inside the strata", reason)

@@ -1,0 +1,234 @@
+"""The one segmentation network: an encoder per modality, a fusion operator per level, one decoder."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Callable, Sequence
+from itertools import product
+
+import torch
+from torch import Tensor, nn
+
+from rgbd_insight._wires import Tap, unknown
+from rgbd_insight.models.encoder import GROUP, Decoder, Encoder
+from rgbd_insight.models.fusion import Fusion, find
+
+CHANNELS = {"rgb": 3, "depth": 2, "fused": 5}  # depth comes with its validity mask
+OPTIONS = {"levels": None, "rgb_scale": (0.5, 0.25), "depth_scale": (2.5, 1.2)}
+
+
+class Network(nn.Module):
+    """Segmentation of image pairs; made by :func:`build`.
+
+    Attributes
+    ----------
+    fusion, seed, epoch : how it was made and how long it was trained (0: not at all).
+    modalities : the inputs that reach the scores.
+    streams : the streams that can be tapped.
+    config : JSON values, enough to build it again.
+    classes : scores a pixel.
+    """
+
+    def __init__(self, config: dict) -> None:
+        super().__init__()
+        self.config = json.loads(json.dumps(config))  # lists for tuples, so that it compares equal after loading
+        operator = find(config["fusion"])
+        widths = config["widths"]
+        self.fusion, self.seed, self.classes, self.epoch = operator.name, config["seed"], config["classes"], 0
+        self.modalities, self.operator, self.depths = operator.modalities, operator, len(widths)
+        self.streams = operator.encoders + (("fused",) if operator.exchanges else ())
+        for name in operator.encoders:
+            encoder = self._seeded(
+                f"encoder_{name}", lambda name=name: Encoder(CHANNELS[name], widths, config["blocks"])
+            )
+            setattr(self, f"encoder_{name}", encoder)
+        if operator.exchanges:
+            self.exchange = self._seeded("exchange", self._operators)
+            # where the fused stream can be read and muted as one plain tensor, whatever the operator returns
+            self.fused = nn.ModuleDict({f"level{k}": nn.Identity() for k in range(1, self.depths + 1)})
+        self.decoder = self._seeded("decoder", lambda: Decoder(operator.decodes, widths, self.classes))
+
+    def _seeded(self, part: str, make: Callable[[], nn.Module]) -> nn.Module:
+        """Make a part from its own seed: twins then start from the same weights, and no global state moves."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(zlib.crc32(f"{self.seed}/{part}".encode()))
+            return make()
+
+    def _operators(self) -> nn.ModuleDict:
+        """The operator of every level; a level that is not chosen leaves the streams apart."""
+        widths = self.config["widths"]
+        chosen = self.config["levels"] or range(1, len(widths) + 1)
+        made = {}
+        for level, width in enumerate(widths, start=1):
+            kind = self.operator if level in chosen else Fusion
+            before = widths[level - 2] if level > 1 else 0
+            made[f"level{level}"] = kind(width, before=before, blocks=self.config["blocks"])
+        return nn.ModuleDict(made)
+
+    def forward(self, rgb: Tensor | None, depth: Tensor | None = None) -> Tensor:
+        """Scores (B, classes, H, W) for colour (B, 3, H, W) in [0, 1] and depth (B, 1, H, W) in metres.
+
+        A missing input is None: the network then gets the mean input (depth: no reading anywhere).
+        """
+        given = self._standardised(rgb, depth)
+        size = next(iter(given.values())).shape[-2:]
+        now = {name: self._encoder(name).stem(given[name]) for name in self.operator.encoders}
+        pyramids = {stream: [] for stream in self.operator.decodes}
+        for level in range(1, self.depths + 1):
+            now |= {name: self._encoder(name).level(now[name], level) for name in self.operator.encoders}
+            if self.operator.exchanges:
+                self._fuse(now, level)
+            for stream, pyramid in pyramids.items():
+                pyramid.append(now[stream])  # (B, widths[level-1], H/2^level, W/2^level)
+        return self.decoder(pyramids, size)
+
+    def _encoder(self, name: str) -> Encoder:
+        return getattr(self, f"encoder_{name}")
+
+    def _fuse(self, now: dict[str, Tensor], level: int) -> None:
+        """Put the level's fused map, and what goes on in each encoder, into `now`."""
+        operator = self.exchange[f"level{level}"]
+        before = (now.get("fused"),) if operator.remembers else ()
+        fused, rgb, depth = operator(now["rgb"], now["depth"], *before)
+        read = self.fused[f"level{level}"](fused)
+        # what a hook does to the fused map also reaches the encoder in which it goes on
+        now |= {"fused": read, "rgb": read if rgb is fused else rgb, "depth": read if depth is fused else depth}
+
+    def _standardised(self, rgb: Tensor | None, depth: Tensor | None) -> dict[str, Tensor]:
+        """The encoders' inputs: rgb (B, 3, H, W), depth with its mask (B, 2, H, W), or both (B, 5, H, W)."""
+        _check_inputs(rgb, depth)
+        like = rgb if rgb is not None else depth
+        (mean, std), (far, spread) = self.config["rgb_scale"], self.config["depth_scale"]
+        x = (rgb - mean) / std if rgb is not None else like.new_zeros(len(like), 3, *like.shape[-2:])
+        if depth is not None:
+            valid = (depth > 0).to(depth.dtype)
+            z = torch.cat([(depth - far) / spread * valid, valid], 1)
+        else:  # the mean input: no reading, and a mask that says so
+            z = like.new_zeros(len(like), 2, *like.shape[-2:])
+        given = {"rgb": x, "depth": z}
+        if "fused" in self.operator.encoders:
+            given["fused"] = torch.cat([x, z], 1)
+        return {name: given[name] for name in self.operator.encoders}
+
+    def taps(self) -> list[Tap]:
+        """Every stream at every level, in the order of `streams`."""
+        found = []
+        for stream in self.streams:
+            pattern = "encoder_{stream}.layer{level}" if stream in self.operator.encoders else "fused.level{level}"
+            for level in range(1, self.depths + 1):
+                found.append(Tap(stream, level, pattern.format(stream=stream, level=level)))
+        return found
+
+    def penalty(self) -> Tensor | None:
+        """What the operators add to the loss of a step; None where none does."""
+        parts = [operator.penalty() for operator in self.exchange.values()] if self.operator.exchanges else []
+        parts = [part for part in parts if part is not None]
+        return torch.stack(parts).sum() if parts else None
+
+    def parameter_count(self) -> int:
+        """How many numbers are trained."""
+        return sum(p.numel() for p in self.parameters())
+
+
+def _check_inputs(rgb: Tensor | None, depth: Tensor | None) -> None:
+    """Raise a ValueError that says what is wrong with the pair, if anything."""
+    if rgb is None and depth is None:
+        raise ValueError("`rgb` or `depth` must be given; got None for both: pass at least one input")
+    for name, x, channels in (("rgb", rgb, 3), ("depth", depth, 1)):
+        if x is not None and (x.ndim != 4 or x.shape[1] != channels):
+            raise ValueError(f"`{name}` must be (B, {channels}, H, W); got {tuple(x.shape)}: add or move the axes")
+    if rgb is not None and depth is not None and (len(rgb), rgb.shape[-2:]) != (len(depth), depth.shape[-2:]):
+        raise ValueError(
+            f"`rgb` and `depth` must be in register; got {tuple(rgb.shape)} and {tuple(depth.shape)}: resize one"
+        )
+
+
+def build(
+    fusion: str = "sum",
+    classes: int | Sequence[str] = 28,
+    *,
+    seed: int = 0,
+    width: int | Sequence[int] = 32,
+    blocks: int = 1,
+    **options: object,
+) -> Network:
+    """An untrained network whose weights depend on `seed` alone; encoders of one seed start alike in every fusion.
+
+    Parameters
+    ----------
+    fusion
+        A name in ``FUSIONS``; it fixes the modalities.
+    classes
+        Number of classes, or their names; the default is as many as the planted scenes have.
+    seed
+        Of the initial weights; the global random state is neither read nor moved.
+    width
+        Channels at every level, multiples of eight; one number w means (w, 2w, 3w, 4w). `rgb_wide` and `depth_wide`
+        multiply them, up to the size of `se`.
+    blocks
+        Residual blocks a level.
+    options
+        `levels`: the levels at which to fuse (default all; elsewhere the decoder reads the colour stream);
+        `rgb_scale`, `depth_scale`: (mean, standard deviation) of the inputs, depth in metres over valid readings.
+
+    Returns
+    -------
+    The network, on the CPU, in training mode.
+
+    Raises
+    ------
+    ValueError
+        Where the fusion or an option is unknown, or a value is out of range.
+
+    Examples
+    --------
+    >>> import torch
+    >>> model = build("sum", classes=5, width=8)
+    >>> model(torch.rand(2, 3, 24, 32), torch.rand(2, 1, 24, 32) + 1).shape
+    torch.Size([2, 5, 24, 32])
+    >>> model.streams, model.config["widths"]
+    (('rgb', 'depth', 'fused'), [8, 16, 24, 32])
+    """
+    operator = find(fusion)
+    for name in options:
+        if name not in OPTIONS:
+            raise ValueError(unknown("option", name, OPTIONS))
+    count = classes if isinstance(classes, int) else len(classes)
+    widths = [width * k for k in (1, 2, 3, 4)] if isinstance(width, int) else list(width)
+    config = {"fusion": fusion, "classes": count, "seed": int(seed), "widths": widths, "blocks": int(blocks)}
+    config |= OPTIONS | options
+    _check_config(config, operator)
+    return Network(_widened(config) if operator.widens else config)
+
+
+def _widened(config: dict) -> dict:
+    """The same with levels of √2 times the width, rounded up or down to what comes nearest to the size of `se`."""
+
+    def count(**change: object) -> int:
+        with torch.device("meta"):  # shapes without numbers
+            return Network(config | change).parameter_count()
+
+    wanted = count(fusion="se")
+    lower = [int(2**0.5 * w) // GROUP * GROUP for w in config["widths"]]
+    tried = [[w + up for w, up in zip(lower, ups, strict=True)] for ups in product((0, GROUP), repeat=len(lower))]
+    return config | {"widths": min(tried, key=lambda widths: abs(count(widths=widths) - wanted))}
+
+
+def _check_config(config: dict, operator: type[Fusion]) -> None:
+    """Raise a ValueError that names the first value out of range."""
+    widths, levels = config["widths"], config["levels"]
+    if not 1 <= config["classes"] <= 255:
+        raise ValueError(f"`classes` must be 1 to 255; got {config['classes']}: 255 is the ignore label")
+    if not widths or any(w < GROUP or w % GROUP for w in widths):
+        raise ValueError(
+            f"`width` must be multiples of {GROUP}; got {widths}: channels are normalised {GROUP} to a group"
+        )
+    if config["blocks"] < 1:
+        raise ValueError(f"`blocks` must be 1 or more; got {config['blocks']}: one residual block is the least")
+    if levels is None:
+        return
+    if not operator.exchanges:
+        raise ValueError(f"`levels` must be left out for {operator.name!r}; got {levels}: it fuses at no level")
+    if not levels or not set(levels) <= set(range(1, len(widths) + 1)):
+        raise ValueError(f"`levels` must be among 1 to {len(widths)}; got {levels}: there are {len(widths)} levels")

@@ -1,0 +1,100 @@
+"""Networks on disk: safetensors with the config in the metadata, never pickle."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from rgbd_insight.models.network import Network
+
+FORMAT = "rgbd_insight.network/1"
+
+
+def save(model: Network, path: str | Path) -> Path:
+    """Write `model` to `path` (.safetensors) with all that :func:`load` needs; the file appears whole or not at all.
+
+    Parameters
+    ----------
+    model
+        A network from ``build`` or ``load``; its `epoch` is kept.
+    path
+        The file; its folder is made where there is none.
+
+    Returns
+    -------
+    The path.
+
+    Raises
+    ------
+    ValueError
+        Where the path does not end in .safetensors.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> from rgbd_insight.models import build
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = save(build("se", classes=3, width=8), pathlib.Path(folder) / "se.safetensors")
+    ...     load(path).config["fusion"]
+    'se'
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise ValueError(f"`path` must end in .safetensors; got {path.name!r}: write {path.stem}.safetensors")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tensors = {name: x.detach().cpu().contiguous() for name, x in model.state_dict().items()}
+    # one metadata entry: the order of several is not fixed, and equal networks are to give equal bytes
+    about = {FORMAT: json.dumps({"config": model.config, "epoch": model.epoch})}
+    partial = path.with_name(path.name + ".partial")
+    save_file(tensors, partial, metadata=about)
+    with partial.open("rb+") as file:
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+    return path
+
+
+def load(path: str | Path) -> Network:
+    """The network written by :func:`save`, on the CPU, in evaluation mode.
+
+    Parameters
+    ----------
+    path
+        A .safetensors file.
+
+    Returns
+    -------
+    The network with its `epoch`.
+
+    Raises
+    ------
+    FileNotFoundError
+        Where there is no such file.
+    ValueError
+        Where the file is none of ours, or its weights do not fit its config.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"`path` must be a file written by save(); there is none at {path}")
+    try:
+        with safe_open(path, "pt") as file:
+            entries = file.metadata() or {}
+            if FORMAT not in entries:
+                raise ValueError(
+                    f"`path` must be a network of format {FORMAT!r}; {path.name} says {sorted(entries)}: "
+                    "for weights of another program, build the network there and pass it with its taps"
+                )
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+    except SafetensorError as error:
+        raise ValueError(f"`path` must be a safetensors file; {path.name} is none ({error}): save it again") from error
+    about = json.loads(entries[FORMAT])
+    model = Network(about["config"])
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise ValueError(f"`path` must hold the weights of its config; {path.name} does not: {error}") from error
+    model.epoch = about["epoch"]
+    return model.eval()

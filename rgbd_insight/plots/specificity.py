@@ -1,0 +1,176 @@
+"""Figures of what one modality says alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from rgbd_insight.plots._rows import by_level, concept_rows
+from rgbd_insight.plots._style import (
+    INK,
+    KINDS,
+    MARKERS,
+    SHADE,
+    at_level,
+    canvas,
+    finish,
+    intervals,
+    modality_colours,
+    need,
+    one_network,
+    place,
+)  # fmt: skip
+from rgbd_insight.result import Result
+
+DELTA = "decodability δ (0: chance, 1: perfect)"
+
+
+def concepts(
+    result: Result, level: int | None = None, ax: Axes | None = None, *, families: Sequence[str] | None = None,
+    top: int | None = None,
+) -> Axes:  # fmt: skip
+    """What each modality tells of every concept: a row a concept, a point with its interval a modality.
+
+    Parameters
+    ----------
+    result : of `specificity`, one network, with "decodability"; the "label" is printed on the right where it is there.
+    level : 0 for all levels together, which is the default where it was computed.
+    ax : where to draw; by default a figure of its own, as tall as its rows need.
+    families : only concepts of these families; planted ones are "planted: rgb" and so on.
+    top : only this many concepts, those on which the modalities differ most.
+
+    Returns
+    -------
+    Axes. Open diamonds are planted visibilities; the grey band is the margin within which a concept counts as absent.
+
+    Raises
+    ------
+    ValueError
+        Where the measure, level or family is absent, or the result is of several networks.
+
+    Examples
+    --------
+    >>> from rgbd_insight.result import Result
+    >>> row = {"measure": "decodability", "level": 0, "concept": "rug", "family": "planted: rgb"}
+    >>> rows = [row | {"modality": m, "value": v} for m, v in (("rgb", 0.9), ("depth", 0.0))]
+    >>> ax = concepts(Result.of("specificity", rows, made={}))
+    >>> [label.get_text() for label in ax.get_yticklabels()]
+    ['rug']
+    """
+    table, level = at_level(need(result, "specificity", "decodability"), level)
+    network = one_network(table)
+    ax, rows, colours = concept_rows(ax, table, "modality", families=families, top=top)
+    margin = float(result.made.get("margin", 0.1))
+    ax.axvspan(-margin, margin, color=SHADE, zorder=0)
+    for modality, colour in colours.items():
+        known = table[(table["modality"] == modality) & table["concept"].isin(rows) & np.isfinite(table["planted"])]
+        at = known["concept"].map(rows).to_numpy(float) + (-0.13 if modality == next(iter(colours)) else 0.13)
+        ax.plot(known["planted"], at, "D", mfc="none", mec=colour, ms=8, mew=1.2, zorder=2)
+    labels = result.rows("label", level=level)
+    for concept, label in zip(labels["concept"], labels["label"], strict=True):
+        if concept in rows:
+            ax.annotate(label, (1, rows[concept]), (5, 0), xycoords=ax.get_yaxis_transform(),
+                        textcoords="offset points", va="center", fontsize=9, annotation_clip=False)  # fmt: skip
+    if len(labels):
+        ax.annotate("label", (1, 1), (5, -4), xycoords="axes fraction", textcoords="offset points", weight="bold",
+                    va="top", fontsize=9)  # fmt: skip
+    ax.set_xlim(min(-0.25, ax.get_xlim()[0]), max(1.1, ax.get_xlim()[1]))
+    key = _key(colours, table["planted"].notna().any()) | {f"within ±{margin:g}: absent": Patch(color=SHADE)}
+    return finish(ax, f"What each modality tells of each concept: {network}, {place(level)}", x=DELTA, key=key)
+
+
+def _key(colours: dict[str, str], planted: bool) -> dict:
+    marks = zip(colours.items(), MARKERS, strict=False)
+    key = {m: Line2D([], [], color=c, marker=mark, lw=1.7) for (m, c), mark in marks}
+    diamond = Line2D([], [], color=INK, marker="D", mfc="none", ls="none", ms=7)
+    return key | ({"planted visibility": diamond} if planted else {})
+
+
+def visibility(result: Result, level: int | None = None, ax: Axes | None = None) -> Axes:
+    """Measured against planted visibility of every planted concept in both modalities; the dashed line is equality.
+
+    Parameters
+    ----------
+    result : of `specificity` on planted data, one network, with "decodability".
+    level : 0 for all levels together, which is the default where it was computed.
+    ax : where to draw; a figure of its own by default.
+
+    Returns
+    -------
+    Axes. Concepts planted alike are drawn side by side; the shape of a point is its planted kind.
+
+    Raises
+    ------
+    ValueError
+        Where the measure or level is absent, nothing was planted, or the result is of several networks.
+
+    Examples
+    --------
+    >>> from rgbd_insight.result import Result
+    >>> row = {"measure": "decodability", "level": 1, "family": "planted: rgb", "modality": "rgb", "planted": 1}
+    >>> visibility(Result.of("specificity", [row | {"concept": "rug", "value": 0.9}], made={})).get_xlabel()
+    'planted visibility (0: nothing shows it, 1: always seen)'
+    """
+    table, level = at_level(need(result, "specificity", "decodability"), level)
+    table = table[np.isfinite(table["planted"])]
+    if table.empty:
+        raise ValueError("`result` must be of planted data: nothing in it has a known visibility. See `concepts`.")
+    network, ax = one_network(table), canvas(ax, 4.6)
+    colours = modality_colours(table["modality"])
+    kinds = [k for k in KINDS if f"planted: {k}" in set(table["family"])]
+    shapes = {f"planted: {k}": MARKERS[i] for i, k in enumerate(kinds)}
+    for i, ((modality, _), rows) in enumerate(table.groupby(["modality", "planted"], sort=False)):
+        side = -1 if modality == next(iter(colours)) else 1
+        step = min(0.012, 0.055 / len(rows))
+        rows = rows.assign(at=rows["planted"] + side * (0.008 + step * np.arange(len(rows))))
+        for family, same in rows.groupby("family"):
+            intervals(ax, same["at"], same, colours[modality], marker=shapes.get(family, "o"), label=f"_{i}")
+    ax.plot([0, 1], [0, 1], ls="--", color=INK, lw=1.2, zorder=1)
+    key = {f"δ from {m}": Patch(color=c) for m, c in colours.items()} | {"equality": Line2D([], [], color=INK, ls="--")}
+    key |= {f: Line2D([], [], color="#666666", marker=shape, ls="none") for f, shape in shapes.items()}
+    title = f"Measured against planted visibility: {network}, {place(level)}"
+    return finish(ax, title, x="planted visibility (0: nothing shows it, 1: always seen)", y=DELTA, key=key)
+
+
+def by_depth(result: Result, measure: str = "specific share", ax: Axes | None = None) -> Axes:
+    """A measure of levels, by level and modality: the specific share, or the level semantic variance.
+
+    Parameters
+    ----------
+    result : of `specificity`; results of several networks may be joined.
+    measure : "specific share" (named and unnamed together) or "level semantic variance" (the line of a modality with
+        itself is two seeds of it).
+    ax : where to draw; a figure of its own by default.
+
+    Returns
+    -------
+    Axes. Lines are intervals of 95 %.
+
+    Raises
+    ------
+    ValueError
+        Where the result lacks the measure.
+
+    Examples
+    --------
+    >>> from rgbd_insight.result import Result
+    >>> row = {"measure": "specific share", "label": "all", "modality": "rgb", "level": 1, "value": 0.3}
+    >>> by_depth(Result.of("specificity", [row], made={})).get_ylabel()
+    'share of the reproducible variance'
+    """
+    share = measure == "specific share"
+    table = need(result, "specificity", measure, **({"label": "all"} if share else {}))
+    title = "What the other modality lacks" if share else "Semantic variance of matched units"
+    unit = "share of the reproducible variance" if share else "½ · mean squared difference of profiles"
+    return by_level(ax, table, title, unit, name=_pair, mutual=True)
+
+
+def _pair(row) -> str:
+    if not isinstance(row["versus"], str):
+        return str(row["modality"])
+    same = row["versus"] == row["modality"]
+    return f"two seeds of {row['modality']}" if same else f"{row['modality']} and {row['versus']}"

@@ -1,0 +1,101 @@
+"""Which units to silence: the most specific, the most consistent, and as many at random."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from rgbd_insight.features import Ablation, Features
+from rgbd_insight.questions.networks import Networks, networks
+from rgbd_insight.questions.order import ranked
+
+
+def chosen_on(nets: Networks) -> np.ndarray:
+    """Samples on which units are chosen, bool (N,): every other block of groups; the effect is judged on the rest."""
+    return nets.blocks % 2 == 0
+
+
+def ablations(
+    features: Features,
+    run: str,
+    *,
+    shares: Sequence[float] = (0.25,),
+    draws: int = 19,
+    inputs: Sequence[str] = ("both",),
+    seed: int = 0,
+) -> tuple[Ablation, ...]:
+    """Conditions for `extract` that silence a share of each modality's units at all levels.
+
+    Parameters
+    ----------
+    features : from `load`, with all units of the run (not the committed selection of units).
+    run : a run id or fusion name with a stream of each modality and a second seed.
+    shares : doses, each a share of the reliable units of each level, in (0, 0.5].
+    draws : random sets of the same size, which specific and consistent units are compared with; 99 for a claim.
+    inputs : what the network is given meanwhile, such as "both" or "rgb:mean" (depth held at its mean).
+    seed : of the random sets.
+
+    Returns
+    -------
+    For each modality, share and input one "specific", one "consistent" and `draws` "random" ablations, named by
+    `ablation_name`. Units are ranked on half of the groups (`chosen_on`); `collaboration` judges what their loss does
+    on the other half.
+
+    Raises
+    ------
+    ValueError
+        Where a share or `draws` is out of range, or the features hold a selection of the units only.
+    """
+    if not shares or not all(0 < share <= 0.5 for share in shares) or draws < 1:
+        raise ValueError(f"`shares` must be in (0, 0.5] and `draws` at least 1; got {tuple(shares)} and {draws}")
+    nets = networks(features, run)
+    if features.entry(run).get("quantised") is not None:
+        raise ValueError(f"`features` must hold all units of {run!r}; these are a selection. Extract the run anew.")
+    rng, found = np.random.default_rng(seed), []
+    for modality in nets.modalities:
+        orders = {level: _order(nets, modality, level) for level in nets.levels}
+        for share in shares:
+            sets = _sets(orders, share, draws, rng)
+            for given in inputs:
+                found += [
+                    Ablation(
+                        ablation_name(kind, modality, number, share=share, inputs=given),
+                        {(modality, lv): tuple(sorted(map(int, units))) for lv, units in chosen.items()},
+                        inputs=given,
+                    )
+                    for (kind, number), chosen in sets.items()
+                ]
+    return tuple(found)
+
+
+def ablation_name(kind: str, modality: str, number: int = 0, *, share: float = 0.25, inputs: str = "both") -> str:
+    """How an ablation is called; the usual share and input are not named.
+
+    Examples
+    --------
+    >>> ablation_name("random", "rgb", 3), ablation_name("specific", "rgb", share=0.125, inputs="rgb:mean")
+    ('random rgb 3', 'specific rgb at 12.5% given rgb:mean')
+    """
+    words = [kind, modality] + ([str(number)] if number else [])
+    words += [] if share == 0.25 else [f"at {100 * share:.4g}%"]
+    return " ".join(words + ([] if inputs == "both" else [f"given {inputs}"]))
+
+
+def _sets(orders: dict[int, np.ndarray], share: float, draws: int, rng: np.random.Generator) -> dict[tuple, dict]:
+    """(kind, number) -> level -> units, from each level's units ordered from consistent to specific."""
+    counts = {level: round(share * len(order)) for level, order in orders.items()}
+    sets = {
+        ("consistent", 0): {lv: order[: counts[lv]] for lv, order in orders.items()},
+        ("specific", 0): {lv: order[len(order) - counts[lv] :] for lv, order in orders.items()},
+    }
+    for i in range(draws):
+        sets["random", i + 1] = {lv: rng.permutation(order)[: counts[lv]] for lv, order in orders.items()}
+    return sets
+
+
+def _order(nets: Networks, modality: str, level: int) -> np.ndarray:
+    """Reliable units of the first network, from the most consistent to the most specific."""
+    ranking = ranked(nets, modality, level, chosen_on(nets))
+    reliable = np.flatnonzero(~ranking.unreliable)
+    return reliable[np.argsort(ranking.j[reliable], kind="stable")]

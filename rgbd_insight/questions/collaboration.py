@@ -1,0 +1,213 @@
+"""Collaboration: how do the modalities share the work when they are trained together?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from rgbd_insight import stats
+from rgbd_insight.features import Features
+from rgbd_insight.metrics.probes import Decodability
+from rgbd_insight.questions.losses import (
+    Found,
+    accuracy_estimate,
+    by_dose,
+    by_removal,
+    run_of,
+    silenced,
+    utilisation,
+)
+from rgbd_insight.questions.networks import TWINS, WHOLE, Networks, made, networks
+from rgbd_insight.questions.options import chosen_levels, chosen_measures
+from rgbd_insight.questions.specificity import probe
+from rgbd_insight.questions.swap import predicted
+from rgbd_insight.result import Missing, Result, numbers
+
+MEASURES = ("accuracy", "utilisation", "retention", "exchanged", "class accuracy", "ablation", "gradient cosine")
+FURTHER = ("utilisation by removal", "swap", "dose")  # asked for by name: each needs more of the features, or of time
+
+
+def collaboration(
+    features: Features, run: str, *, levels: Sequence[int] | None = None, measures: Sequence[str] = MEASURES
+) -> Result:
+    """What joint training gave to and took from each modality, and what the network loses without each of them.
+
+    Parameters
+    ----------
+    features : from `load`; needs predictions under all conditions, and the twins for "retention".
+    run : a run id or fusion name (not "twins").
+    levels : for "retention", "exchanged" and "swap"; default all, 0 stands for all levels side by side.
+    measures : any of "accuracy" (mean class accuracy under each condition, and of the twins), "utilisation" (what is
+        lost without a modality; `label` "conditional", "Shapley" or "interaction"), "retention" (δ of each concept in
+        the joint network minus its twin's; the distance of two twin seeds is in `null_high`), "exchanged" (δ with the
+        true partner minus δ with another scene's), "class accuracy" (by class and condition), "ablation" (accuracy
+        lost by silencing units, where recorded), "gradient cosine" (of the two encoders, by epoch, where recorded);
+        and, only where named, "utilisation by removal" (as "utilisation", for each thing that may stand in for a
+        removed input, in `condition`), "swap" (δ of each concept from what the other stream predicts of the stream,
+        minus δ from the stream itself), "dose" (the loss by silencing specific or consistent units beside random sets
+        of as many).
+
+    Returns
+    -------
+    Result. Absent twins, conditions or ablations are in `missing`.
+
+    Raises
+    ------
+    FeaturesError
+        Where the run is missing or is the twins.
+    ValueError
+        For an unknown level or measure.
+
+    Examples
+    --------
+    >>> import rgbd_insight as ri
+    >>> scenes = ri.load("book/features/scenes")
+    >>> found = ri.collaboration(scenes, "sum", measures=["accuracy"])
+    >>> alone = found.one("accuracy", condition="rgb", fusion="rgb").value
+    >>> bool(found.one("accuracy", condition="both").value > alone)
+    True
+    """
+    if run == TWINS:
+        raise ValueError('`run` must be a network that sees both modalities; got "twins", which do not collaborate')
+    nets = networks(features, run)
+    levels, measures = chosen_levels(nets, levels, whole=True), chosen_measures(measures, MEASURES + FURTHER)
+    rows: list[dict] = []
+    missing: list[Missing] = []
+    steps = {
+        "accuracy": lambda: _accuracy(nets),
+        "utilisation": lambda: utilisation(nets),
+        "utilisation by removal": lambda: by_removal(nets),
+        "class accuracy": lambda: _by_class(nets),
+        "retention": lambda: _retention(nets, levels),
+        "exchanged": lambda: _exchanged(nets, levels),
+        "swap": lambda: swap(nets, levels),
+        "ablation": lambda: silenced(nets),
+        "dose": lambda: by_dose(nets),
+        "gradient cosine": lambda: _gradients(nets),
+    }
+    for name in measures:
+        found, absent = steps[name]()
+        rows, missing = rows + found, missing + absent
+    return Result.of("collaboration", rows, missing=dict.fromkeys(missing), made=made(features))
+
+
+def _accuracy(nets: Networks) -> Found:
+    features, rows, missing = nets.features, [], []
+    run = run_of(nets)
+    for condition in features.conditions(run):
+        found = accuracy_estimate(features, run, condition)
+        rows.append(nets.cells() | {"measure": "accuracy", "condition": condition} | numbers(found))
+    for modality in nets.modalities:
+        twin = features.twin(run, modality)
+        if twin is None:
+            missing.append(_no_twin(nets, modality))
+            continue
+        found = accuracy_estimate(features, twin, modality)
+        cells = {"run": twin, "fusion": modality, "measure": "accuracy", "condition": modality}
+        rows.append(nets.cells() | cells | numbers(found))
+    return rows, missing
+
+
+def _no_twin(nets: Networks, modality: str) -> Missing:
+    seed = nets.features.entry(run_of(nets))["seed"]
+    return Missing(
+        f"the {modality} twin of {nets.name}, seed {seed}",
+        "what joint training changed can only be told beside the same encoder trained alone",
+        f"train and extract the fusion {modality!r} with seed {seed} into {nets.features.path}",
+    )
+
+
+def _by_class(nets: Networks) -> Found:
+    features, run, rows = nets.features, run_of(nets), []
+    planted = features.concepts.set_index("name")
+    for condition in features.conditions(run):
+        counts = features.predictions(run, condition)
+        seen = counts["target"].sum(0) > 0
+
+        def statistic(chosen: np.ndarray, _: np.ndarray, counts=counts) -> np.ndarray:
+            target = counts["target"][chosen].sum(0)
+            return counts["hit"][chosen].sum(0) / np.where(target > 0, target, np.nan)
+
+        found = stats.estimate(statistic, features.groups, null=False)
+        for c in np.flatnonzero(seen):
+            name = features.classes[c]
+            kind = planted.kind.get(name, None)
+            row = {"measure": "class accuracy", "condition": condition, "concept": name, "family": kind}
+            rows.append(nets.cells() | row | numbers(found, c))
+    return rows, []
+
+
+def _differences(
+    nets: Networks, level: int, first: Decodability, second: Decodability, cells: dict, spread=None
+) -> list[dict]:
+    """Rows of δ(first) − δ(second) for each concept, intervals for all concepts and both modalities together."""
+    valued = np.flatnonzero(np.isfinite(first.delta) & np.isfinite(second.delta))
+    found = stats.from_leave_outs(
+        first.delta - second.delta, first.leave_outs - second.leave_outs, nets.features.groups, nets.blocks
+    ).simultaneous(max(2 * len(valued), 1))
+    concepts, rows = nets.features.concepts, []
+    for k in valued:
+        kind = concepts.kind[k]
+        row = {"concept": concepts.name[k], "family": concepts.family[k] if kind == "unknown" else f"planted: {kind}"}
+        apart = {} if spread is None else {"null_high": float(np.abs(spread[k]))}
+        rows.append(nets.cells(level) | cells | row | numbers(found, k) | apart)
+    return rows
+
+
+def _retention(nets: Networks, levels: Sequence[int]) -> Found:
+    features, rows = nets.features, []
+    absent = [m for m in nets.modalities if features.twin(run_of(nets), m) is None]
+    if absent:
+        return [], [_no_twin(nets, m) for m in absent]
+    twins = networks(features, TWINS)
+    seed = features.entry(run_of(nets))["seed"]
+    mine = next(
+        i for i, member in enumerate(twins.members) if features.entry(member[nets.modalities[0]])["seed"] == seed
+    )
+    for level in levels:
+        for modality in nets.modalities:
+            joint, alone = (probe(nets, n.view(i, modality, level)) for n, i in ((nets, 0), (twins, mine)))
+            spread = None  # what two seeds of the twin differ by
+            if twins.ceiling_kind == "other seed":
+                spread = alone.delta - probe(nets, twins.view(1 - mine, modality, level), leave_out=False).delta
+            cells = {"measure": "retention", "modality": modality, "versus": "twin"}
+            rows += _differences(nets, level, joint, alone, cells, spread)
+    return rows, []
+
+
+def _exchanged(nets: Networks, levels: Sequence[int]) -> Found:
+    features, run, rows = nets.features, run_of(nets), []
+    for level in (lv for lv in levels if lv != WHOLE):
+        for modality in nets.modalities:
+            if not features.has(run, modality, level, "both"):
+                continue
+            cells = {"measure": "exchanged", "modality": modality, "versus": "isolated"}
+            views = features.responses(run, modality, level, "both"), nets.view(0, modality, level)
+            rows += _differences(nets, level, *(probe(nets, x) for x in views), cells)
+    if rows:
+        return rows, []
+    why = "exchanged content compares a stream's responses with and without its true partner"
+    call = 'ri.extract(model, data, out=…, conditions=("both", …))'
+    return [], [Missing(f'streams of {run} under "both"', why, call)]
+
+
+def swap(nets: Networks, levels: Sequence[int]) -> Found:
+    """What each concept keeps where a stream is replaced by what the other stream predicts of it."""
+    rows = []
+    for level in (lv for lv in levels if lv != WHOLE):
+        for modality, other in (nets.modalities, nets.modalities[::-1]):
+            own = nets.view(0, modality, level)
+            told = predicted(nets.view(0, other, level), own, nets.features.groups)
+            cells = {"measure": "swap", "modality": modality, "versus": other}
+            rows += _differences(nets, level, probe(nets, told), probe(nets, own), cells)
+    return rows, []
+
+
+def _gradients(nets: Networks) -> Found:
+    curves = nets.features.curves(run_of(nets))
+    if curves is None or "gradient_cosine" not in curves:
+        return [], [Missing(f"training curves of {nets.name}", "none were stored with the run", 'run={"curves": …}')]
+    cells = {"measure": "gradient cosine", "n": len(nets.features)}
+    return [nets.cells() | cells | {"epoch": e, "value": v}
+            for e, v in zip(curves["epoch"], curves["gradient_cosine"], strict=True)], []  # fmt: skip

@@ -1,0 +1,194 @@
+"""Evolution: how does each modality's representation change from level to level, and in training?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from rgbd_insight import stats
+from rgbd_insight.features import Features
+from rgbd_insight.metrics.semantic import level_semantic_variance, profiles
+from rgbd_insight.metrics.similarity import cka_statistic
+from rgbd_insight.metrics.spread import effective_dimension
+from rgbd_insight.questions.networks import Networks, made, missing_seeds, networks
+from rgbd_insight.questions.options import chosen_levels, chosen_measures
+from rgbd_insight.questions.specificity import probe
+from rgbd_insight.result import Missing, Result, numbers
+
+TOLD = 0.1  # mean δ over levels up to which a family is told nowhere, and has no place
+MEASURES = ("level similarity", "level semantic variance", "family", "centre of mass", "effective dimension",
+            "to final", "family in training")  # fmt: skip
+
+
+def evolution(
+    features: Features, run: str, *, levels: Sequence[int] | None = None, measures: Sequence[str] = MEASURES,
+    permutations: int = 100,
+) -> Result:  # fmt: skip
+    """Where in depth, and when in training, each modality's representation says what it says.
+
+    Parameters
+    ----------
+    features : from `load`; needs the source-isolated conditions, and checkpoints for what happens in training.
+    run : a run id or fusion name, or "twins".
+    levels : default all.
+    measures : any of "level similarity" (debiased CKA of two levels of one network; the other level is in `versus`),
+        "level semantic variance" (of matched units' profiles at neighbouring levels), "family" (mean δ of each family
+        of concepts at each level; planted kinds are families of their own, their mean visibility is in `planted`),
+        "centre of mass" (Σ level·δ / Σ δ over levels, δ < 0 counted as 0), "effective dimension" (participation
+        ratio), "to final" (CKA of a checkpoint with the end of training, beside the end of another seed's), "family in
+        training" (as "family", by checkpoint; the untrained network is epoch 0).
+    permutations : for the nulls of the similarities, at least 20.
+
+    Returns
+    -------
+    Result. Where there are no checkpoints, `missing` says how to add them.
+
+    Raises
+    ------
+    FeaturesError, ValueError
+        As for `consistency`.
+
+    Examples
+    --------
+    >>> import rgbd_insight as ri
+    >>> scenes = ri.load("book/features/scenes")
+    >>> found = ri.evolution(scenes, "twins", measures=["effective dimension"])
+    >>> bool((found.rows("effective dimension").value > 1).all())
+    True
+    """
+    nets = networks(features, run)
+    levels, measures = chosen_levels(nets, levels), chosen_measures(measures, MEASURES)
+    rows: list[dict] = []
+    missing = missing_seeds(nets)
+    for modality in nets.modalities:
+        if "level similarity" in measures:
+            rows += _similarity(nets, modality, levels, permutations)
+        if "level semantic variance" in measures:
+            rows += _variance(nets, modality, levels)
+        if {"family", "centre of mass"} & set(measures):
+            rows += _families(nets, modality, levels, measures)
+        if "effective dimension" in measures:
+            rows += [_dimension(nets, modality, level) for level in levels]
+    if {"to final", "family in training"} & set(measures):
+        found, absent = _training(nets, levels, measures)
+        rows, missing = rows + found, missing + absent
+    return Result.of("evolution", rows, missing=missing, made=made(features, permutations=permutations))
+
+
+def _similarity(nets: Networks, modality: str, levels: Sequence[int], permutations: int) -> list[dict]:
+    views = [nets.view(0, modality, level) for level in levels]
+    found = stats.estimate(cka_statistic(views, views), nets.features.groups, permutations=permutations)
+    rows = []
+    for i, level in enumerate(levels):
+        for j, other in enumerate(levels):
+            if i != j:
+                row = {"measure": "level similarity", "modality": modality, "versus": str(other)}
+                rows.append(nets.cells(level) | row | numbers(found, (i, j)))
+    return rows
+
+
+def _variance(nets: Networks, modality: str, levels: Sequence[int]) -> list[dict]:
+    features, rows = nets.features, []
+
+    def between(x: np.ndarray, y: np.ndarray):
+        def statistic(r: np.ndarray, partner: np.ndarray) -> float:
+            sides = [profiles(z[r], features.present[r], features.groups[r]).by_fold for z in (x, y)]
+            return level_semantic_variance(*sides)
+
+        return statistic
+
+    for level, after in zip(levels, levels[1:], strict=False):
+        statistic = between(nets.view(0, modality, level), nets.view(0, modality, after))
+        found = stats.estimate(statistic, features.groups, null=False, blocks=20)
+        row = {"measure": "level semantic variance", "modality": modality, "versus": str(after)}
+        rows.append(nets.cells(level) | row | numbers(found))
+    return rows
+
+
+def families(features: Features) -> dict[str, np.ndarray]:
+    """Concepts (indices) of each family; planted things are divided by the kind that they were planted as."""
+    concepts = features.concepts
+    names = np.where(concepts.kind == "unknown", concepts.family, "planted: " + concepts.kind)
+    return {name: np.flatnonzero(names == name) for name in dict.fromkeys(names)}
+
+
+def _family_table(nets: Networks, modality: str, level: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Mean δ of each family (F,) and its leave-outs (G, F)."""
+    found = probe(nets, nets.view(0, modality, level))
+    value, leave_outs, names = [], [], []
+    for name, members in families(nets.features).items():
+        valued = members[np.isfinite(found.delta[members]) & np.isfinite(found.leave_outs[:, members]).all(0)]
+        if len(valued):
+            value.append(found.delta[valued].mean())
+            leave_outs.append(found.leave_outs[:, valued].mean(1))
+            names.append(name)
+    return np.array(value), np.array(leave_outs).T, names
+
+
+def _families(nets: Networks, modality: str, levels: Sequence[int], measures: Sequence[str]) -> list[dict]:
+    tables = [_family_table(nets, modality, level) for level in levels]
+    names = tables[0][2]
+    if not names:  # every concept is in too few images, as `specificity` says of each
+        return []
+    delta, outs = np.stack([t[0] for t in tables]), np.stack([t[1] for t in tables], 1)  # (L, F), (G, L, F)
+    groups, rows = nets.features.groups, []
+    if "family" in measures:
+        found = stats.from_leave_outs(delta, outs, groups, nets.blocks)
+        visible = nets.features.concepts.get(f"visible_{modality}")
+        planted = {} if visible is None else {f: visible[k].mean() for f, k in families(nets.features).items()}
+        cells = [{"measure": "family", "modality": modality, "family": f, "planted": planted.get(f)} for f in names]
+        rows += [nets.cells(level) | cell | numbers(found, (i, f))
+                 for i, level in enumerate(levels) for f, cell in enumerate(cells)]  # fmt: skip
+    if "centre of mass" in measures and len(levels) > 1:
+        place = np.array(levels, float)
+
+        def centre(d: np.ndarray) -> np.ndarray:
+            weight = np.maximum(d, 0)
+            total = weight.sum(-2)
+            seen = total > TOLD * len(levels)
+            return np.divide((place[:, None] * weight).sum(-2), total, out=np.full(total.shape, np.nan), where=seen)
+
+        found = stats.from_leave_outs(centre(delta), centre(outs), groups, nets.blocks)
+        rows += [nets.cells() | {"measure": "centre of mass", "modality": modality, "family": name} | numbers(found, f)
+                 for f, name in enumerate(names) if np.isfinite(found.value[f])]  # fmt: skip
+    return rows
+
+
+def _dimension(nets: Networks, modality: str, level: int) -> dict:
+    x = nets.view(0, modality, level)
+    found = stats.estimate(lambda rows, _: effective_dimension(x[rows]), nets.features.groups, null=False)
+    return nets.cells(level) | {"measure": "effective dimension", "modality": modality} | numbers(found)
+
+
+def _training(nets: Networks, levels: Sequence[int], measures: Sequence[str]) -> tuple[list[dict], list[Missing]]:
+    features = nets.features
+    final = nets.members[0][nets.modalities[0]]
+    entry = features.entry(final)
+    same = {"fusion": entry["fusion"], "seed": entry["seed"]}
+    steps = [r for role in ("untrained", "checkpoint") for r in features.find(**same, role=role)] if nets.fused else []
+    if not steps:
+        return [], [Missing(
+            f"checkpoints of {nets.name}", "what happens in training needs the responses at several epochs",
+            'ri.extract(model, data, out=…, run={"role": "checkpoint", "epoch": …}) for each kept epoch',
+        )]  # fmt: skip
+    rows = []
+    for run in [*steps, final]:
+        member = Networks(features, nets.name, (dict.fromkeys(nets.modalities, run),) * 2, "other seed")
+        cells = {"run": run, "epoch": features.entry(run)["epoch"]}
+        for modality in nets.modalities:
+            if "to final" in measures and run != final:
+                rows += [nets.cells(level) | cells | _to_final(nets, member, modality, level) for level in levels]
+            if "family in training" in measures:
+                rows += [row | cells | {"measure": "family in training"}
+                         for row in _families(member, modality, levels, ["family"])]  # fmt: skip
+    return rows, []
+
+
+def _to_final(nets: Networks, member: Networks, modality: str, level: int) -> dict:
+    statistic = cka_statistic(member.view(0, modality, level), nets.view(0, modality, level))
+    found = stats.estimate(statistic, nets.features.groups, permutations=20)
+    every = np.arange(len(nets.features))
+    seeds = [cka_statistic(x, y)(every, every) for x, y in nets.within(modality, level)]
+    row = {"measure": "to final", "modality": modality, "versus": "final", "ceiling": float(np.mean(seeds))}
+    return row | {"ceiling_kind": nets.ceiling_kind} | numbers(found)

@@ -1,0 +1,170 @@
+"""Row 6b of the ledger: does accuracy follow consistency and specificity when these are moved on purpose?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+COLUMNS = ("operator", "common", "private", "redundancy", "seed", "placebo", "accuracy", "C", "S")
+TERMS = ("C", "S", "C²", "C x redundancy", "S x redundancy")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the intervention says.
+
+    Attributes
+    ----------
+    manipulated : p of "C rises with the common weight", "S rises with the private weight" and, of the placebo, "C rises
+        with the common weight" (NaN where there was none), with the slopes.
+    terms : DataFrame, index TERMS: value, low, high, p.
+    slopes : DataFrame, index redundancy: value, low, high of ∂y/∂S, and `best` C (NaN where C has no maximum).
+    """
+
+    manipulated: pd.DataFrame
+    terms: pd.DataFrame
+    slopes: pd.DataFrame
+
+    def verdict(self, level: float = 0.05) -> str:
+        """What `claims.toml` says of these numbers: "supported", "not supported" or "inconclusive"."""
+        check = self.manipulated
+        if not (check.loc[["C", "S"], "p"] < level).all() or not (check.loc[["C", "S"], "slope"] > 0).all():
+            return "inconclusive"
+        if not check.loc["placebo", "p"] >= level:  # it worked too, or was not run
+            return "inconclusive"
+        rises, s = self.terms.loc["C x redundancy"], self.slopes
+        if rises.low > 0 and (s.low > 0).all():
+            return "supported"
+        return "not supported" if rises.high < 0 or (s.high < 0).any() else "inconclusive"
+
+
+def answer(table: pd.DataFrame, *, permutations: int = 1000, seed: int = 0) -> Answer:
+    """The manipulation check and the regression of the intervention's runs.
+
+    Parameters
+    ----------
+    table : one row a run, the columns `COLUMNS`; accuracy, C and S in shares.
+    permutations : of the check and of the terms.
+    seed : of the permutations.
+
+    Returns
+    -------
+    Answer
+
+    Raises
+    ------
+    ValueError
+        Where a column is absent, a value is not finite, or there are fewer than three redundancies or weights.
+
+    Notes
+    -----
+    Check: slope of C (of S) on the weight, centred within operator, redundancy and the other weight; weights are
+    permuted within them. Regression: y ~ operator + redundancy + C + S + C² + C·redundancy + S·redundancy by least
+    squares, C and S centred. Interval: ± 1.96 standard errors that allow for unequal variances (HC3). p: residuals of
+    the model without the term are permuted (Freedman, Lane).
+
+    References
+    ----------
+    D. Freedman, D. Lane. A nonstochastic interpretation of reported significance levels. JBES 1983.
+    J. S. Long, L. H. Ervin. Using heteroscedasticity consistent standard errors. The American Statistician 2000.
+    """
+    _check(table)
+    rng = np.random.default_rng(seed)
+    real, placebo = table[~table.placebo.astype(bool)], table[table.placebo.astype(bool)]
+    rows = {
+        "C": _moved(real, "C", "common", "private", permutations, rng),
+        "S": _moved(real, "S", "private", "common", permutations, rng),
+        "placebo": _moved(placebo, "C", "common", "private", permutations, rng)
+        if placebo.common.nunique() > 1
+        else {"slope": np.nan, "p": np.nan},
+    }
+    return Answer(pd.DataFrame(rows).T, *_regression(real, permutations, rng))
+
+
+def _check(table: pd.DataFrame) -> None:
+    absent = [c for c in COLUMNS if c not in table]
+    if absent:
+        raise ValueError(f"`table` must have the columns {', '.join(COLUMNS)}; got none of {', '.join(absent)}")
+    if not np.isfinite(table[["accuracy", "C", "S"]].to_numpy(float)).all():
+        raise ValueError("`table` must hold finite accuracy, C and S; got NaN: leave out runs that were not finished")
+    for name in ("redundancy", "common", "private"):
+        if table[name].nunique() < 3:
+            raise ValueError(f"`table` must have three values of {name!r}; got {table[name].unique().tolist()}")
+
+
+def _moved(
+    table: pd.DataFrame, outcome: str, weight: str, other: str, permutations: int, rng: np.random.Generator
+) -> dict[str, float]:
+    """Slope of an outcome on a weight within cells of everything else, and its two-sided permutation p."""
+    cell = table.groupby(["operator", "redundancy", other]).ngroup().to_numpy()
+
+    def centred(x: np.ndarray) -> np.ndarray:
+        return x - pd.Series(x).groupby(cell).transform("mean").to_numpy()
+
+    y, x = centred(table[outcome].to_numpy(float)), table[weight].to_numpy(float)
+    slope = centred(x) @ y / (centred(x) @ centred(x))
+    members = [np.flatnonzero(cell == c) for c in np.unique(cell)]
+    count = 1
+    for _ in range(permutations):
+        drawn = x.copy()
+        for rows in members:
+            drawn[rows] = x[rng.permutation(rows)]
+        shuffled = centred(drawn)
+        count += abs(shuffled @ y / (shuffled @ shuffled)) >= abs(slope) - 1e-12
+    return {"slope": slope, "p": count / (1 + permutations)}
+
+
+def _design(table: pd.DataFrame) -> tuple[np.ndarray, list[str]]:
+    c, s = (table[name].to_numpy(float) - table[name].mean() for name in ("C", "S"))
+    r = table.redundancy.to_numpy(float)
+    columns = {"constant": np.ones(len(table)), "redundancy": r}
+    columns |= {f"operator {o}": (table.operator == o).to_numpy(float) for o in sorted(table.operator.unique())[1:]}
+    columns |= dict(zip(TERMS, (c, s, c**2, c * r, s * r), strict=True))
+    return np.stack(list(columns.values()), 1), list(columns)
+
+
+def _regression(table: pd.DataFrame, permutations: int, rng: np.random.Generator) -> tuple[pd.DataFrame, pd.DataFrame]:
+    x, names = _design(table)
+    y = table.accuracy.to_numpy(float)
+    inverse = np.linalg.pinv(x.T @ x)
+    beta = inverse @ x.T @ y
+    leverage = np.clip(((x @ inverse) * x).sum(1), 0, 0.999)
+    scaled = x * ((y - x @ beta) / (1 - leverage))[:, None]
+    covariance = inverse @ (scaled.T @ scaled) @ inverse
+    rows = {}
+    for term in TERMS:
+        k = names.index(term)
+        se = np.sqrt(covariance[k, k])
+        p = _freedman_lane(x, y, k, permutations, rng)
+        rows[term] = {"value": beta[k], "low": beta[k] - 1.96 * se, "high": beta[k] + 1.96 * se, "p": p}
+    levels = np.sort(table.redundancy.unique())
+    return pd.DataFrame(rows).T, _slopes(beta, covariance, names, levels, table.C.mean())
+
+
+def _freedman_lane(x: np.ndarray, y: np.ndarray, k: int, permutations: int, rng: np.random.Generator) -> float:
+    rest = np.delete(x, k, 1)
+    fitted = rest @ np.linalg.lstsq(rest, y, rcond=None)[0]
+    residual = y - fitted
+    solve = np.linalg.pinv(x)[k]
+    observed = abs(solve @ y)
+    draws = np.array([abs(solve @ (fitted + rng.permutation(residual))) for _ in range(permutations)])
+    return float((1 + (draws >= observed - 1e-12).sum()) / (1 + permutations))
+
+
+def _slopes(
+    beta: np.ndarray, covariance: np.ndarray, names: Sequence[str], levels: np.ndarray, mean_c: float
+) -> pd.DataFrame:
+    """∂y/∂S at each redundancy with its interval, and the C at which y is largest."""
+    at = {term: names.index(term) for term in TERMS}
+    rows = {}
+    for r in levels:
+        direction = np.zeros(len(beta))
+        direction[at["S"]], direction[at["S x redundancy"]] = 1, r
+        value, se = direction @ beta, np.sqrt(direction @ covariance @ direction)
+        bend, rise = beta[at["C²"]], beta[at["C"]] + beta[at["C x redundancy"]] * r
+        best = mean_c - rise / (2 * bend) if bend < 0 else np.nan  # a parabola that opens upwards has no best C
+        rows[r] = {"value": value, "low": value - 1.96 * se, "high": value + 1.96 * se, "best": best}
+    return pd.DataFrame(rows).T.rename_axis("redundancy")

@@ -1,0 +1,140 @@
+"""What a network loses without a modality, or without some of its units. Use `collaboration`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import numpy as np
+
+from rgbd_insight import stats
+from rgbd_insight.features import Ablation, Features
+from rgbd_insight.questions.ablation import chosen_on
+from rgbd_insight.questions.networks import Networks
+from rgbd_insight.result import Missing, numbers
+from rgbd_insight.stats import Estimate
+
+REMOVALS = ("permuted", "zero", "mean", "noise")
+NAMED = re.compile(r"(specific|consistent|random) (\S+)(?: (\d+))?(?: at ([\d.]+)%)?(?: given (\S+))?")
+Found = tuple[list[dict], list[Missing]]
+
+
+def run_of(nets: Networks) -> str:
+    """The run of the first network."""
+    return nets.members[0][nets.modalities[0]]
+
+
+def accuracy_estimate(features: Features, run: str, condition: str, among: np.ndarray | None = None) -> Estimate:
+    """Mean over classes of the share of their pixels that are found (chance: 1 / classes), interval by group.
+
+    `among` bool (N,) keeps some samples only.
+    """
+    among = np.ones(len(features), bool) if among is None else among
+    counts = {part: values[among] for part, values in features.predictions(run, condition).items()}
+
+    def statistic(rows: np.ndarray, _: np.ndarray) -> float:
+        target = counts["target"][rows].sum(0)
+        seen = target > 0
+        return float((counts["hit"][rows].sum(0)[seen] / target[seen]).mean())
+
+    return stats.estimate(statistic, features.groups[among], null=False)
+
+
+def utilisation(nets: Networks) -> Found:
+    """What is lost without each modality, the removed input being another scene's."""
+    return _utilised(nets, "permuted", "utilisation")
+
+
+def by_removal(nets: Networks) -> Found:
+    """The same for everything that may stand in for a removed input, each of them in `condition`."""
+    rows, missing = [], []
+    for removal in REMOVALS:
+        found, absent = _utilised(nets, removal, "utilisation by removal")
+        rows, missing = rows + [row | {"condition": removal} for row in found], missing + absent
+    return rows, missing
+
+
+def _utilised(nets: Networks, removal: str, measure: str) -> Found:
+    features, run = nets.features, run_of(nets)
+    a, b = nets.modalities
+    kind = "" if removal == "permuted" else f":{removal}"
+    names = {"both": "both", a: a + kind, b: b + kind, "none": "none" + kind}
+    absent = [c for c in names.values() if c not in features.conditions(run)]
+    if absent:
+        call = f"ri.extract(model, data, out=…, conditions={tuple(absent)!r})"
+        return [], [Missing(f"conditions {', '.join(absent)} of {run}", "utilisation compares all four", call)]
+    v = {name: accuracy_estimate(features, run, c) for name, c in names.items()}
+    rows = []
+    for own, other in ((a, b), (b, a)):
+        parts = {
+            "conditional": stats.combine(lambda both, rest: both - rest, v["both"], v[other]),
+            "Shapley": stats.combine(
+                lambda both, mine, rest, none: (mine - none + both - rest) / 2, v["both"], v[own], v[other], v["none"]
+            ),
+        }
+        for label, found in parts.items():
+            rows.append(nets.cells() | {"measure": measure, "modality": own, "label": label} | numbers(found))
+    both = stats.combine(lambda b_, x, y, none: b_ - x - y + none, v["both"], v[a], v[b], v["none"])
+    rows.append(nets.cells() | {"measure": measure, "label": "interaction"} | numbers(both))
+    return rows, []
+
+
+def silenced(nets: Networks) -> Found:
+    """Accuracy lost by each recorded ablation, on the groups on which no units were chosen."""
+    features, run = nets.features, run_of(nets)
+    recorded = features.ablations(run)
+    if not recorded:
+        call = "ri.extract(model, data, out=…, conditions=ri.ablations(features, run))"
+        return [], [Missing(f"ablations of {run}", "no units were silenced", call)]
+    rows, judged = [], ~chosen_on(nets)
+    for name, ablation in recorded.items():
+        whole = accuracy_estimate(features, run, ablation.inputs, judged)
+        lost = stats.combine(lambda a, b: a - b, whole, accuracy_estimate(features, run, name, judged))
+        row = {"measure": "ablation", "condition": ablation.inputs, "label": name}
+        rows.append(nets.cells() | row | numbers(lost))
+    return rows, []
+
+
+def by_dose(nets: Networks, *, statistic: Callable[[Features, str, str, np.ndarray], Estimate] | None = None) -> Found:
+    """The loss by silencing each modality's specific and consistent units, beside random sets of as many.
+
+    `versus` is the dose, `condition` the input, `null` the random sets' mean loss, `null_high` their 97.5 % point, `p`
+    the share of random sets that lose as much or more (with the set itself counted).
+    """
+    features, run, judged = nets.features, run_of(nets), ~chosen_on(nets)
+    statistic = statistic or accuracy_estimate
+    sets: dict[tuple, dict[str, list[Ablation]]] = {}
+    for name, ablation in features.ablations(run).items():
+        match = NAMED.fullmatch(name)
+        if match:
+            kind, modality, _, percent, _ = match.groups()
+            sets.setdefault((modality, percent or "25", ablation.inputs), {}).setdefault(kind, []).append(ablation)
+    if not sets:
+        return silenced(nets)
+    rows, missing = [], []
+    for (modality, percent, given), kinds in sets.items():
+        whole = statistic(features, run, given, judged)
+        random = np.array(
+            [whole.value - statistic(features, run, a.name, judged).value for a in kinds.get("random", [])]
+        )
+        if len(random) < 99:
+            call = "conditions=ri.ablations(features, run, draws=99)"
+            missing.append(Missing(f"99 random sets of {run}", f"a p below .05 needs more than {len(random)}", call))
+        for kind in (k for k in ("specific", "consistent") if k in kinds):
+            lost = stats.combine(lambda x, y: x - y, whole, statistic(features, run, kinds[kind][0].name, judged))
+            cells = {
+                "measure": "dose",
+                "modality": modality,
+                "label": kind,
+                "versus": f"{percent}%",
+                "condition": given,
+            }
+            rows.append(nets.cells() | cells | numbers(lost) | _beside(lost.value, random))
+    return rows, missing
+
+
+def _beside(value: float, random: np.ndarray) -> dict:
+    if not len(random):
+        return {}
+    p = (1 + (random >= value).sum()) / (1 + len(random))
+    return {"null": random.mean(), "null_high": np.quantile(random, 0.975), "p": p}

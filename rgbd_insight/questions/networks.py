@@ -1,0 +1,169 @@
+"""Which networks a question compares: one run and its other seeds, the twins, or the two halves of one checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from rgbd_insight import stats
+from rgbd_insight.features import Features, FeaturesError
+from rgbd_insight.result import Missing
+
+TWINS = "twins"
+WHOLE = 0  # in the column `level`: all levels of a stream side by side
+BLOCKS = 40  # of whole groups, for every interval
+
+
+@dataclass(frozen=True)
+class Networks:
+    """Networks that differ in nothing but their seed.
+
+    Attributes
+    ----------
+    features : the tape.
+    name : the fusion, or "twins".
+    members : for each network, the run of each modality (the same run twice for a fused network).
+    ceiling_kind : "other seed", or "split half" where there is one checkpoint only: then the networks are two random
+        halves of its units.
+    """
+
+    features: Features
+    name: str
+    members: tuple[dict[str, str], ...]
+    ceiling_kind: str
+
+    @property
+    def modalities(self) -> tuple[str, str]:
+        """Names of the two modalities."""
+        first, second = self.features.modalities
+        return first.name, second.name
+
+    @property
+    def fused(self) -> bool:
+        """Whether both modalities go through one network."""
+        return self.name != TWINS
+
+    @cached_property
+    def levels(self) -> tuple[int, ...]:
+        """Levels that every member has."""
+        found = [set(self.features.levels(run)) for member in self.members for run in member.values()]
+        return tuple(sorted(set.intersection(*found)))
+
+    @cached_property
+    def blocks(self) -> np.ndarray:
+        """Jackknife block of every sample (N,)."""
+        groups = self.features.groups
+        return stats.blocks_of(groups, min(BLOCKS, groups.max() + 1))
+
+    def view(self, network: int, modality: str, level: int) -> np.ndarray:
+        """What a network makes of one modality alone, (N, U); level 0 is all levels, each unit standardised."""
+        member = self.members[network]
+        levels = self.levels if level == WHOLE else (level,)
+        views = [self._half(network, self.features.view(member[modality], modality, lv)) for lv in levels]
+        if level != WHOLE:
+            return views[0]
+        joined = np.hstack(views)
+        spread = joined.std(0)
+        return (joined - joined.mean(0)) / np.where(spread > 0, spread, 1)
+
+    def _half(self, network: int, x: np.ndarray) -> np.ndarray:
+        if self.ceiling_kind != "split half":
+            return x
+        order = np.random.default_rng(x.shape[1]).permutation(x.shape[1])
+        return x[:, np.sort(order[network::2])]
+
+    def seen_from(self, network: int) -> Networks:
+        """The same networks with another one as the first."""
+        rest = [member for i, member in enumerate(self.members) if i != network]
+        return replace(self, members=(self.members[network], *rest))
+
+    def across(self, level: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        """(first modality of i, second modality of j) for i ≠ j: never one network with itself."""
+        a, b = self.modalities
+        return [(self.view(i, a, level), self.view(j, b, level)) for i, j in self._pairs]
+
+    def within(self, modality: str, level: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        """The same modality in networks i and j, i ≠ j: the ceiling."""
+        return [(self.view(i, modality, level), self.view(j, modality, level)) for i, j in self._pairs if i < j]
+
+    @property
+    def _pairs(self) -> list[tuple[int, int]]:
+        count = len(self.members)
+        return [(i, j) for i in range(count) for j in range(count) if i != j]
+
+    def cells(self, level: int | None = None) -> dict:
+        """The columns of a result's row that say which network this is."""
+        e = self.features.entry(next(iter(self.members[0].values())))
+        return {"run": self.name, "fusion": self.name, "seed": e["seed"], "epoch": e["epoch"], "level": level}
+
+
+def networks(features: Features, run: str) -> Networks:
+    """The networks that `run` names: a run id or fusion (with its other seeds), or "twins".
+
+    Raises
+    ------
+    FeaturesError
+        Where there is no such run, or the twins are incomplete.
+
+    Notes
+    -----
+    A run of which there is one seed only is divided into two halves of its units.
+    """
+    names = [m.name for m in features.modalities]
+    if run == TWINS:
+        seeds = [set(features.runs.loc[features.find(fusion=m, role="final"), "seed"]) for m in names]
+        both = sorted(set.intersection(*seeds))
+        if not both:
+            raise FeaturesError(
+                f'`run` "twins" needs a run of each modality with the same seed; {features.path} has none of '
+                f"{' or '.join(names)}. Train and extract the fusions {' and '.join(map(repr, names))} with one seed."
+            )
+        members = tuple({m: features.find(fusion=m, seed=s, role="final")[0] for m in names} for s in both)
+    else:
+        run = features.resolve(run)
+        seen = set(features.conditions(run)) & set(names)  # a wide twin has another name and one modality too
+        if features.entry(run)["fusion"] in names or len(seen) == 1:
+            raise FeaturesError(
+                f"`run` must see both modalities; {run!r} sees {' and '.join(sorted(seen)) or 'one'} alone. "
+                f'Ask for "twins" to compare it with its twin.'
+            )
+        members = tuple(dict.fromkeys(names, r) for r in (run, *features.siblings(run)))
+    name = TWINS if run == TWINS else features.entry(run)["fusion"]
+    if len(members) == 1:
+        return Networks(features, name, members * 2, "split half")
+    return Networks(features, name, members, "other seed")
+
+
+Maker = Callable[[ArrayLike, ArrayLike], Callable[[np.ndarray, np.ndarray], float]]
+
+
+def averaged(make: Maker, pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Callable[[np.ndarray, np.ndarray], float]:
+    """The statistic of `make`, averaged over pairs of networks."""
+    parts = [make(x, y) for x, y in pairs]
+    return lambda rows, partner: float(np.mean([part(rows, partner) for part in parts]))
+
+
+def missing_seeds(nets: Networks) -> list[Missing]:
+    """What a single checkpoint cannot say."""
+    if nets.ceiling_kind == "other seed":
+        return []
+    return [
+        Missing(
+            f"a second seed of {nets.name}",
+            "ceilings are taken between two halves of one network's units, and are higher than between two seeds",
+            f'train and extract {nets.name} with another seed, then ri.load("{nets.features.path}") again',
+        )
+    ]
+
+
+def made(features: Features, **options) -> dict:
+    """How a result was made."""
+    devices = sorted({r["device"].get("name", r["device"]["type"]) for r in features.execution["runs"]})
+    return {
+        "data": features.manifest["name"], "samples": len(features), "devices": devices, "path": str(features.path),
+        "classes": len(features.classes), **options,
+    }  # fmt: skip

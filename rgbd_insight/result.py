@@ -1,0 +1,120 @@
+"""What a question answers with: one tidy table, what is missing and why, and how it was made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rgbd_insight.stats import Estimate
+
+COLUMNS = (
+    "question", "measure", "run", "fusion", "seed", "epoch", "modality", "level", "versus", "condition", "concept",
+    "family", "unit", "value", "low", "high", "null", "null_high", "p", "ceiling", "ceiling_kind", "label", "planted",
+    "n", "groups",
+)  # fmt: skip
+NUMBERS = ("seed", "epoch", "level", "unit", "value", "low", "high", "null", "null_high", "p", "ceiling", "planted")
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Something a question could not say: what, why, and the call that would add it."""
+
+    what: str
+    why: str
+    call: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """The answer to one of the four questions.
+
+    Attributes
+    ----------
+    question : "consistency", "specificity", "evolution" or "collaboration".
+    table : one row a number; the columns are always `COLUMNS`. A cell is empty where it does not apply.
+    missing : what could not be computed, why, and the call that would add it.
+    made : how: data, runs, devices, package version, permutations, blocks.
+
+    Examples
+    --------
+    >>> rows = [{"measure": "cka", "level": 1, "value": 0.5, "low": 0.4, "high": 0.6}]
+    >>> result = Result.of("consistency", rows, made={})
+    >>> float(result.one("cka", level=1).value)
+    0.5
+    """
+
+    question: str
+    table: pd.DataFrame
+    missing: tuple[Missing, ...] = ()
+    made: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, question: str, rows: Iterable[dict], *, missing: Iterable[Missing] = (), made: Mapping) -> Result:
+        """A result from rows of a table; an unknown column is an error."""
+        rows = [{"question": question} | row for row in rows]
+        unknown = {key for row in rows for key in row} - set(COLUMNS)
+        if unknown:
+            raise ValueError(f"`rows` may only have the columns {', '.join(COLUMNS)}; got {', '.join(sorted(unknown))}")
+        table = pd.DataFrame(rows, columns=list(COLUMNS))
+        for name in NUMBERS:
+            table[name] = pd.to_numeric(table[name])
+        return cls(question, table, tuple(missing), dict(made))
+
+    def rows(self, measure: str | None = None, **where: Any) -> pd.DataFrame:
+        """The rows of one measure in which every named column has the given value (or one of a list of values)."""
+        table = self.table
+        if measure is not None:
+            where = {"measure": measure} | where
+        for column, wanted in where.items():
+            if column not in COLUMNS:
+                near = get_close_matches(column, COLUMNS, 3, 0.0)
+                raise ValueError(f"columns are {', '.join(COLUMNS)}; got {column!r}. Nearest: {', '.join(near)}")
+            wanted = wanted if isinstance(wanted, (list, tuple, set, range)) else [wanted]
+            table = table[table[column].isin(list(wanted))]
+        return table
+
+    def one(self, measure: str, **where: Any) -> pd.Series:
+        """The single row that matches; an error that says what there is where none or several do."""
+        found = self.rows(measure, **where)
+        if len(found) != 1:
+            known = ", ".join(sorted(self.table.measure.unique()))
+            raise ValueError(
+                f"one row must match measure={measure!r}, {where}; got {len(found)}. Measures here: {known}. "
+                "Name further columns, or use `rows`."
+            )
+        return found.iloc[0]
+
+    def to_csv(self, path: str) -> None:
+        """Write the table, without the columns that are empty throughout."""
+        self.table.dropna(axis="columns", how="all").to_csv(path, index=False)
+
+    def _repr_html_(self) -> str:
+        shown = self.table.dropna(axis="columns", how="all").drop(columns="question")
+        absent = "".join(f"<li>{m.what}: {m.why}</li>" for m in self.missing)
+        return f"<b>{self.question}</b>{shown.to_html(index=False, float_format='%.3f')}<ul>{absent}</ul>"
+
+
+def numbers(estimate: Estimate, index: Any = ()) -> dict:
+    """The columns value … groups of one component of an estimate."""
+
+    def at(values: Any) -> float:
+        return float(np.asarray(values)[index]) if values is not None else np.nan
+
+    cells = {name: at(getattr(estimate, name)) for name in ("value", "low", "high", "null", "null_high", "p")}
+    return cells | {"n": estimate.n, "groups": estimate.groups}
+
+
+def joined(results: Iterable[Result]) -> Result:
+    """Several results of one question as one, for example of several runs."""
+    results = list(results)
+    questions = {r.question for r in results}
+    if len(questions) != 1:
+        raise ValueError(f"`results` must answer one question; got {', '.join(sorted(questions)) or 'none'}")
+    table = pd.concat([r.table for r in results], ignore_index=True)
+    missing = tuple(dict.fromkeys(m for r in results for m in r.missing))
+    return Result(results[0].question, table, missing, results[0].made)

@@ -1,0 +1,156 @@
+"""Every mistake is found in a folder that has it and not in one that has not."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rgbd_insight.data import Folder, Scenes, check
+from tests.data._official import rotated
+
+CLASSES = ["wall", "floor", "ceiling", "box"]
+SIZE, N = (48, 64), 24
+
+
+def picture(seed):
+    """A room as people photograph it: warm light, floor below, ceiling above, boxes that colour and depth both show."""
+    rng, (h, w) = np.random.default_rng(seed), SIZE
+    label, depth = np.zeros(SIZE, np.uint8), np.full(SIZE, rng.uniform(2500, 4000))
+    top, bottom = rng.integers(6, 12), rng.integers(32, 40)
+    label[:top], label[bottom:] = 2, 1
+    depth[:top] -= np.linspace(900, 0, top)[:, None]
+    depth[bottom:] -= np.linspace(0, 1200, h - bottom)[:, None]
+    shade = rng.uniform(90, 200, 4)[label]
+    for _ in range(4):
+        r, c, a, b = rng.integers(4, 30), rng.integers(2, 44), rng.integers(8, 16), rng.integers(8, 18)
+        label[r : r + a, c : c + b], depth[r : r + a, c : c + b] = 3, rng.uniform(900, 2200)
+        shade[r : r + a, c : c + b] = rng.uniform(20, 250)
+    warm = shade[..., None] * np.array([1.0, 0.86, 0.7]) + rng.normal(0, 6, (h, w, 3))
+    depth = depth + rng.normal(0, 8, SIZE)
+    depth[rng.random(SIZE) < 0.03] = 0
+    return warm.clip(0, 255).astype(np.uint8), depth.clip(0, 60000).astype(np.uint16), label
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Writes the folder, with each image changed by `change`, splits by `splits`, other classes or camera."""
+
+    def write(change=lambda c, d, lab: (c, d, lab), splits=None, classes=CLASSES, camera=None):
+        for name in ("rgb", "depth", "label"):
+            (tmp_path / name).mkdir()
+        for i in range(N):
+            for name, image in zip(("rgb", "depth", "label"), change(*picture(i)), strict=True):
+                Image.fromarray(np.ascontiguousarray(image)).save(tmp_path / name / f"{i:03d}.png")
+        ids = [f"{i:03d}" for i in range(N)]
+        groups = {stem: f"room {i // 2}" for i, stem in enumerate(ids)}
+        splits = splits or {"train": ids[:16], "test": ids[16:]}
+        (tmp_path / "splits.json").write_text(json.dumps({"groups": groups} | splits))
+        (tmp_path / "classes.json").write_text(json.dumps(classes))
+        if camera:
+            (tmp_path / "camera.json").write_text(json.dumps(camera))
+        return tmp_path
+
+    return write
+
+
+def mistakes(path):
+    return [finding.mistake for finding in check(path).findings]
+
+
+def test_a_clean_folder_and_clean_scenes_have_none(make):
+    path = make()
+    assert check(path) and check(path).looked == N and "no mistakes found" in str(check(path))
+    assert check(Folder(path, "train")) and check(Scenes(32))
+
+
+PLANTED = {
+    "8-bit depth": lambda c, d, lab: (c, (d // 40).astype(np.uint8), lab),
+    "bit-rotated depth": lambda c, d, lab: (c, rotated(d), lab),
+    "red and blue swapped": lambda c, d, lab: (c[..., ::-1], d, lab),
+    "labels shifted by one": lambda c, d, lab: (c, d, lab + 1),
+}
+
+
+@pytest.mark.parametrize("mistake", PLANTED)
+def test_a_planted_mistake_is_found_and_no_other(make, mistake):
+    found = check(make(PLANTED[mistake]))
+    assert [finding.mistake for finding in found.findings] == [mistake], str(found)
+    assert not found and all(finding.why and finding.fix for finding in found.findings)
+
+
+def test_depth_stretched_from_eight_bits(make):
+    path = make(lambda c, d, lab: (c, (d // 40).astype(np.uint16) * 40, lab))
+    assert mistakes(path) == ["8-bit depth"]
+
+
+@pytest.mark.parametrize(("factor", "unit"), [(10, "tenths of a millimetre"), (0.1, "centimetres")])
+def test_a_wrong_unit(make, factor, unit):
+    found = check(make(lambda c, d, lab: (c, (d * factor).astype(np.uint16), lab)))
+    assert "a wrong unit of depth" in [f.mistake for f in found.findings] and unit in str(found)
+
+
+def test_a_declared_unit_is_none(make):
+    camera = {"modality": {"name": "depth", "unit": "m", "scale": 0.0001, "low": 0, "high": 10}}
+    assert mistakes(make(lambda c, d, lab: (c, (d * 10).clip(0, 65535).astype(np.uint16), lab), camera=camera)) == []
+
+
+@pytest.mark.parametrize(("down", "right"), [(0, 4), (-3, 0), (3, -4)])
+def test_depth_out_of_register(make, down, right):
+    found = check(make(lambda c, d, lab: (c, np.roll(d, (down, right), (0, 1)), lab)))
+    assert [f.mistake for f in found.findings] == ["images out of register"]
+    assert f"{down:+d} rows and {right:+d} columns" in str(found)
+
+
+def test_mirrored_depth_and_other_sizes(make):
+    path = make(lambda c, d, lab: (c, d[:, ::-1], lab))
+    assert mistakes(path) == ["images out of register"]
+    Image.fromarray(np.zeros((48, 63), np.uint16)).save(path / "depth" / "000.png")
+    assert mistakes(path) == ["images out of register"]
+
+
+@pytest.mark.parametrize(
+    "names", [["floor", "ceiling", "box", "lamp", "wall"], ["lamp", "wall", "floor", "ceiling", "box"]]
+)
+def test_names_one_off_are_seen_by_floor_and_ceiling(make, names):
+    # 0 to 3 are wall, floor, ceiling, box: these lists put every name one too low or too high
+    assert mistakes(make(classes=names)) == ["labels shifted by one"]
+
+
+def test_one_scene_in_two_splits(make):
+    ids = [f"{i:03d}" for i in range(N)]
+    path = make(splits={"train": ids[:17], "test": ids[17:]})  # room 8 is in both
+    assert mistakes(path) == ["one scene in two splits"] and "'room 8' and 0 more" in str(check(path))
+
+
+def test_one_image_under_two_names(make):
+    path = make()
+    (path / "rgb" / "020.png").write_bytes((path / "rgb" / "003.png").read_bytes())
+    assert "003 and 020 are one image" in str(check(path))
+
+
+def test_a_selection_is_no_leak_but_a_test_half_of_it_is(make):
+    ids = [f"{i:03d}" for i in range(N)]
+    path = make(splits={"train": ids[:16], "train_minus_val": ids[:12], "test": ids[16:]})
+    assert check(path)
+    (path / "splits.json").write_text(json.dumps({"train": ids, "test": ids[16:]}))
+    assert mistakes(path) == ["one scene in two splits"]
+
+
+def test_damaged_files_and_folders_are_findings(make):
+    path = make()
+    file = path / "rgb" / "009.png"
+    file.write_bytes(file.read_bytes()[:90])
+    assert mistakes(path) == ["a damaged file"]
+    (path / "classes.json").write_text("{")
+    assert mistakes(path) == ["a folder that cannot be opened"]
+    (path / "splits.json").write_text("[]")
+    assert mistakes(path) == ["a folder that cannot be opened"]
+    with pytest.raises(ValueError, match="is none"):
+        check(path / "nowhere")
+
+
+def test_another_modality_is_not_judged_as_depth(make):
+    camera = {"modality": {"name": "thermal", "unit": "°C", "scale": 0.01, "low": 0, "high": 100}}
+    path = make(lambda c, d, lab: (c, rotated(d // 8), lab), camera=camera)
+    assert mistakes(path) == []

@@ -1,0 +1,217 @@
+"""Decodability against scikit-learn and double loops; co-occurrence, controls, leave-outs, labels on planted data."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from sklearn.decomposition import PCA
+from sklearn.linear_model import Ridge
+from sklearn.metrics import roc_auc_score
+from sklearn.preprocessing import StandardScaler
+
+from rgbd_insight.metrics._auroc import pair_counts
+from rgbd_insight.metrics.groups import blocks_of, group_folds
+from rgbd_insight.metrics.intervals import checked_blocks, jackknife_bounds
+from rgbd_insight.metrics.probes import concept_labels, decodability
+from rgbd_insight.metrics.strata import _leave_own_column_out, cooccurrence_strata
+
+
+def world(n=600, concepts=6, units=48, noise=2.0, seed=0, size=5):
+    """Groups of five; the first half of the concepts is written into the responses, the others are not."""
+    rng = np.random.default_rng(seed)
+    present = rng.random((n, concepts)) < 0.3
+    written = present[:, : concepts // 2].astype(float)
+    x = written @ rng.normal(size=(concepts // 2, units)) + noise * rng.normal(size=(n, units))
+    return x, present, np.arange(n) // size
+
+
+def naive_delta(x, present, fold, components=32):
+    """scikit-learn, one concept and one fold at a time; (K,) of 2·AUROC - 1 weighted by pairs."""
+    wins, pairs = np.zeros(present.shape[1]), np.zeros(present.shape[1])
+    for f in np.unique(fold):
+        train, test = fold != f, fold == f
+        scaler = StandardScaler().fit(x[train])
+        pca = PCA(components, svd_solver="full").fit(scaler.transform(x[train]))
+        alpha = 0.01 * np.mean(pca.singular_values_**2)
+        a, b = (pca.transform(scaler.transform(x[rows])) for rows in (train, test))
+        for k in range(present.shape[1]):
+            scores = Ridge(alpha=alpha).fit(a, 2.0 * present[train, k] - 1).predict(b)
+            count = present[test, k].sum() * (~present[test, k]).sum()
+            wins[k] += count * roc_auc_score(present[test, k], scores)
+            pairs[k] += count
+    return 2 * wins / pairs - 1
+
+
+def test_equals_scikit_learn():
+    x, present, groups = world()
+    ours = decodability(x, present, groups, controls=0)
+    assert np.allclose(ours.delta, naive_delta(x, present, group_folds(groups, 5, 0)), atol=1e-9)
+    assert (ours.reason == "").all() and ours.components == 32 and ours.leave_outs is None
+    assert np.array_equal(ours.positives, present.sum(0))
+
+
+def test_pair_counts_with_ties_and_strata_equal_double_loops():
+    rng = np.random.default_rng(1)
+    scores, positive = rng.integers(0, 6, (4, 40)).astype(float), rng.random((4, 40)) < 0.4
+    for strata in (None, rng.integers(0, 3, (4, 40))):
+        wins, pairs = pair_counts(scores, positive, strata)
+        for k in range(4):
+            cells = np.zeros(40) if strata is None else strata[k]
+            both = [
+                (scores[k, i], scores[k, j])
+                for i in np.flatnonzero(positive[k])
+                for j in np.flatnonzero(~positive[k])
+                if cells[i] == cells[j]
+            ]
+            assert pairs[k] == len(both)
+            assert wins[k] == sum((a > b) + 0.5 * (a == b) for a, b in both)
+
+
+@pytest.mark.parametrize("with_strata", [False, True])
+def test_leave_outs_are_the_procedure_on_the_other_rows(with_strata):
+    x, present, groups = world(n=400)
+    blocks = blocks_of(groups, 8)
+    options = {"controls": 0, "strata": present if with_strata else None}
+    whole = decodability(x, present, groups, blocks=blocks, **options)
+    for g in (0, 7):
+        again = decodability(x, present, groups, rows=np.flatnonzero(blocks != g), **options)
+        assert np.allclose(whole.leave_outs[g], again.delta, atol=1e-10)
+
+
+def test_jackknife_error_matches_the_spread_over_worlds():
+    results = [
+        decodability(*data, controls=0, blocks=blocks_of(data[2], 20))
+        for data in (world(n=400, noise=4, seed=s, units=16) for s in range(16))
+    ]
+    spread = np.std([r.delta[3:] for r in results])  # concepts that are not there: the same truth in every world
+    errors = np.mean([np.sqrt(19 * r.leave_outs[:, 3:].var(0)) for r in results])
+    assert 0.8 < errors / spread < 2  # near δ = 0 the jackknife is wide (1.6 times), never narrow
+
+
+def test_absent_concepts_and_permuted_groups_score_zero():
+    x, present, groups = world(n=1500)
+    probe = decodability(x, present, groups)
+    assert (probe.delta[:3] > 0.5).all() and np.abs(probe.delta[3:]).max() < 0.12
+    assert np.abs(probe.control).max() < 0.05
+    partner = (np.arange(1500) + 500) % 1500  # whole groups change places
+    assert np.abs(decodability(x, present, groups, rows=np.arange(1500), partner=partner).delta).max() < 0.12
+
+
+@pytest.mark.parametrize("rate", [0.3, 0.1])
+def test_cooccurrence_gives_no_credit_inside_strata(rate):
+    rng, n, half = np.random.default_rng(2), 3000, 8
+    colour = rng.random((n, half)) < rate  # visible in colour only
+    shape = np.where(rng.random((n, half)) < 0.5, colour, rng.random((n, half)) < rate)  # half copied from colour
+    present = np.hstack([colour, shape])
+    depth = shape @ rng.normal(size=(half, 40)) + 0.3 * rng.normal(size=(n, 40))
+    groups = np.arange(n) // 5
+    plain = decodability(depth, present, groups, controls=0).delta
+    fair = decodability(depth, present, groups, controls=0, strata=present).delta
+    assert plain[:half].min() > 0.35
+    assert abs(fair[:half].mean()) < 0.04 and np.abs(fair[:half]).max() < 0.12
+    assert fair[half:].min() > 0.9  # what is there keeps its credit
+
+
+def test_strata_never_use_the_own_column():
+    rng = np.random.default_rng(3)
+    covariates, present = rng.normal(size=(90, 5)), rng.random((90, 3)) < 0.5
+    ours = _leave_own_column_out(covariates[:60], present[:60], covariates[60:])
+    scaler = StandardScaler().fit(covariates[:60])
+    for k in range(3):
+        rest = np.arange(5) != k
+        ridge = Ridge(alpha=0.6, fit_intercept=False).fit(
+            scaler.transform(covariates[:60])[:, rest], present[:60, k] - present[:60, k].mean()
+        )
+        assert np.allclose(ours[:, k], ridge.predict(scaler.transform(covariates[60:])[:, rest]), atol=1e-10)
+    with pytest.raises(ValueError, match="a column for each of the 3 concepts"):
+        cooccurrence_strata(covariates[:, :2], present, np.arange(90))
+
+
+def test_invariant_to_order_shift_and_scale_of_units():
+    x, present, groups = world(n=400, units=20)
+    rng = np.random.default_rng(4)
+    other = (x * 10.0 ** rng.integers(-3, 4, 20) + 100)[:, rng.permutation(20)]
+    assert np.allclose(decodability(x, present, groups).delta, decodability(other, present, groups).delta, atol=1e-6)
+    for scale in (1e-200, 1e200):
+        assert np.allclose(decodability(x, present, groups).delta, decodability(scale * x, present, groups).delta)
+
+
+def test_rare_concepts_are_missing_with_a_reason():
+    x, present, groups = world()
+    present[:, 0] = np.arange(600) < 40  # 40 positives
+    present[:, 1] = np.arange(600) >= 40  # 40 negatives, in 8 groups
+    grouped = np.where(np.arange(600) < 300, np.arange(600) // 60, groups + 100)
+    present[:, 2] = np.arange(600) < 300  # many positives, in 5 groups
+    present[:, 4] = present[:, 5]  # each determines the other
+    probe = decodability(x, present, grouped, controls=0, strata=present)
+    assert np.isnan(probe.delta[[0, 1, 2, 4]]).all() and np.isfinite(probe.delta[3])
+    assert probe.reason[0].startswith("40 positives") and "40 negatives" in probe.reason[1]
+    assert "in 5 groups" in probe.reason[2] and "co-variables" in probe.reason[4] and probe.reason[3] == ""
+
+
+def test_constant_units_and_wrong_input():
+    x, present, groups = world()
+    assert np.array_equal(decodability(np.ones((600, 3)), present, groups).delta, np.zeros(6))
+    half = decodability(np.hstack([x, np.full((600, 2), 7.0)]), present, groups, components=48, controls=0).delta
+    assert np.allclose(half, decodability(x, present, groups, components=48, controls=0).delta)
+    with pytest.raises(ValueError, match="finite"):
+        decodability(np.where(x > 3, np.nan, x), present, groups)
+    with pytest.raises(ValueError, match="one row for each"):
+        decodability(x[:-1], present, groups)
+    with pytest.raises(ValueError, match="boolean"):
+        decodability(x, present * 0.3, groups)
+    with pytest.raises(ValueError, match="components"):
+        decodability(x, present, groups, components=0)
+    with pytest.raises(ValueError, match="folds"):
+        decodability(x, present, groups // 60)
+    with pytest.raises(ValueError, match="whole groups"):
+        decodability(x, present, groups, blocks=np.arange(600) % 40)
+    with pytest.raises(ValueError, match="one length"):
+        decodability(x, present, groups, rows=np.arange(9), partner=np.arange(8))
+
+
+def probe(*delta, error=0.01, seed=0):
+    rng = np.random.default_rng(seed)
+    delta = np.array(delta, float)
+    return SimpleNamespace(delta=delta, leave_outs=delta + error / 40**0.5 * rng.normal(size=(40, len(delta))))
+
+
+def test_every_label_and_its_order():
+    first = probe(0.6, 0.0, 0.6, 0.0, 0.1, 0.0, np.nan)
+    second = probe(0.0, 0.6, 0.5, 0.0, 0.0, 0.1, 0.0, seed=1)
+    names = ["colour", "range", "both", "neither", "undecided", "undecided", "undecided"]
+    assert concept_labels(first, second, names=("colour", "range")).tolist() == names
+    joint, pair = probe(0.6, 0.6, 0.6, 0.6, 0.1, 0.6, 0.6, seed=2), probe(*[0.0] * 7, seed=3)
+    labels = concept_labels(first, second, joint, probe(0.6, 0.6, 0.6, 0, 0, 0.6, 0, seed=4), pair)
+    assert labels.tolist() == ["rgb", "depth", "both", "together", "undecided", "undecided", "undecided"]
+
+
+def test_wide_intervals_are_undecided_and_bounds_simultaneous():
+    assert concept_labels(probe(0.3, 0.0, error=0.2), probe(0.0, 0.0, error=0.2)).tolist() == ["undecided"] * 2
+    one = concept_labels(probe(0.3, error=0.07), probe(0.0, error=0.01, seed=1))
+    many = concept_labels(probe(*[0.3] * 400, error=0.07), probe(*[0.0] * 400, error=0.01, seed=1))
+    assert one[0] == "rgb" and (many == "undecided").mean() > 0.3
+
+
+def test_label_errors():
+    with pytest.raises(ValueError, match="belong together"):
+        concept_labels(probe(0.1), probe(0.1), joint=probe(0.1))
+    with pytest.raises(ValueError, match="agree in blocks"):
+        concept_labels(probe(0.1), probe(0.1, 0.2))
+    with pytest.raises(ValueError, match="carry leave-outs"):
+        concept_labels(probe(0.1), SimpleNamespace(delta=np.zeros(1), leave_outs=None))
+    with pytest.raises(ValueError, match="margin"):
+        concept_labels(probe(0.1), probe(0.1), margin=1.5)
+
+
+def test_jackknife_of_a_mean_is_the_t_interval():
+    values = np.random.default_rng(5).normal(size=30)
+    leave_outs = (values.sum() - values) / 29
+    low, high = jackknife_bounds(values.mean(), leave_outs)
+    assert np.isclose(high - low, 2 * 2.045229642 * values.std(ddof=1) / 30**0.5)
+    with pytest.raises(ValueError, match="at least 2"):
+        jackknife_bounds(0.0, [1.0])
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        jackknife_bounds(0.0, [1.0, 2.0], level=95)
+    with pytest.raises(ValueError, match="at least 2 blocks"):
+        checked_blocks([1, 1], [0, 1])

@@ -1,0 +1,153 @@
+import json
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from rgbd_insight.hooks import Tap, listen, mute
+from rgbd_insight.models import FUSIONS, Fusion, build, load, register, save
+
+
+def pair(n=2, h=16, w=24):
+    draw = torch.Generator().manual_seed(0)
+    return torch.rand(n, 3, h, w, generator=draw), 1 + torch.rand(n, 1, h, w, generator=draw)
+
+
+def tiny(fusion="sum", **options):
+    return build(fusion, **({"classes": 3, "width": 8} | options))
+
+
+def test_build_depends_on_the_seed_alone():
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    one = tiny("se")
+    assert torch.equal(before, torch.get_rng_state())
+    torch.manual_seed(2)
+    for a, b in zip(one.state_dict().values(), tiny("se").state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+    assert not torch.equal(one.encoder_rgb.stem[0].weight, tiny("se", seed=1).encoder_rgb.stem[0].weight)
+
+
+@pytest.mark.parametrize("fusion", ["sum", "concat", "se", "late"])
+@pytest.mark.parametrize("twin", ["rgb", "depth"])
+def test_twins_start_alike(fusion, twin):
+    part = f"encoder_{twin}"
+    joint, alone = (getattr(tiny(f), part).state_dict() for f in (fusion, twin))
+    assert joint.keys() == alone.keys() and all(torch.equal(joint[k], alone[k]) for k in joint)
+
+
+def test_odd_sizes_and_class_names():
+    model = tiny(classes=("a", "b"))
+    assert model.classes == 2
+    assert model(*pair(1, 17, 23)).shape == (1, 2, 17, 23)
+
+
+def test_levels_have_strides_and_widths():
+    model = tiny(width=(8, 16, 8), blocks=2)
+    wanted = model.taps()
+    with listen(model, wanted) as heard:
+        model(*pair(2, 16, 24))
+    assert len(wanted) == 9 and wanted[-1] == Tap("fused", 3, "fused.level3")
+    for tap, x in heard.items():
+        assert x.shape == (2, (8, 16, 8)[tap.level - 1], 16 >> tap.level, 24 >> tap.level)
+
+
+def test_only_chosen_levels_fuse():
+    rgb, depth = pair()
+    model = tiny(levels=[3]).eval()
+    with torch.no_grad(), listen(model, model.taps()) as heard:
+        model(rgb, depth)
+        one = dict(heard)
+        model(rgb, depth + 1)
+    moved = {tap.level for tap in one if tap.stream == "fused" and not torch.equal(one[tap], heard[tap])}
+    assert moved == {3, 4}
+
+
+def test_no_reading_is_the_missing_depth():
+    model, (rgb, depth) = tiny().eval(), pair()
+    assert torch.equal(model(rgb, None), model(rgb, torch.zeros_like(depth)))
+    assert torch.equal(model(None, depth), model(torch.full_like(rgb, 0.5), depth))
+    holes = depth.clone()
+    holes[:, :, :4] = 0
+    assert torch.isfinite(model(rgb, holes)).all()
+
+
+def test_scales_standardise():
+    rgb, depth = pair()
+    far = tiny(depth_scale=(25.0, 12.0))
+    torch.testing.assert_close(far(rgb, depth * 10), tiny()(rgb, depth))
+
+
+def test_muting_the_fused_map_reaches_the_next_level():
+    model = tiny("concat").eval()
+    tap, after = Tap("fused", 1, "fused.level1"), Tap("rgb", 2, "encoder_rgb.layer2", when="in")
+    with torch.no_grad(), mute(model, {tap: [0]}), listen(model, [after]) as heard:
+        model(*pair())
+    assert (heard[after][:, 0] == 0).all() and (heard[after][:, 1] != 0).any()
+
+
+def test_an_operator_with_its_own_branch_is_one_class():
+    @register("remembering")
+    class Remembering(Fusion):
+        remembers = True
+
+        def __init__(self, width, *, before=0, blocks=1):
+            super().__init__(width)
+            self.down = torch.nn.Conv2d(before, width, 2, 2) if before else None
+
+        def forward(self, rgb, depth, before=None):
+            fused = rgb + depth
+            return fused if before is None else fused + self.down(before), rgb, depth
+
+    try:
+        model = tiny("remembering")
+        assert model(*pair()).shape == (2, 3, 16, 24) and len(model.taps()) == 12
+    finally:
+        del FUSIONS["remembering"]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: build("summ"), "nearest are sum"),
+        (lambda: build("sum", widht=8), "nearest are"),
+        (lambda: build("sum", width=12), "multiples of 8"),
+        (lambda: build("sum", classes=0), "`classes` must be 1 to 255"),
+        (lambda: build("sum", blocks=0), "`blocks` must be"),
+        (lambda: build("sum", levels=[5]), "`levels` must be among 1 to 4"),
+        (lambda: build("late", levels=[1]), "fuses at no level"),
+        (lambda: tiny()(None, None), "at least one input"),
+        (lambda: tiny()(torch.rand(2, 16, 16, 3), None), r"`rgb` must be \(B, 3, H, W\)"),
+        (lambda: tiny()(torch.rand(2, 3, 8, 8), torch.rand(2, 1, 4, 4)), "in register"),
+    ],
+)
+def test_clear_errors(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_saved_and_loaded(fusion, tmp_path):
+    model = tiny(fusion, depth_scale=(1.5, 0.5), seed=3)
+    model.epoch = 7
+    again = load(save(model, tmp_path / "deep" / "m.safetensors"))
+    assert (again.config, again.epoch, again.seed, again.fusion) == (model.config, 7, 3, fusion)
+    assert again.modalities == model.modalities and again.streams == model.streams and not again.training
+    assert torch.equal(again(*pair()), model.eval()(*pair()))
+    assert json.dumps(again.config)
+    first = (tmp_path / "deep/m.safetensors").read_bytes()
+    assert save(again, tmp_path / "deep/n.safetensors").read_bytes() == first
+    assert len(list((tmp_path / "deep").iterdir())) == 2
+
+
+def test_foreign_files_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="end in .safetensors; got 'm.pt'"):
+        save(tiny(), tmp_path / "m.pt")
+    with pytest.raises(FileNotFoundError, match="there is none"):
+        load(tmp_path / "none.safetensors")
+    save_file({"x": torch.zeros(1)}, tmp_path / "foreign.safetensors")
+    with pytest.raises(ValueError, match="must be a network of format"):
+        load(tmp_path / "foreign.safetensors")
+    (tmp_path / "junk.safetensors").write_bytes(b"junk, and not a header")
+    with pytest.raises(ValueError, match="must be a safetensors file"):
+        load(tmp_path / "junk.safetensors")

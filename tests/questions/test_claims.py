@@ -1,0 +1,192 @@
+"""The ledger: every test on outcomes whose answer is planted, and what it says where nothing can be said."""
+
+import json
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from rgbd_insight import load, stats
+from rgbd_insight._ledger import inference, levels, networks
+from rgbd_insight._ledger.words import VERDICTS, judged
+from rgbd_insight.features import FeaturesError
+from rgbd_insight.questions.ablation import ablations
+from rgbd_insight.questions.claims import COLUMNS, FILE, SCENES_ONLY, claims, digest, specification
+from rgbd_insight.questions.networks import networks as networks_of
+from rgbd_insight.recorder import extract
+from rgbd_insight.tables import write_table
+from tests._toy import ToyData, ToyNet
+from tests.questions.test_intervention import outcomes
+
+SCENES = Path(__file__).resolve().parents[2] / "book" / "features" / "scenes"
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    return load(SCENES)
+
+
+def test_the_file_states_a_test_for_every_row():
+    stated = tomllib.loads(FILE.read_text(encoding="utf-8"))["claim"]
+    assert [c["id"] for c in stated] == ["1", "1b", "2a", "2b", "3a", "3b", "4", "5", "6a", "6b", "7"]
+    assert all(c["says"] and c["test"] for c in stated) and specification()["7"]["rule"]
+    assert set(SCENES_ONLY) < set(specification())
+
+
+def test_what_is_not_tested_has_no_number_and_a_command(scenes):
+    table = claims(scenes, only=["3a", "3b", "4", "5", "6b", "7"]).table
+    assert tuple(table.columns) == COLUMNS and set(table.verdict) <= set(VERDICTS)
+    absent = table[table.verdict == "not tested"]
+    assert absent[["value", "low", "high", "p"]].isna().all(axis=None) and (absent.command != "").all()
+    assert (absent.why != "").all()
+
+
+def test_runs_that_are_older_than_the_test_are_told(scenes):
+    found = claims(scenes, only=["2a"])
+    expected = all(run.get("claims") == digest() for run in scenes.execution["runs"])
+    assert found.table.beforehand.tolist() == [expected]
+    assert ("the runs are older than the test" in found.text()) == (not expected)
+
+
+def test_similarity_trend_is_pages(scenes):
+    row = levels.similarity_trend(scenes, specification()["2a"])
+    assert -1 <= row.value <= 1 and 0 < row.p <= 1 and (row.verdict == "supported") == (row.p < 0.05)
+
+
+def test_verdict_of_an_interval():
+    assert [judged(*ends, 0.1) for ends in ((0.2, 0.3), (0.0, 0.05), (0.0, 0.3))] == [
+        "supported", "not supported", "inconclusive",
+    ]  # fmt: skip
+
+
+def test_strategies_that_differ_are_told_from_strategies_that_do_not():
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(5), 3)
+    noise = rng.normal(size=(15, 2))
+    assert networks.strategy_test(noise + 4 * labels[:, None], labels)[1] < 0.01
+    p = [networks.strategy_test(rng.normal(size=(15, 2)), labels, permutations=99)[1] for _ in range(40)]
+    assert np.mean(np.array(p) < 0.05) < 0.2 and 0.3 < np.mean(p) < 0.7
+
+
+def test_labellings_are_counted():
+    assert networks._labellings([2, 2, 2]) == 15 and networks._labellings([3, 2]) == 10
+
+
+def test_profiles_beyond_the_twins_spread():
+    rng = np.random.default_rng(1)
+    twins, joint = rng.normal(0, 0.05, (8, 12)), rng.normal(0, 0.05, (3, 12))
+    assert networks.distance_test(joint + 0.2, twins)[1] == pytest.approx(1 / 165)  # exact: 11 over 3
+    p = [networks.distance_test(rng.normal(0, 0.05, (3, 12)), rng.normal(0, 0.05, (8, 12)))[1] for _ in range(20)]
+    assert 0.25 < np.mean(p) < 0.75
+
+
+def test_sign_flips():
+    assert inference.sign_flip(np.array([1.0, -1.0])) == 1.0
+    assert inference.sign_flip(np.linspace(0.9, 1.1, 20)) == pytest.approx(1 / 4097, rel=0.5)
+
+
+@pytest.fixture
+def results(tmp_path):
+    write_table(outcomes(), tmp_path, "intervention", "a command")
+    return tmp_path
+
+
+def test_the_intervention_is_read_from_its_table_and_no_other(scenes, results):
+    row = claims(scenes, results=results, only=["6b"]).table.iloc[0]
+    assert row.verdict == "supported" and row.low < row.value < row.high and "slope of S" in row.why
+    (results / "intervention.parquet").write_bytes(b"changed")
+    with pytest.raises(FeaturesError, match="not the table that was written"):
+        claims(scenes, results=results, only=["6b"])
+
+
+def test_an_unfinished_intervention_says_how_far_it_is(scenes, tmp_path):
+    write_table(outcomes().query("seed < 2"), tmp_path, "intervention", "a command")
+    row = claims(scenes, results=tmp_path, only=["6b"]).table.iloc[0]
+    assert row.verdict == "not tested" and row.why.startswith("108 of 162")
+
+
+class Paired:
+    """Features with nothing but accuracies: `gains` of `insight` over each opponent."""
+
+    def __init__(self, gains, count=10, first=300):
+        rng = np.random.default_rng(0)
+        base = rng.normal(0.6, 0.03, count)
+        table = {"insight": base} | {f: base - gain + rng.normal(0, 0.003, count) for f, gain in gains.items()}
+        self.values = {f"{f}-s{first + i}": v for f, row in table.items() for i, v in enumerate(row)}
+        self.runs = pd.DataFrame(
+            [(run, run.split("-s")[0], int(run.split("-s")[1])) for run in self.values],
+            columns=["run", "fusion", "seed"],
+        ).set_index("run")
+
+    def find(self, *, fusion, role):
+        return self.runs.index[self.runs.fusion == fusion].tolist()
+
+
+@pytest.mark.parametrize(
+    ("gains", "verdict"),
+    [
+        ({"se": 0.02, "sum": 0.03, "cross": 0.01}, "supported"),
+        ({"se": 0.02, "sum": 0.03, "cross": -0.02}, "not supported"),
+        ({"se": 0.02, "sum": 0.03, "cross": 0.0}, "inconclusive"),
+        ({"se": 0.02, "sum": 0.03}, "not tested"),
+    ],
+)
+def test_derived_fusion(monkeypatch, gains, verdict):
+    fake = Paired(gains)
+    monkeypatch.setattr(inference, "accuracy_estimate", lambda f, run, c: type("E", (), {"value": f.values[run]}))
+    assert inference.derived(fake, specification()["7"]).verdict == verdict
+    assert inference.derived(Paired(gains, first=0), specification()["7"]).verdict == "not tested"  # not fresh
+
+
+@pytest.fixture(scope="module")
+def silenced(tmp_path_factory):
+    """A network of two seeds, every unit set of which was silenced beside 99 random ones, under three inputs."""
+    torch.set_num_threads(1)
+    out, data = tmp_path_factory.mktemp("silenced"), ToyData(330)
+    options = {"batch_size": 110, "draws": 1, "progress": False, "device": "cpu"}
+    for seed in (0, 1):
+        extract(ToyNet(seed, width=16), data, out=out / str(seed), conditions=("both", "rgb", "depth", "rgb:mean",
+                "depth:mean"), **options)  # fmt: skip
+    found = load(out / "0", out / "1")
+    sets = ablations(found, "sum", draws=99, inputs=("both", "rgb:mean", "depth:mean"))
+    extract(ToyNet(0, width=16), data, out=out / "0", conditions=sets, **options)
+    return load(out / "0", out / "1")
+
+
+def lost(features, name, given):
+    """Accuracy lost on the half of the groups on which no units were chosen."""
+    judged = networks_of(features, "sum").blocks % 2 == 1
+    hit, target = (
+        np.stack([features.predictions("sum", c)[part][judged].sum(0) for c in (given, name)])
+        for part in ("hit", "target")
+    )
+    return float(np.diff(-(hit / target).mean(1))[0])
+
+
+def test_specific_units_stand_beside_random_ones(silenced):
+    row = networks.specific_units(silenced, specification()["3a"])
+    p = {}
+    for m in ("rgb", "depth"):
+        random = np.array([lost(silenced, f"random {m} {i + 1}", "both") for i in range(99)])
+        p[m] = (1 + (random >= lost(silenced, f"specific {m}", "both") - 1e-12).sum()) / 100
+    assert row.p == pytest.approx(max(stats.holm(list(p.values()))), abs=0.021)
+    assert row.verdict == ("supported" if row.p < 0.05 else "inconclusive") and row.low <= row.value <= row.high
+
+
+def test_consistent_units_are_missed_more_without_the_other_input(silenced):
+    row = networks.consistent_units(silenced, specification()["3b"])
+    more = {m: lost(silenced, f"consistent {m} given {m}:mean", f"{m}:mean") - lost(silenced, f"consistent {m}", "both")
+            for m in ("rgb", "depth")}  # fmt: skip
+    assert min(abs(row.value - value) for value in more.values()) < 1e-9
+    assert row.verdict in ("supported", "not supported", "inconclusive")
+
+
+def test_clear_errors(scenes):
+    with pytest.raises(ValueError, match="nearest"):
+        claims(scenes, only=["66"])
+    with pytest.raises(ValueError, match="at least one"):
+        claims()
+    assert json.dumps(specification())

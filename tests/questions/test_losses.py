@@ -1,0 +1,136 @@
+"""Utilisation by removal, ablation by dose, swap and (C, S), on features small enough to check by hand."""
+
+import numpy as np
+import pytest
+import torch
+
+from rgbd_insight import stats
+from rgbd_insight.features import Ablation, load
+from rgbd_insight.questions.ablation import ablation_name, ablations
+from rgbd_insight.questions.balance import balance, shares
+from rgbd_insight.questions.collaboration import collaboration
+from rgbd_insight.questions.losses import NAMED, REMOVALS, accuracy_estimate, by_dose
+from rgbd_insight.questions.networks import networks
+from rgbd_insight.questions.swap import predicted
+from rgbd_insight.recorder import extract
+from tests._toy import ToyData, ToyNet
+
+REMOVED = [f"{m}:{how}" for m in ("rgb", "depth", "none") for how in ("zero", "mean", "noise")]
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory):
+    torch.set_num_threads(1)
+    out, data = tmp_path_factory.mktemp("toy"), ToyData(330)
+    options = {"batch_size": 110, "draws": 1, "progress": False, "device": "cpu"}
+    for seed in (0, 1):
+        conditions = ("both", "rgb", "depth", "none", *(REMOVED if seed == 0 else ()))
+        extract(ToyNet(seed, width=8), data, out=out / str(seed), conditions=conditions, **options)
+    rest = {("rgb", 1): tuple(range(7))}
+    sets = [Ablation("specific rgb", {("rgb", 1): (0, 1, 2)}), Ablation("consistent rgb at 87.5%", rest)]
+    sets += [Ablation(f"random rgb {i + 1}", {("rgb", 1): (i % 8, (i + 1) % 8, (i + 3) % 8)}) for i in range(99)]
+    extract(ToyNet(0, width=8), data, out=out / "0", conditions=sets, **options)
+    return load(out / "0", out / "1")
+
+
+def accuracy(features, condition, rows=slice(None)):
+    counts = features.predictions("sum", condition)
+    target = counts["target"][rows].sum(0)
+    return (counts["hit"][rows].sum(0) / target).mean()
+
+
+def test_every_removal_has_its_utilisation(toy):
+    found = collaboration(toy, "sum", measures=["utilisation by removal", "utilisation"])
+    assert set(found.rows("utilisation by removal").condition) == set(REMOVALS) and not found.missing
+    for removal in REMOVALS:
+        kind = "" if removal == "permuted" else f":{removal}"
+        v = {name: accuracy(toy, name if name == "both" else name + kind) for name in ("both", "rgb", "depth", "none")}
+        rows = found.rows("utilisation by removal", condition=removal)
+        values = {(r.modality, r.label): r.value for r in rows.itertuples()}
+        assert values["rgb", "conditional"] == pytest.approx(v["both"] - v["depth"])
+        # efficiency: what the two are worth adds up to what the network has above none
+        assert values["rgb", "Shapley"] + values["depth", "Shapley"] == pytest.approx(v["both"] - v["none"])
+    usual = found.rows("utilisation").value.to_numpy()
+    np.testing.assert_array_equal(usual, found.rows("utilisation by removal", condition="permuted").value)
+
+
+def test_what_was_not_recorded_is_missing_with_the_call(toy):
+    nets = networks(toy, "sum-s1-e3")
+    found = collaboration(toy, nets.members[0]["rgb"], measures=["utilisation by removal"])
+    assert len(found.missing) == 3 and "rgb:zero" in found.missing[0].what + found.missing[0].call
+    assert set(found.table.condition) == {"permuted"}
+
+
+def test_doses_stand_beside_their_random_sets(toy):
+    found = collaboration(toy, "sum", measures=["dose"])
+    row = found.one("dose", label="specific")
+    half = np.isin(networks(toy, "sum").blocks % 2, [1])
+    whole = accuracy(toy, "both", half)
+    assert row.value == pytest.approx(whole - accuracy(toy, "specific rgb", half))
+    random = np.array([whole - accuracy(toy, f"random rgb {i + 1}", half) for i in range(99)])
+    assert row.null == pytest.approx(random.mean()) and row.p == pytest.approx((1 + (random >= row.value).sum()) / 100)
+    more = found.one("dose", label="consistent")
+    assert more.versus == "87.5%" and np.isnan(more.p)  # no random set of that dose was recorded
+    assert more.low <= more.value <= more.high
+    assert [m.what for m in found.missing] == ["99 random sets of sum-s0-e3"]
+
+
+def test_dose_of_a_statistic_of_ones_own(toy):
+    def first_class(features, run, condition, among):
+        counts = features.predictions(run, condition)
+        hit, target = counts["hit"][among, 0], counts["target"][among, 0]
+        return stats.estimate(lambda r, _: hit[r].sum() / target[r].sum(), features.groups[among], null=False)
+
+    rows, _ = by_dose(networks(toy, "sum"), statistic=first_class)
+    plain, _ = by_dose(networks(toy, "sum"))
+    assert rows[0]["value"] != plain[0]["value"]
+    assert accuracy_estimate(toy, "sum", "both").value == pytest.approx(accuracy(toy, "both"))
+
+
+@pytest.mark.parametrize("given", ["both", "rgb:mean"])
+@pytest.mark.parametrize("share", [0.125, 0.25, 0.5])
+def test_names_say_what_was_silenced(share, given):
+    name = ablation_name("random", "rgb", 7, share=share, inputs=given)
+    kind, modality, number, percent, inputs = NAMED.fullmatch(name).groups()
+    assert (kind, modality, number) == ("random", "rgb", "7")
+    assert float(percent or 25) == 100 * share and (inputs or "both") == given
+
+
+def test_ablations_by_dose_and_input(toy):
+    made = ablations(toy, "sum", shares=(0.25, 0.5), draws=3, inputs=("both", "depth:mean"))
+    by_name = {a.name: a for a in made}
+    assert len(by_name) == len(made) == 2 * 2 * 2 * 5
+    half, quarter = (by_name[n].units["rgb", 1] for n in ("specific rgb at 50%", "specific rgb"))
+    assert set(quarter) < set(half)
+    paired = by_name["random rgb 2"], by_name["random rgb 2 given depth:mean"]
+    assert paired[0].units == paired[1].units and paired[1].inputs == "depth:mean"
+    with pytest.raises(ValueError, match="`shares` must be in"):
+        ablations(toy, "sum", shares=(0.7,))
+
+
+def test_prediction_never_sees_the_group_it_is_for():
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(20), 5)
+    noise = rng.normal(size=(20, 40))[groups]  # tells the groups apart, so that a fit that saw them would know y
+    y = rng.normal(size=(20, 2))[groups]
+    told = predicted(noise, y, groups)
+    assert ((told - y) ** 2).sum() > 0.9 * ((y - y.mean(0)) ** 2).sum()
+    x = rng.normal(size=(100, 6))
+    known = x @ rng.normal(size=(6, 3))
+    np.testing.assert_allclose(predicted(x, known, groups), known, atol=0.05)
+    assert np.isfinite(predicted(np.ones((100, 2)), known, groups)).all()
+
+
+def test_swap_keeps_what_the_other_stream_knows(toy):
+    found = collaboration(toy, "sum", levels=[1], measures=["swap"])
+    assert set(zip(found.table.modality, found.table.versus, strict=True)) <= {("rgb", "depth"), ("depth", "rgb")}
+    assert (found.table.low <= found.table.value).all()
+
+
+def test_c_and_s_are_ratios_of_sums(toy):
+    nets = networks(toy, "sum")
+    found = shares(nets)
+    table = balance(toy).table
+    assert len(table) == 4 and set(table.measure) == {"C", "S"}  # two seeds, no twins here
+    row = table[(table.run == "sum-s0-e3") & (table.measure == "C")].iloc[0]
+    assert row.value == pytest.approx(found["C"].value) and row.low <= row.value <= row.high

@@ -1,0 +1,57 @@
+"""The built book in a headless browser: nothing leaves the site, nothing fails, everything is drawn, fits and answers.
+
+Needs `_build/html` (make book), playwright and Chromium; where one of them is missing the tests are skipped. CHROMIUM
+may name the browser's executable. `test_faults.py` plants a fault for every check and sees it found.
+"""
+
+import pytest
+
+from tests.site import _look as look
+from tests.site.conftest import HTML, ROOT
+
+OWN_FILES = ROOT / "book" / "_vendor" / "site" / "vendor"  # MathJax and the widget manager, where npm could fetch them
+PAGES = sorted(p.name for p in HTML.glob("*.html"))
+CHAPTERS = [name for name in PAGES if (ROOT / "book" / name).with_suffix(".ipynb").is_file()]
+
+pytestmark = pytest.mark.skipif(not PAGES, reason="_build/html is not there: make book")
+offline = pytest.mark.skipif(not OWN_FILES.is_dir(), reason="the book was built without npm and loads from a CDN")
+audited = pytest.mark.skipif(not look.AXE.is_file(), reason="axe-core is not there: npm could not fetch it")
+
+
+@pytest.fixture(params=["http", "file"])
+def base(request, site):
+    return site if request.param == "http" else HTML.as_uri() + "/"
+
+
+@offline
+@pytest.mark.parametrize("name", PAGES)
+def test_page_is_whole_and_stays_on_the_site(browser, base, name):
+    with look.visit(browser, base + name, own=base) as (page, wrong):
+        assert not look.undrawn(page) + look.unlabelled(page) + look.too_wide(page) + wrong
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_fits_a_phone(browser, site, name):
+    with look.visit(browser, site + name, width=390) as (page, _):
+        assert not look.too_wide(page)
+
+
+@pytest.mark.parametrize("by", ["click", "keyboard"])
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_widgets_switch_without_a_kernel(browser, site, name, by):
+    with look.visit(browser, site + name) as (page, wrong):
+        assert not look.stuck(page, by) + wrong
+
+
+@audited
+@pytest.mark.parametrize("name", PAGES)
+def test_page_has_no_barrier_of_ours(browser, site, name):
+    with look.visit(browser, site + name) as (page, _):
+        assert not look.barriers(page)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_can_be_read_in_dark_mode(browser, site, name):
+    with look.visit(browser, site + name, scheme="dark") as (page, _):
+        assert not look.dark_figures(page)
+        assert not look.AXE.is_file() or not look.barriers(page, ["color-contrast", "link-in-text-block"])

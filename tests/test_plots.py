@@ -1,0 +1,254 @@
+"""Figures: the points and intervals are those of the table, and what is missing is named."""
+
+import matplotlib.colors
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from rgbd_insight import plots
+from rgbd_insight.result import Result, joined
+from tests import _results as made
+
+FIGURES = {
+    "similarity": lambda: plots.similarity(made.consistency()),
+    "normalised": lambda: plots.similarity(made.consistency(), "cka normalised"),
+    "predictivity": lambda: plots.similarity(made.consistency(), "predictivity"),
+    "consistent share": lambda: plots.similarity(made.consistency(), "consistent share"),
+    "networks": lambda: plots.similarity(joined([made.consistency(), made.consistency("se", 0.1)])),
+    "shares": lambda: plots.shares(made.consistency(), made.specificity(), "depth"),
+    "concepts": lambda: plots.concepts(made.specificity()),
+    "visibility": lambda: plots.visibility(made.specificity()),
+    "specific share": lambda: plots.by_depth(made.specificity()),
+    "level semantic variance": lambda: plots.by_depth(made.specificity(), "level semantic variance"),
+    "families": lambda: plots.families(made.evolution()),
+    "centre": lambda: plots.centre(made.evolution()),
+    "levels": lambda: plots.levels(made.evolution(), "rgb"),
+    "training": lambda: plots.training(made.evolution()),
+    "family in training": lambda: plots.training(made.evolution(), "family in training"),
+    "dimension": lambda: plots.dimension(made.evolution()),
+    "retention": lambda: plots.retention(made.collaboration()),
+    "accuracy": lambda: plots.accuracy(made.collaboration()),
+    "utilisation": lambda: plots.utilisation(made.collaboration()),
+    "ablation": lambda: plots.ablation(made.collaboration()),
+    "classes": lambda: plots.classes(made.collaboration()),
+    "gradients": lambda: plots.gradients(made.collaboration()),
+}
+QUESTIONS = {q: getattr(made, q) for q in ("consistency", "specificity", "evolution", "collaboration")}
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    plt.close("all")
+
+
+def segments(ax, along):
+    """(low, high) of all interval lines along one coordinate, as a set of rounded pairs."""
+    found = [s for c in ax.collections if hasattr(c, "get_segments") for s in c.get_segments() if len(s) == 2]
+    straight = [s[:, along] for s in found if s[0, 1 - along] == s[1, 1 - along]]
+    return {tuple(np.round(s, 6)) for s in straight}
+
+
+def ends(table):
+    return {tuple(pair) for pair in np.round(table[["low", "high"]].to_numpy(float), 6)}
+
+
+def texts(ax):
+    legend = ax.get_legend()
+    return [] if legend is None else [t.get_text() for t in legend.get_texts()]
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_figure_has_a_title_labels_an_opaque_ground_and_fits_a_page(name):
+    with plt.rc_context({"figure.facecolor": "none"}):
+        ax = FIGURES[name]()
+    assert ax.get_title("left") and ax.get_xlabel() + ax.get_ylabel()
+    assert min(matplotlib.colors.to_rgba(ax.figure.get_facecolor())) > 0.95
+    assert ax.figure.get_size_inches()[0] <= 7
+    fonts = [t.get_fontsize() for a in (ax, *ax.child_axes) for t in a.findobj(matplotlib.text.Text) if t.get_text()]
+    assert min(fonts) >= 9
+    ax.figure.draw_without_rendering()
+    legend = ax.get_legend()
+    if legend is not None:
+        frame, region = legend.get_window_extent(), ax.get_window_extent()
+        assert frame.y1 < region.y0, "the legend covers the data"
+        assert frame.x0 >= 0 and frame.x1 <= ax.figure.bbox.x1, "the legend is wider than the figure"
+
+
+@pytest.mark.parametrize("draw", [
+    lambda ax: plots.plot(made.consistency(), ax=ax),
+    lambda ax: plots.shares(made.consistency(), made.specificity(), "rgb", ax=ax),
+    lambda ax: plots.concepts(made.specificity(), ax=ax),
+    lambda ax: plots.training(made.evolution(), ax=ax),
+    lambda ax: plots.accuracy(made.collaboration(), ax),
+], ids=["similarity", "shares", "concepts", "training", "accuracy"])  # fmt: skip
+def test_figures_draw_into_given_axes(draw):
+    figure, ax = plt.subplots()
+    assert draw(ax) is ax and plt.get_fignums() == [figure.number]
+
+
+def test_similarity_intervals_null_and_ceiling_are_those_of_the_table():
+    result = made.consistency()
+    ax, table = plots.similarity(result), result.rows("cka")
+    assert segments(ax, 1) == ends(table)
+    band = next(c for c in ax.collections if c.get_label().startswith("chance"))
+    assert band.get_paths()[0].vertices[:, 1].max() == pytest.approx(0.06)
+    ceiling = next(line for line in ax.lines if line.get_linestyle() == "--")
+    np.testing.assert_allclose(ceiling.get_ydata(), table["ceiling"])
+    assert texts(ax) == ["between the modalities", "ceiling (other seed)", "chance (permuted scenes)"]
+
+
+def test_networks_that_are_joined_are_told_apart():
+    ax = FIGURES["networks"]()
+    assert {"sum", "se"} <= set(texts(ax)) and texts(ax).count("ceiling (other seed)") == 1
+    lines = [line for line in ax.lines if line.get_label() in ("sum", "se")]
+    assert len({line.get_color() for line in lines}) == len({line.get_marker() for line in lines}) == 2
+
+
+def test_a_level_without_a_value_says_so():
+    result = made.consistency()
+    result.table.loc[result.table.measure.eq("cka") & result.table.level.eq(2), ["value", "low", "high"]] = np.nan
+    ax = plots.similarity(result)
+    assert [(t.get_text(), t.get_position()[0]) for t in ax.texts] == [("n/a", 2.0)]
+
+
+def test_shares_stack_to_the_sum_and_negative_parts_hang_below():
+    result, own = made.consistency(), made.specificity()
+    ax = plots.shares(result, own, "rgb")
+    at_4 = [p for p in ax.patches if p.get_x() < 4 < p.get_x() + p.get_width()]
+    assert sorted(round(p.get_height(), 6) for p in at_4) == [-0.02, 0.1, 0.1, 0.4]
+    tops = [p.get_y() + p.get_height() for p in at_4]
+    assert max(tops) == pytest.approx(0.6) and min(tops) == pytest.approx(-0.02)
+    assert segments(ax, 1) == ends(result.rows("consistent share", label="all", modality="rgb"))
+    diamonds = next(line for line in ax.lines if line.get_marker() == "D")
+    np.testing.assert_allclose(diamonds.get_ydata(), [0.12, 0.22, 0.32, 0.42])
+
+
+def test_concepts_have_a_row_each_with_interval_label_and_planted_diamond():
+    result = made.specificity(count=5)
+    ax, table = plots.concepts(result), result.rows("decodability", level=0)
+    names = [t.get_text() for t in ax.get_yticklabels()]
+    assert len(names) == len(set(names)) == 33 and names[0].startswith("rgb") and names[-1] in made.HUES
+    assert ends(table) <= segments(ax, 0)
+    assert sum(len(line.get_xdata()) for line in ax.lines if line.get_marker() == "D") == 60
+    assert [t.get_text() for t in ax.texts].count("together") == 5
+    assert ax.figure.get_size_inches()[1] > 8
+
+
+def test_concepts_can_be_chosen():
+    result = made.specificity()
+    ax = plots.concepts(result, 1, families=["planted: rgb", "hue"])
+    assert {t.get_text()[:3] for t in ax.get_yticklabels()} == {"rgb", "red", "gre", "blu"}
+    assert "level 1" in ax.get_title("left")
+    most = plots.concepts(result, top=4)
+    assert {t.get_text()[:3] for t in most.get_yticklabels()} == {"rgb", "dep"}
+    with pytest.raises(ValueError, match=r"`families` must be among planted: rgb.*hue; got \['hues'\]"):
+        plots.concepts(result, families=["hues"])
+    with pytest.raises(ValueError, match="`level` must be among 0, 1 here; got 9"):
+        plots.concepts(result, 9)
+
+
+def test_visibility_draws_every_planted_concept_of_both_modalities():
+    ax = FIGURES["visibility"]()
+    planted = made.specificity().rows("decodability", level=0).dropna(subset="planted")
+    points = [line for line in ax.lines if line.get_linestyle() == "None"]
+    assert sum(len(line.get_xdata()) for line in points) == len(planted) == 24
+    assert segments(ax, 1) == ends(planted)
+    with pytest.raises(ValueError, match="nothing in it has a known visibility"):
+        plots.visibility(Result.of("specificity", [{"measure": "decodability", "level": 1, "value": 0.5}], made={}))
+
+
+@pytest.mark.parametrize("name, measure, where", [
+    ("families", "family", {"family": "hue"}),
+    ("training", "to final", {"level": 1}),
+    ("family in training", "family in training", {"family": "hue"}),
+])  # fmt: skip
+def test_panels_have_a_line_with_intervals_for_each_modality(name, measure, where):
+    ax = FIGURES[name]()
+    table = made.evolution().rows(measure, **where)
+    panel = next(p for p in ax.child_axes if p.get_title() in ("hue", "level 1"))
+    assert segments(panel, 1) == ends(table)
+    assert [line.get_label() for line in panel.lines if line.get_marker() != "None"] == ["rgb", "depth"]
+    dashed = [line for line in panel.lines if line.get_linestyle() == "--"]
+    assert len(dashed) == (2 if measure == "to final" else 0)
+
+
+def test_families_can_be_chosen_and_planted_kinds_come_first():
+    ax = plots.families(made.evolution(), families=["texture", "planted: neither", "planted: rgb"])
+    assert [p.get_title() for p in ax.child_axes] == ["planted: rgb", "planted: neither", "texture"]
+
+
+def test_heat_map_prints_value_and_interval_of_every_pair():
+    ax = plots.levels(made.evolution(), "rgb")
+    shown = np.array([t.get_text() for t in ax.texts]).reshape(4, 4)
+    assert (np.diag(shown) == "1").all() and shown[0, 2] == "0.60\n0.55 … 0.65"
+
+
+def test_retention_shows_intervals_and_the_twins_spread():
+    result = made.collaboration()
+    ax = plots.retention(result)
+    assert ends(result.rows("retention")) <= segments(ax, 0)
+    assert len(ax.patches) == 30 and {round(p.get_width(), 6) for p in ax.patches} == {0.1}
+
+
+def test_accuracy_has_the_twins_and_chance():
+    ax = plots.accuracy(made.collaboration())
+    labels = [t.get_text() for t in ax.get_xticklabels()]
+    assert labels == ["both", "rgb", "depth", "none", "rgb\ntwin", "depth\ntwin"]
+    assert segments(ax, 1) == ends(made.collaboration().rows("accuracy"))
+    assert ax.lines[0].get_ydata()[0] == pytest.approx(1 / 20)
+    assert plots.accuracy(made.collaboration(), chance=0.1).lines[0].get_ydata()[0] == 0.1
+
+
+def test_utilisation_bars_carry_their_intervals():
+    ax = plots.utilisation(made.collaboration())
+    assert len(ax.patches) == 5 and segments(ax, 1) == ends(made.collaboration().rows("utilisation"))
+
+
+def test_ablation_compares_with_the_central_95_percent_of_random_sets():
+    result = made.collaboration()
+    ax, rows = plots.ablation(result), result.rows("ablation")
+    draws = rows[rows.label.str.startswith("random rgb")].value
+    bar = ax.patches[0]
+    np.testing.assert_allclose([bar.get_x(), bar.get_x() + bar.get_width()], np.quantile(draws, [0.025, 0.975]))
+    assert segments(ax, 0) == ends(rows[~rows.label.str.startswith("random")])
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_plot_draws_the_main_figure_and_falls_back_to_any_other_measure(question):
+    result = QUESTIONS[question]()
+    drawable = [m for m in plots.MAIN[question] if m in set(result.table.measure)]
+    assert len(drawable) >= 3
+    for measure in drawable:
+        only = Result(question, result.rows(measure), (), result.made)
+        ax = plots.plot(only)
+        assert ax.get_title("left") and (ax.has_data() or ax.child_axes)
+    assert plots.plot(result).get_title("left")
+
+
+def test_options_reach_the_figure():
+    assert "level 1" in plots.plot(made.specificity(), level=1).get_title("left")
+
+
+def test_colours_keep_their_meaning_and_other_modalities_get_the_rest():
+    from rgbd_insight.plots._style import COLOURS, modality_colours
+
+    assert modality_colours(["rgb", "thermal"]) == {"rgb": COLOURS["rgb"], "thermal": COLOURS["depth"]}
+
+
+def test_errors_name_the_measure_and_the_call():
+    empty = Result.of("collaboration", [], missing=made.collaboration().missing, made={})
+    with pytest.raises(ValueError, match="measure 'retention'; it holds nothing") as error:
+        plots.retention(empty)
+    assert "ri.collaboration(features, run, measures=['retention'])" in str(error.value)
+    assert "the depth twin, because nothing to compare with; train and extract 'depth'" in str(error.value)
+    with pytest.raises(ValueError, match="must answer 'evolution'; got 'consistency'"):
+        plots.families(made.consistency())
+    with pytest.raises(ValueError, match="'level similarity', modality 'heat'"):
+        plots.levels(made.evolution(), "heat")
+    with pytest.raises(ValueError, match="must hold one of 'retention'.*it holds nothing"):
+        plots.plot(empty)
+    with pytest.raises(ValueError, match="must be of one network here; got sum, se"):
+        plots.concepts(joined([made.specificity(), made.specificity("se")]))
+    with pytest.raises(ValueError, match="must be one of consistency, .*got 'taste'"):
+        plots.plot(Result.of("taste", [], made={}))

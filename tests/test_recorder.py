@@ -1,0 +1,329 @@
+"""extract: what it records is what the network does, however it is interrupted."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from rgbd_insight._recording.blocks import describe, partners, score
+from rgbd_insight.data import Folder
+from rgbd_insight.features import Ablation, FeaturesError, load
+from rgbd_insight.hooks import Tap
+from rgbd_insight.recorder import extract
+from rgbd_insight.report import audit
+from tests._toy import TAPS, ToyData, ToyNet, ToyTwin
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as in the scripts: the last bits of a convolution depend on the number of threads
+    yield
+    torch.set_num_threads(threads)
+
+
+def script(*arguments, **environment):
+    env = os.environ | {"PYTHONPATH": str(HERE.parent), "OMP_NUM_THREADS": "1"} | environment
+    return subprocess.run(
+        [sys.executable, HERE / "_toy.py", *map(str, arguments)], env=env, capture_output=True, text=True, timeout=120
+    )
+
+
+def contents(folder):
+    return {p.name: p.read_bytes() for p in folder.iterdir() if p.name not in ("execution.json", "SHA256SUMS")}
+
+
+def run(out, model=None, data=None, **options):
+    options = {"batch_size": 5, "progress": False, "device": "cpu"} | options
+    return extract(model or ToyNet(), ToyData() if data is None else data, out=out, **options)
+
+
+@pytest.fixture(scope="module")
+def taped(tmp_path_factory):
+    return run(tmp_path_factory.mktemp("taped") / "f")
+
+
+def test_responses_are_the_mean_of_the_maps(taped):
+    batch, model = ToyData().batch(range(12)), ToyNet()
+    with torch.no_grad():
+        expected = model.rgb1(batch.rgb).mean((2, 3)).numpy()  # (12, 3)
+    np.testing.assert_allclose(taped.responses("sum", "rgb", 1, "both"), expected, rtol=1e-5, atol=1e-6)
+    assert taped.responses("sum", "depth", 1, "both").shape == (12, 2)
+
+
+def test_isolated_responses_average_over_partners_of_other_groups(taped):
+    data, model = ToyData(), ToyNet()
+    table, own = partners(data.groups, 4), data.batch(range(12))
+    with torch.no_grad():
+        maps = [
+            model.fuse(model.rgb1(own.rgb) + model.mix(model.depth1(data.batch(row.tolist()).depth))) for row in table
+        ]
+    expected = torch.stack(maps).mean((0, 3, 4)).numpy()  # (12, 3)
+    np.testing.assert_allclose(taped.responses("sum", "fused", 1, "rgb"), expected, rtol=1e-5, atol=1e-6)
+    # a pure stream does not see the partner
+    np.testing.assert_allclose(taped.view("sum", "rgb", 1), taped.responses("sum", "rgb", 1, "both"), rtol=1e-6)
+
+
+def test_predictions_count_pixels_and_leave_out_ignored_ones(taped):
+    batch = ToyData().batch(range(12))
+    with torch.no_grad():
+        guess = ToyNet()(batch.rgb, batch.depth).argmax(1).numpy()
+    labels, seen = batch.labels.numpy(), taped.predictions("sum", "both")
+    for c in range(3):
+        known = labels != 255
+        assert (seen["hit"][:, c] == ((guess == c) & (labels == c)).sum((1, 2))).all()
+        assert (seen["target"][:, c] == (labels == c).sum((1, 2))).all()
+        assert (seen["guess"][:, c] == ((guess == c) & known).sum((1, 2))).all()
+    assert seen["hit"].dtype == np.int32 and taped.conditions("sum") == ("both", "rgb", "depth", "none")
+    assert not taped.has("sum", "rgb", 1, "none")
+
+
+def test_purity_and_covariates(taped):
+    moved = taped.purity("sum").set_index(["stream", "modality"])["moved"]
+    assert moved["rgb", "depth"] == 0.0 and moved["depth", "rgb"] == 0.0 and moved["fused", "depth"] > 0
+    batch = ToyData().batch(range(12))
+    row, depth = taped.samples.iloc[4], batch.depth[4][batch.valid[4]].double()
+    assert row["id"] == "s4" and row["group"] == "g2"
+    np.testing.assert_allclose(
+        row[["brightness", "mean_depth", "depth_std", "missing"]].astype(float),
+        [batch.rgb[4].mean(), depth.mean(), depth.std(correction=0), 1 - batch.valid[4].float().mean()],
+        rtol=1e-6,
+    )
+    blind = replace(batch, valid=torch.zeros_like(batch.valid))
+    assert describe(blind)["mean_depth"][0] == 0 and describe(blind)["missing"][0] == 1
+
+
+def test_areas_and_cuts(taped):
+    np.testing.assert_allclose(taped.areas[:, 0], 1)
+    np.testing.assert_allclose(taped.areas[:, 1], np.where(np.arange(12) % 3 == 0, 0.5, 0))
+    assert taped.concepts["cut"].tolist() == [1.0, 0.005, 0.005]
+    assert taped.present[:, 1].tolist() == [i % 3 == 0 for i in range(12)] and not taped.present[:, 2].any()
+
+
+@pytest.mark.parametrize("groups", ["aabbccdd", "aaaabc", "ab", "abcabcabcaa"])
+def test_partners_are_of_another_group(groups):
+    table, codes = partners(list(groups), 6), np.array(list(groups))
+    assert (codes[table] != codes).all()
+    if max(groups.count(g) for g in groups) * 2 <= len(groups):
+        assert all(sorted(row) == list(range(len(groups))) for row in table)
+    assert (table == partners(list(groups), 6)).all()
+
+
+def test_twin_records_its_own_condition(tmp_path):
+    features = run(tmp_path / "f", ToyTwin())
+    assert features.conditions("rgb") == ("rgb",) and features.streams("rgb") == ("rgb",)
+    assert features.view("rgb", "rgb", 1).shape == (12, 3)
+    with pytest.raises(ValueError, match="of 'rgb' alone"):
+        run(tmp_path / "g", ToyTwin(), conditions=("both",))
+
+
+def test_ablations_are_added_to_a_finished_run(tmp_path):
+    features = run(tmp_path / "f")
+    before = features.responses("sum", "rgb", 1, "both").copy()
+    cuts = [Ablation("off", {("fused", 1): (0, 1, 2)}, "zero"), Ablation("still", {("rgb", 1): (1,)}, "mean", "rgb")]
+    more = run(tmp_path / "f", conditions=cuts)
+    with torch.no_grad():
+        always = int(ToyNet().head(torch.zeros(1, 3, 1, 1)).argmax())
+    assert (np.delete(more.predictions("sum", "off")["guess"], always, axis=1) == 0).all()
+    assert more.ablations("sum") == {a.name: a for a in cuts}
+    assert more.conditions("sum") == features.conditions("sum")
+    assert (more.responses("sum", "rgb", 1, "both") == before).all()
+    stamp = (tmp_path / "f" / "manifest.json").stat().st_mtime_ns
+    run(tmp_path / "f", conditions=["both", *cuts])  # nothing left to do
+    assert (tmp_path / "f" / "manifest.json").stat().st_mtime_ns == stamp
+    with pytest.raises(FeaturesError, match="'off'.*rename"):
+        run(tmp_path / "f", conditions=[Ablation("off", {("fused", 1): (0,)}, "zero")])
+
+
+def test_replaced_inputs(tmp_path):
+    features = run(tmp_path / "f", conditions=("rgb:zero", "rgb:mean", "depth:noise", "none:zero", "none:noise"))
+    batch = ToyData().batch(range(12))
+    with torch.no_grad():
+        logits = ToyNet()(batch.rgb, torch.zeros_like(batch.depth))
+    assert (features.predictions("sum", "rgb:zero")["hit"] == score(logits, batch.labels)["hit"]).all()
+    assert features.predictions("sum", "depth:noise")["target"].sum() == 12 * 56
+    with torch.no_grad():
+        blank = ToyNet()(torch.zeros_like(batch.rgb), torch.zeros_like(batch.depth))
+    assert (features.predictions("sum", "none:zero")["hit"] == score(blank, batch.labels)["hit"]).all()
+
+
+def test_noise_in_both_inputs_is_the_noise_of_each(tmp_path):
+    given = {}
+
+    class Watched(ToyNet):
+        def forward(self, rgb, depth):
+            given[len(given)] = rgb, depth
+            return super().forward(rgb, depth)
+
+    run(tmp_path / "f", Watched(), conditions=("depth:noise", "rgb:noise", "none:noise"), batch_size=12)
+    (noise, depth), (rgb, hiss), both = given[0], given[1], given[2]
+    own = ToyData().batch(range(12))
+    assert torch.equal(rgb, own.rgb) and torch.equal(depth, own.depth)
+    assert torch.equal(both[0], noise) and torch.equal(both[1], hiss)
+    assert 0 <= noise.min() < noise.max() <= 1 and 0 <= hiss.min() < hiss.max() <= 10
+
+
+def test_killed_extraction_ends_in_the_same_bytes(tmp_path):
+    whole, torn = tmp_path / "whole", tmp_path / "torn"
+    run(whole, batch_size=3)
+    died = script("die", torn, TOY_KILL_AT="6")
+    assert died.returncode == -9, died.stderr
+    assert not torn.exists() and (tmp_path / "torn.partial" / "progress.json").exists()
+    asked = []
+
+    class Watched(ToyData):
+        def batch(self, indices):
+            asked.append(list(indices))
+            return super().batch(indices)
+
+    run(torn, data=Watched(), batch_size=3)
+    assert [0, 1, 2] not in asked and [6, 7, 8] in asked
+    assert contents(torn) == contents(whole) and not (tmp_path / "torn.partial").exists()
+
+
+def test_interrupt_says_how_to_go_on_and_leaves_the_model_alone(tmp_path):
+    class Impatient(ToyData):
+        def batch(self, indices):
+            if isinstance(indices, range) and indices[0] == 5:
+                raise KeyboardInterrupt
+            return super().batch(indices)
+
+    model = ToyNet().train()
+    model.head.eval()
+    with pytest.raises(KeyboardInterrupt, match="5 of 12 samples are safe"):
+        run(tmp_path / "f", model, Impatient())
+    assert model.training and not model.head.training and not model.rgb1._forward_hooks
+    with pytest.raises(FeaturesError, match="f.partial was made with 'draws' = 4, and now 2"):
+        run(tmp_path / "f", model, draws=2)
+    assert len(run(tmp_path / "f", model)) == 12
+
+
+def test_memory_does_not_grow_with_the_number_of_images(tmp_path):
+    done = script("measure", tmp_path)
+    assert done.returncode == 0, done.stderr
+    _, few, many = map(int, done.stdout.split())
+    assert many <= 1.1 * few  # the images alone would be 50 MiB, the labels 25
+
+
+def test_curves_and_extras_travel_with_the_run(tmp_path):
+    curves = pd.DataFrame({"step": [1, 2], "loss": [0.5, 0.25]})
+    features = run(tmp_path / "f", run={"curves": curves, "role": "checkpoint", "params": 12, "seed": 4})
+    assert features.runs.index.tolist() == ["sum-s4-e3-checkpoint"]
+    pd.testing.assert_frame_equal(features.curves("sum-s4-e3-checkpoint"), curves)
+    assert features.entry("sum-s4-e3-checkpoint")["about"] == {"params": 12}
+    assert features.execution["runs"][0]["device"]["type"] == "cpu"
+
+
+def spoiled(field, value):
+    class Spoiled(ToyData):
+        def batch(self, indices):
+            batch = super().batch(indices)
+            values = getattr(batch, field).clone()
+            values[[i == 7 for i in indices]] = value
+            return replace(batch, **{field: values})
+
+    return Spoiled()
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("depth", float("nan"), "`depth` must be finite; got nan in sample 's7'"),
+        ("depth", float("inf"), "`depth` must be finite; got inf"),
+        ("rgb", 255.0, r"`rgb` must be in \[0, 1\]; got 255.0 in sample 's7'.*divide"),
+        ("labels", 9, "`labels` must be 0 to 2, or 255.*got 9"),
+        ("concepts", 3, r"`concepts` must be -1 \(none\) to 2; got 3"),
+    ],
+)
+def test_spoiled_samples_are_named(tmp_path, field, value, words):
+    with pytest.raises(ValueError, match=words):
+        run(tmp_path / "f", data=spoiled(field, value))
+
+
+def with_(model=None, **attributes):
+    thing = model if model is not None else ToyData()
+    for name, value in attributes.items():
+        setattr(thing, name, value)
+    return thing
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"data": with_(groups=("g",) * 12)}, "two or more groups; got only 'g'"),
+        ({"data": with_(n=0)}, "empty dataset"),
+        ({"data": with_(groups=("g", "h"))}, "each of the 12 samples; got 2"),
+        ({"data": with_(classes=("a", "b", "c", "d"))}, r"logits of shape \(5, 4, 8, 8\).*got \(5, 3, 8, 8\)"),
+        ({"conditions": ("deth",)}, "got 'deth'.*nearest are .*depth"),
+        ({"conditions": ()}, "must name at least one"),
+        ({"conditions": [Ablation("x", {("rgb", 7): (0,)})]}, r"got .*7"),
+        ({"conditions": [Ablation("x", {("rgb", 1): (9,)})]}, "must be 0 to 2; got 9"),
+        ({"conditions": [Ablation("both", {})]}, "Ablation's name"),
+        ({"draws": 0}, "`draws` must be a whole number from 1; got 0"),
+        ({"batch_size": 1.5}, "`batch_size`"),
+        ({"run": {"role": "finl"}}, "'finl'.*final"),
+        ({"run": {"fusion": "../x"}}, "plain file name"),
+        ({"taps": [TAPS[0], TAPS[0]]}, "one a stream and level"),
+        ({"taps": []}, "one or more"),
+        ({"model": torch.nn.Identity()}, "`taps` must be given"),
+    ],
+)
+def test_bad_arguments_are_explained(tmp_path, options, words):
+    with pytest.raises(ValueError, match=words):
+        run(tmp_path / "f", **options)
+    assert not (tmp_path / "f").exists()
+
+
+def test_a_tap_that_never_fires_is_named(tmp_path):
+    with pytest.raises((ValueError, RuntimeError), match="rgb9"):
+        run(tmp_path / "f", taps=[Tap("rgb", 1, "rgb9")])
+
+
+def test_not_a_number_from_the_model_is_named(tmp_path):
+    model = ToyNet()
+    with torch.no_grad():
+        model.rgb1.bias[0] = float("nan")
+    with pytest.raises(ValueError, match="NaN or infinity for sample 's0'"):
+        run(tmp_path / "f", model)
+
+
+def test_progress_goes_to_stderr(tmp_path, capsys):
+    run(tmp_path / "f", progress=True)
+    shown = capsys.readouterr()
+    assert "12/12" in shown.err and not shown.out and len(load(tmp_path / "f")) == 12
+
+
+def test_a_second_modality_that_is_not_depth(tmp_path):
+    """Thermal images in a folder, declared in camera.json, from the pixels to the audit and back by its own name."""
+    rng, ids = np.random.default_rng(0), [f"t{i:02d}" for i in range(24)]
+    for name in ("rgb", "depth", "label"):
+        (tmp_path / "heat" / name).mkdir(parents=True)
+    for stem in ids:
+        images = {"rgb": rng.integers(0, 256, (16, 16, 3), np.uint8), "label": rng.integers(0, 3, (16, 16), np.uint8)}
+        images["depth"] = rng.integers(5600, 6600, (16, 16), np.uint16)  # 280 to 330 K in steps of .05
+        for name, image in images.items():
+            Image.fromarray(image).save(tmp_path / "heat" / name / f"{stem}.png")
+    camera = {"modality": {"name": "thermal", "unit": "K", "scale": 0.05, "low": 250, "high": 350}}
+    for name, value in (("camera", camera), ("classes", ["sky", "road", "person"]),
+                        ("splits", {"test": ids, "groups": {stem: stem for stem in ids}})):  # fmt: skip
+        (tmp_path / "heat" / f"{name}.json").write_text(json.dumps(value))
+    taps = [replace(tap, stream="thermal") if tap.stream == "depth" else tap for tap in TAPS]
+    found = run(tmp_path / "f", data=Folder(tmp_path / "heat"), taps=taps, draws=1)
+    assert found.conditions("sum") == ("both", "rgb", "thermal", "none")
+    moved = found.purity("sum").set_index(["stream", "modality"])["moved"]
+    assert moved["thermal", "rgb"] == 0 < moved["thermal", "thermal"]
+    assert found.view("sum", "thermal", 1).shape == (24, 2)
+    report = audit(found, permutations=20)
+    assert report.card["modalities"] == "rgb (0 to 1), thermal (250 to 350 K)"
+    told = " ".join(report.answers.values())
+    assert "rgb and thermal" in told and "depth" not in told

@@ -1,0 +1,252 @@
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from rgbd_insight import trainer
+from rgbd_insight.data.batch import Batch
+from rgbd_insight.features import Modality
+from rgbd_insight.models import build, load
+from rgbd_insight.trainer import PROFILES, Cache, log_spaced, train
+
+
+class Toy:
+    """Left of a vertical edge is class 0, right of it 1 (in colour) or 2 (where it is also far)."""
+
+    name, classes = "toy", ("left", "near", "far")
+    modalities = (Modality("rgb", "", 0, 1), Modality("depth", "m", 0, 10))
+    size = (8, 16)
+
+    def __init__(self, n: int = 24, wrong: int | None = None) -> None:
+        self.n, self.wrong = n, wrong
+
+    def __len__(self) -> int:
+        return self.n
+
+    def fingerprint(self) -> dict:
+        return {"name": "toy", "n": self.n}
+
+    def batch(self, indices) -> Batch:
+        index = torch.as_tensor(list(indices))[:, None, None]
+        right = torch.arange(16)[None, None] > 4 + index % 8  # (B, 1, W)
+        right = right.expand(-1, 8, -1)
+        far = right & (index % 2 == 0)
+        labels = right.long() + far.long()
+        if self.wrong is not None:
+            labels = torch.where(index == self.wrong, 7, labels)
+        rgb = right[:, None].float().expand(-1, 3, -1, -1) * 0.8 + 0.1
+        depth = 2 + 3 * far[:, None].float()
+        ids = tuple(f"s{int(i)}" for i in index.flatten())
+        return Batch(rgb, depth, depth > 0, labels, labels[:, None].short(), ids, ids)
+
+
+def tiny(fusion="sum", seed=0):
+    return build(fusion, classes=3, seed=seed, width=8)
+
+
+def run(model, out, data=None, **options):
+    options = {"epochs": 2, "batch_size": 8, "progress": False, "device": "cpu"} | options
+    return train(model, Toy() if data is None else data, out=out, **options)
+
+
+def same(a, b):
+    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+def test_learns_and_writes(tmp_path):
+    model = tiny()
+    curves = run(model, tmp_path, epochs=6, lr=1e-2, modality_dropout=0.0, flip=False)
+    assert curves["epoch"].tolist() == [1, 2, 3, 4, 5, 6]
+    assert curves["loss"].iloc[-1] < 0.6 * curves["loss"].iloc[0]
+    assert curves["accuracy"].iloc[-1] > 0.8
+    assert curves["gradient_cosine"].between(-1, 1).all() and (curves[["gradient_rgb", "gradient_depth"]] > 0).all(
+        axis=None
+    )
+    files = sorted(path.name for path in tmp_path.iterdir())
+    kept = [f"epoch-{e:04d}.safetensors" for e in (0, 1, 2, 4, 6)]
+    assert files == ["curves.parquet", *kept, "state.safetensors"]
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "curves.parquet"), curves)
+    last = load(tmp_path / kept[-1])
+    assert last.epoch == model.epoch == 6 and same(last, model) and not model.training
+
+
+@pytest.mark.parametrize("fusion", ["rgb", "early", "late"])
+def test_streams_in_curves(fusion, tmp_path):
+    curves = run(tiny(fusion), tmp_path, epochs=1)
+    found = {c.removeprefix("gradient_") for c in curves if c.startswith("gradient_")}
+    assert found == {"rgb": {"rgb"}, "early": {"fused"}, "late": {"rgb", "depth", "cosine"}}[fusion]
+
+
+def test_deterministic_by_seed(tmp_path):
+    models = [tiny(), tiny(), tiny()]
+    cache = Cache(Toy())
+    for i, (model, seed) in enumerate(zip(models, (0, 0, 1), strict=True)):
+        torch.manual_seed(i)  # the global state must not matter
+        run(model, tmp_path / str(i), data=cache, seed=seed)
+    assert same(models[0], models[1]) and not same(models[0], models[2])
+    assert (tmp_path / "0/epoch-0002.safetensors").read_bytes() == (tmp_path / "1/epoch-0002.safetensors").read_bytes()
+
+
+KILLED = """
+import os, signal, sys, torch
+sys.path.insert(0, sys.argv[2])
+torch.set_num_threads(1)
+from test_trainer import run, tiny
+from rgbd_insight import trainer
+step, count = trainer.Run._step, []
+def dying(self, *args):
+    count.append(1)
+    if len(count) == 8:  # in the middle of the third epoch
+        os.kill(os.getpid(), signal.SIGKILL)
+    return step(self, *args)
+trainer.Run._step = dying
+run(tiny(), sys.argv[1], epochs=4)
+"""
+
+
+def test_resumes_after_sigkill_bitwise(tmp_path):
+    here = Path(__file__).parent
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        env = os.environ | {"PYTHONPATH": str(here.parent)}
+        command = [sys.executable, "-c", KILLED, str(tmp_path / "killed"), str(here)]
+        ended = subprocess.run(command, env=env, check=False, timeout=120)
+        assert ended.returncode == -signal.SIGKILL
+        assert pd.read_parquet(tmp_path / "killed/curves.parquet")["epoch"].tolist() == [1, 2]
+        resumed, whole = tiny(), tiny()
+        one, two = run(resumed, tmp_path / "killed", epochs=4), run(whole, tmp_path / "whole", epochs=4)
+    finally:
+        torch.set_num_threads(threads)
+    assert same(resumed, whole)
+    pd.testing.assert_frame_equal(one, two, check_exact=True)
+    for name in ("epoch-0004.safetensors", "state.safetensors"):
+        a, b = load_file(tmp_path / "killed" / name), load_file(tmp_path / "whole" / name)
+        assert a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_finished_run_is_not_trained_again(tmp_path, monkeypatch):
+    first, again = tiny(), tiny()
+    curves = run(first, tmp_path)
+    monkeypatch.setattr(trainer.Run, "_step", lambda *args: pytest.fail("trained again"))
+    pd.testing.assert_frame_equal(run(again, tmp_path), curves)
+    assert same(first, again) and again.epoch == 2
+
+
+def test_other_run_in_folder_names_the_key(tmp_path):
+    run(tiny(), tmp_path, epochs=1)
+    with pytest.raises(ValueError, match="differs in 'lr'.*resume=False"):
+        run(tiny(), tmp_path, epochs=1, lr=1e-4)
+    with pytest.raises(ValueError, match="differs in 'model'"):
+        run(tiny("se"), tmp_path, epochs=1)
+    (tmp_path / "epoch-0009.safetensors").touch()
+    run(tiny("se"), tmp_path, epochs=1, resume=False)
+    assert load(tmp_path / "epoch-0001.safetensors").fusion == "se"
+    assert not (tmp_path / "epoch-0009.safetensors").exists()
+
+
+def test_modality_dropout_spares_twins_and_never_drops_both(tmp_path, monkeypatch):
+    seen = {}
+    for fusion in ("sum", "rgb"):
+        real, inputs = build(fusion, classes=3, width=8), []
+        forward = real.forward
+        real.forward = lambda rgb, depth, inputs=inputs, forward=forward: (
+            inputs.append((rgb, depth)) or forward(rgb, depth)
+        )
+        run(real, tmp_path / fusion, epochs=2, modality_dropout=0.4, precision="fp32")
+        rgb, depth = (torch.cat(x) for x in zip(*inputs, strict=True))
+        seen[fusion] = ((rgb == 0.5).flatten(1).all(1), (depth == 0).flatten(1).all(1))
+    dropped_rgb, dropped_depth = seen["sum"]
+    assert dropped_rgb.any() and dropped_depth.any() and not (dropped_rgb & dropped_depth).any()
+    assert not seen["rgb"][0].any() and not seen["rgb"][1].any()
+
+
+def test_flip_keeps_register(tmp_path):
+    cache = Cache(Toy())
+    run_ = trainer.Run(tiny(), cache, trainer.Recipe(modality_dropout=0.0, precision="fp32"))
+    run_.prepare(torch.device("cpu"), 0)
+    rgb, depth, labels = run_._augmented(torch.arange(24), torch.Generator().manual_seed(0))
+    _, _, unflipped = cache.batch(torch.arange(24))
+    assert 0 < (labels != unflipped).flatten(1).any(1).sum() < 24
+    assert torch.equal(rgb[:, 0] > 0.5, labels > 0)
+    assert torch.equal(depth[:, 0] > 4, labels == 2)
+
+
+def test_cache_is_exact_enough():
+    data = Toy()
+    rgb, depth, labels = Cache(data).batch(torch.tensor([3, 0]))
+    truth = data.batch([3, 0])
+    assert (rgb - truth.rgb).abs().max() < 0.002 and (depth - truth.depth).abs().max() < 4e-4
+    assert torch.equal(labels, truth.labels)
+
+
+def test_cache_keeps_readings_and_gaps_apart():
+    class Near(Toy):
+        def batch(self, indices):
+            batch = super().batch(indices)
+            return dataclasses.replace(batch, depth=torch.where(batch.labels[:, None] == 0, 0.0, 1e-6))
+
+    cache = Cache(Near())
+    assert torch.equal(cache.depth[:, 0] > 0, cache.labels > 0)
+
+
+def test_class_weights_are_inverse_square_roots():
+    cache = Cache(Toy())
+    counts = np.bincount(cache.labels.numpy().ravel(), minlength=3)
+    weights = cache.class_weights(5).numpy()
+    np.testing.assert_allclose(weights[:3] / weights[0], np.sqrt(counts[0] / counts), rtol=1e-5)
+    assert weights[:3].mean() == pytest.approx(1) and (weights[3:] == 1).all()
+
+
+def test_clear_errors(tmp_path):
+    with pytest.raises(ValueError, match="must have samples; got 0"):
+        run(tiny(), tmp_path, data=Toy(0))
+    with pytest.raises(ValueError, match="sample 's5' has class 7"):
+        run(tiny(), tmp_path, data=Toy(wrong=5))
+    with pytest.raises(ValueError, match="nearest are epochs"):
+        run(tiny(), tmp_path, epoch=3)
+    with pytest.raises(ValueError, match="`modality_dropout` must be"):
+        run(tiny(), tmp_path, modality_dropout=0.7)
+
+    class Millimetres(Toy):
+        def batch(self, indices):
+            batch = super().batch(indices)
+            return dataclasses.replace(batch, depth=batch.depth * 1000)
+
+    with pytest.raises(ValueError, match="sample 's0'.*unit"):
+        run(tiny(), tmp_path, data=Millimetres())
+    assert not list(tmp_path.iterdir())
+
+
+def test_loss_that_is_not_finite_names_epoch_and_step(tmp_path):
+    model = tiny()
+    with torch.no_grad():
+        model.encoder_rgb.stem[0].weight.fill_(float("nan"))
+    with pytest.raises(FloatingPointError, match="epoch 1, step 0: lower `lr`"):
+        run(model, tmp_path)
+
+
+def test_unlabelled_batches_teach_nothing(tmp_path):
+    class Unlabelled(Toy):
+        def batch(self, indices):
+            batch = super().batch(indices)
+            return dataclasses.replace(batch, labels=torch.full_like(batch.labels, 255))
+
+    curves = run(tiny(), tmp_path, data=Unlabelled(), epochs=1)
+    assert curves["loss"].tolist() == [0.0] and curves["accuracy"].tolist() == [0.0]
+
+
+def test_profiles_and_checkpoints():
+    assert set(PROFILES) == {"tiny", "small", "full"}
+    for profile in PROFILES.values():
+        trainer.Recipe(**profile["train"])
+        build("se", classes=3, **profile["model"])
+    assert [log_spaced(n) for n in (1, 2, 9)] == [(0, 1), (0, 1, 2), (0, 1, 2, 4, 8, 9)]

@@ -1,0 +1,78 @@
+"""Figures of trust: what is drawn is what the tables hold."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from rgbd_insight import plots
+from rgbd_insight.plots.trust import named
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    plt.close("all")
+
+
+def bias():
+    rng = np.random.default_rng(0)
+    sizes = [(m, ours, n, w) for m, ours in (("debiased_cka", True), ("svcca", False)) for n in (64, 256, 1024)
+             for w in (32, 512) if ours or (n < 1000 and w == 32)]  # fmt: skip
+    return pd.DataFrame([{"battery": "bias", "measure": m, "ours": ours, "n": n, "width": w, "value": v}
+                         for m, ours, n, w in sizes for v in rng.normal(size=5)])  # fmt: skip
+
+
+def test_null_curves_are_of_a_width_that_the_alternatives_have():
+    ax = plots.null_curves(bias())
+    assert ax.get_title("left") == "Unrelated streams of 32 units"
+    ours, other = (next(line for line in ax.lines if line.get_label() == name) for name in ("debiased CKA", "SVCCA"))
+    assert ours.get_linestyle() == "-" and other.get_linestyle() == "--"
+    assert list(ours.get_xdata()) == [64, 256, 1024] and list(other.get_xdata()) == [64, 256]
+    table = bias()
+    mean = table[(table.measure == "svcca") & (table.n == 256)].value.mean()
+    assert other.get_ydata()[1] == pytest.approx(mean)
+    assert len(plots.null_curves(table, width=512).lines) == 2  # the axis, and ours alone
+
+
+def test_false_positives_mark_groups_and_images():
+    found = {"groups": 0.0, "images": 1.0}
+    rows = [{"battery": "null", "measure": m, "condition": c, "value": v}
+            for m in ("debiased_cka", "profiles") for c, v in found.items() for _ in range(4)]  # fmt: skip
+    ax = plots.false_positives(pd.DataFrame(rows))
+    marks = [line for line in ax.lines if line.get_marker() == "o"]
+    assert [list(line.get_xdata()) for line in marks] == [[0, 0], [1, 1]]
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["debiased CKA", "profiles"]
+
+
+def test_account_errors_are_drawn_for_each_pooling_and_ratio():
+    base = {"battery": "account", "world": 0, "part": "a -> a", "truth": 1.0}
+    rows = [base | {"condition": c, "noise": noise, "noise_ratio": r, "n": n, "value": 1 - 0.1 * r}
+            for c in ("1", "4") for noise in (0.3, 1.0) for r in (1.0, 3.0) for n in (300, 600)]  # fmt: skip
+    ax = plots.account_errors(pd.DataFrame(rows))
+    assert len(ax.lines) == 4 and {line.get_linestyle() for line in ax.lines} == {"-", "--"}
+    dashed = next(line for line in ax.lines if line.get_linestyle() == "--")
+    assert np.allclose(dashed.get_ydata(), 0.3) and list(dashed.get_xdata()) == [300, 600]
+
+
+def test_advantages_are_sorted_and_an_unknown_score_is_refused():
+    row = {"score": "concept", "where": "all", "ours": "rank_units", "value": 0.9, "other": 0.8, "worlds": 24}
+    rows = [row | {"alternative": name, "difference": d, "low": d - 0.02, "high": d + 0.02, "best": name == "b"}
+            for name, d in (("a", 0.2), ("b", 0.01), ("c", -0.1))]  # fmt: skip
+    ax = plots.advantages(pd.DataFrame(rows), "concept")
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["c (0.80)", "b (0.80)", "a (0.80)"]
+    assert [line.get_marker() for line in ax.lines[1:]] == ["o", "D", "o"]
+    with pytest.raises(ValueError, match="`score` must be one of concept"):
+        plots.advantages(pd.DataFrame(rows), "colour")
+
+
+def test_a_table_without_the_rows_says_where_they_come_from():
+    for figure in (plots.calibration, plots.null_curves, plots.false_positives, plots.coverage, plots.account_errors):
+        with pytest.raises(ValueError, match="`table` must have rows of .*read_table"):
+            figure(pd.DataFrame({"battery": ["other"]}))
+
+
+def test_values_are_drawn_around_their_truth():
+    ax = plots.against_truth({"one": [0.1, 0.3], "two": np.array([0.5])}, 0.2, x="R²")
+    assert list(ax.lines[0].get_xdata()) == [0.2, 0.2] and list(ax.lines[2].get_xdata()) == [0.2, 0.2]
+    assert ax.get_xlabel() == "R²" and named("pwcca") == "PWCCA" and named("matching") == "matching"
