@@ -182,12 +182,6 @@ def write_all(work: Path, out: Path, seeds: tuple[int, int]) -> None:
         write_table(table, out, name, COMMAND)
 
 
-def write_zoo(table: pd.DataFrame, data: str, out: Path) -> None:
-    """Write what the questions say of every operator on one kind of data, and into the index."""
-    out.mkdir(parents=True, exist_ok=True)
-    write_table(table, out, f"zoo_{data}", f"{COMMAND} PROFILE=full")
-
-
 def write_table(table: pd.DataFrame, out: Path, name: str, command: str) -> None:
     """Write `name`.parquet, and its digest and command into index.json."""
     path, index = out / f"{name}.parquet", out / "index.json"

@@ -14,6 +14,7 @@ from rgbd_insight._training import state as _state
 from rgbd_insight._training.alignment import Alignment
 from rgbd_insight._training.cache import Cache
 from rgbd_insight._training.recipe import PROFILES, Recipe, log_spaced
+from rgbd_insight._training.replay import repeatable
 from rgbd_insight._training.run import Run
 from rgbd_insight._wires import unknown
 from rgbd_insight.data.batch import Dataset
@@ -101,7 +102,8 @@ def train(
     if not curves and 0 in kept and team.first:
         save(model, out / "epoch-0000.safetensors")
     for epoch in range(len(curves) + 1, run.recipe.epochs + 1):
-        curves.append(run.epoch(epoch, progress))
+        with repeatable(device):
+            curves.append(run.epoch(epoch, progress))
         if team.first:
             if epoch in kept:
                 save(model, out / f"epoch-{epoch:04d}.safetensors")

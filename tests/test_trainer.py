@@ -173,7 +173,9 @@ def test_flip_keeps_register(tmp_path):
     cache = Cache(Toy())
     run_ = trainer.Run(tiny(), cache, trainer.Recipe(modality_dropout=0.0, precision="fp32"))
     run_.prepare(torch.device("cpu"), 0)
-    rgb, depth, labels = run_._augmented(torch.arange(24), torch.Generator().manual_seed(0))
+    rgb, depth, labels = run_._augmented(
+        torch.arange(24), *torch.rand(2, 24, 1, 1, 1, generator=torch.Generator().manual_seed(0))
+    )
     _, _, unflipped = cache.batch(torch.arange(24))
     assert 0 < (labels != unflipped).flatten(1).any(1).sum() < 24
     assert torch.equal(rgb[:, 0] > 0.5, labels > 0)

@@ -14,7 +14,9 @@ from rgbd_insight.trainer import PROFILES
 NYUV2_SIZE = (96, 128)
 NYUV2_DEPTH = (2.75, 1.25)  # metres: mean and standard deviation over the valid readings of the training images
 ISOLATED = ("rgb", "depth")
-DEEP = ("rgb", "depth", "sum", "se")  # whose responses are committed at the full profile; of the others, tables
+DEEP = ("rgb", "depth", "early", "sum", "se")  # whose responses are committed at the full profile; of others, tables
+ENCODED = ("inverse", "log", "normals", "hha")  # what depth is given as to further runs of `se`, at the full profile
+BLOCK = 300  # images listened to at a time, where the images are small and a GPU is large
 DEEP_SEEDS = 2
 TRACED = ("sum", "se", "cross", "exchange")  # whose checkpoints are extracted at the full profile
 
@@ -36,6 +38,8 @@ class Plan:
     removals : what stands in for a removed input, beside another scene's.
     shares, draws : of the units that are ablated at a time, and random sets that they are compared with.
     deep : runs whose responses are committed; of the others the tables are. None: all runs are deep.
+    block : images listened to at a time.
+    beside : the plan whose runs of the same operator the tables stand beside, for runs with other encodings of depth.
     """
 
     name: str
@@ -52,24 +56,35 @@ class Plan:
     shares: tuple[float, ...] = (0.25,)
     draws: int = 19
     deep: tuple[tuple[str, int], ...] | None = None
+    block: int = 64
+    beside: str | None = None
+
+    @property
+    def intrinsics(self) -> tuple[float, ...]:
+        """(fx, fy, cx, cy) of the images, in pixels."""
+        return tuple(self.data("test").intrinsics)
 
     @property
     def runs(self) -> list[tuple[str, int]]:
         """Every (fusion, seed), the dearest first, so that two workers end together."""
         cheap = ("rgb", "depth", "early")
-        every = [(f, s) for f in self.fusions for s in (*self.seeds, *(self.twin_seeds if f in ISOLATED else ()))]
+        every = [(f, s) for s in (*self.seeds, *self.twin_seeds) for f in self.fusions
+                 if s in self.seeds or f in ISOLATED]  # fmt: skip
         return sorted(every, key=lambda run: run[0] in cheap)
+
+    @property
+    def main_runs(self) -> list[tuple[str, int]]:
+        """The runs whose features are committed, of every stream and condition that a chapter uses."""
+        return self.runs if self.deep is None else [run for run in self.runs if run in self.deep]
 
     def keeps(self, run: str, key: str) -> bool:
         """Whether a tensor is committed: the responses and pixel counts that the chapters use, in at most 8 MiB."""
         *place, last = key.split("/")
-        if self.deep is not None and not _among(run, self.deep):
-            return False
         if last in ("hit", "target", "guess"):
             if "checkpoint" in run or "untrained" in run:
                 return place == ["rgb"] and last != "guess"
-            if " " in place[0]:  # an ablation: "specific rgb", …
-                return last == "hit" and _among(run, self.silenced)
+            if " " in place[0]:  # an ablation: "specific rgb", …; at the full profile of one network, of a quarter
+                return last == "hit" and (self.deep is None or (run.startswith("sum-") and " at " not in place[0]))
             whole = ("both", *ISOLATED)
             return last == "hit" or (last == "guess" and place[0] in whole) or (last == "target" and place[0] in whole)
         stream = place[0]
@@ -101,7 +116,7 @@ def plans(profile: str, nyuv2: str | None, seed: int = 0) -> list[Plan]:
         silenced=(("sum", seed),),
     )  # fmt: skip
     # Real images are few: more passes over them, mirrored.
-    passes = {"tiny": 1, "small": 16, "full": 120}[profile]
+    passes = {"tiny": 1, "small": 16, "full": 48}[profile]
     real = replace(
         scenes, name="nyuv2", fusions=("rgb", "depth", "se"), data=partial(_folder, nyuv2), samples=654,
         model=options["model"] | {"depth_scale": NYUV2_DEPTH},
@@ -111,7 +126,17 @@ def plans(profile: str, nyuv2: str | None, seed: int = 0) -> list[Plan]:
     if profile == "full":
         scenes, real = _whole_zoo(scenes, seed), replace(_whole_zoo(real, seed), seeds=seeds, twin_seeds=())
         real = replace(real, trajectories=())
+        both = [scenes, _encoded(scenes), real, _encoded(real)]
+        return both[: 2 if nyuv2 is None else 4]
     return [scenes] if nyuv2 is None else [scenes, real]
+
+
+def _encoded(plan: Plan) -> Plan:
+    """The same with one operator, to which depth is given in other ways."""
+    return replace(
+        plan, name=f"{plan.name}-encodings", fusions=tuple(f"se+{name}" for name in ENCODED), seeds=plan.seeds[:2],
+        twin_seeds=(), silenced=(), trajectories=(), removals=("mean",), deep=(), beside=plan.name,
+    )  # fmt: skip
 
 
 def _whole_zoo(plan: Plan, seed: int) -> Plan:
@@ -121,8 +146,7 @@ def _whole_zoo(plan: Plan, seed: int) -> Plan:
     return replace(
         plan, fusions=tuple(FUSIONS), seeds=seeds, twin_seeds=tuple(range(seed + 3, seed + 8)), silenced=joint,
         trajectories=tuple((name, s) for name in TRACED for s in seeds), removals=("zero", "mean", "noise"),
-        shares=(0.125, 0.25, 0.5), draws=99, samples=1000 if plan.name == "scenes" else plan.samples,
-        data=plan.data if plan.name != "scenes" else partial(_scenes, **plan.data.keywords | {"test": 1000}),
+        shares=(0.125, 0.25, 0.5), draws=99, block=BLOCK,
         deep=tuple((name, s) for name in DEEP for s in seeds[:DEEP_SEEDS]),
     )  # fmt: skip
 

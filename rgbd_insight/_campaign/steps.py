@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
+
 from rgbd_insight._campaign.plans import ISOLATED, Plan
 from rgbd_insight.data import Scenes
+from rgbd_insight.data.batch import Dataset
 from rgbd_insight.data.catalogue import THINGS
+from rgbd_insight.data.held import Held
 from rgbd_insight.features import load
 from rgbd_insight.models import Network, build
 from rgbd_insight.models import load as load_model
 from rgbd_insight.questions.ablation import ablations
+from rgbd_insight.questions.collaboration import collaboration
 from rgbd_insight.recorder import extract
-from rgbd_insight.trainer import train
+from rgbd_insight.trainer import Cache, train
 
 Run = tuple[str, int]
+ABLATED = ("ablation", "dose")
+_HELD: dict[str, Held] = {}
 
 
 def name_of(run: Run) -> str:
@@ -38,13 +47,38 @@ def once(step: Callable[..., None], plan: Plan, work: Path, *more: object) -> No
 
 def trained(plan: Plan, work: Path, run: Run) -> Path:
     """The last weights of a run, which is trained first where they are missing, or trained on."""
-    fusion, seed = run
+    (fusion, _, encoding), seed = run[0].partition("+"), run[1]
     out = work / "weights" / plan.name / name_of(run)
     last = out / f"epoch-{plan.recipe['epochs']:04d}.safetensors"
     if not last.exists():
-        data = plan.data("train")
-        train(build(fusion, data.classes, seed=seed, **plan.model), data, out=out, seed=seed, **plan.recipe)
+        data = samples(plan, work)
+        options = plan.model | ({"encoding": encoding, "intrinsics": plan.intrinsics} if encoding else {})
+        model = build(fusion, data.classes, seed=seed, **options)
+        kept = None if run in plan.trajectories else [plan.recipe["epochs"]]
+        train(model, data, out=out, seed=seed, checkpoints=kept, **plan.recipe)
     return last
+
+
+def samples(plan: Plan, work: Path) -> Cache:
+    """The training samples of a plan, made once for all its runs."""
+    return Cache.kept(plan.data("train"), work / "samples" / f"{plan.name.removesuffix('-encodings')}.safetensors")
+
+
+def prepare_samples(plan: Plan, work: Path) -> None:
+    """Make the training samples of a plan, with all processors: the runs wait for them."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(os.cpu_count() or 1)
+    samples(plan, work)
+    torch.set_num_threads(threads)
+
+
+def images(data: Dataset) -> Held:
+    """The samples of a dataset, made once in this process."""
+    key = json.dumps(data.fingerprint(), sort_keys=True)
+    if key not in _HELD:
+        _HELD.clear()  # one at a time: the many scenes of the labels take a gigabyte
+        _HELD[key] = Held(data)
+    return _HELD[key]
 
 
 def folder(plan: Plan, work: Path, run: Run) -> Path:
@@ -55,15 +89,16 @@ def folder(plan: Plan, work: Path, run: Run) -> Path:
 def extract_one(plan: Plan, work: Path, run: Run) -> None:
     """Extract one run and its checkpoints into a features directory of its own."""
     last = trained(plan, work, run)
-    out, data, model = folder(plan, work, run), plan.data("test"), load_model(last)
-    curves = {"curves": last.with_name("curves.parquet")}
-    extract(model, data, out=out, conditions=_conditions(plan, model), run=curves)
+    out, data, model = folder(plan, work, run), images(plan.data("test")), load_model(last)
+    about = {"curves": last.with_name("curves.parquet"), "fusion": run[0]}
+    extract(model, data, out=out, conditions=_conditions(plan, model), run=about, batch_size=plan.block)
     if run in plan.trajectories:
         for path in sorted(last.parent.glob("epoch-*.safetensors")):
             early = load_model(path)
             if path != last:
                 role = "untrained" if early.epoch == 0 else "checkpoint"
-                extract(early, data, out=out, conditions=ISOLATED, draws=1, run={"role": role})
+                about = {"role": role}
+                extract(early, data, out=out, conditions=ISOLATED, draws=1, run=about, batch_size=plan.block)
 
 
 def _conditions(plan: Plan, model: Network) -> tuple[str, ...]:
@@ -82,8 +117,13 @@ def ablate_one(plan: Plan, work: Path, run: Run) -> None:
     seeds = [seed, *(s for s in plan.seeds if s != seed)]
     features = load(*(folder(plan, work, (fusion, s)) for s in seeds))
     inputs = ("both",) if len(plan.shares) == 1 else ("both", *(f"{m}:mean" for m in ISOLATED))
-    chosen = ablations(features, f"{name_of(run)}-e{model.epoch}", shares=plan.shares, draws=plan.draws, inputs=inputs)
-    extract(model, plan.data("test"), out=folder(plan, work, run), conditions=chosen)
+    chosen_run = f"{name_of(run)}-e{model.epoch}"
+    chosen = ablations(features, chosen_run, shares=plan.shares, draws=plan.draws, inputs=inputs)
+    extract(model, images(plan.data("test")), out=folder(plan, work, run), conditions=chosen, batch_size=plan.block)
+    found = collaboration(load(*(folder(plan, work, (fusion, s)) for s in seeds)), chosen_run, measures=ABLATED).table
+    table = found[~found.label.str.startswith("random")].dropna(axis="columns", how="all")
+    path = folder(plan, work, run).with_name(f"{name_of(run)}.ablated.parquet")
+    table.to_parquet(path, index=False, compression="zstd")
 
 
 def label_one(plan: Plan, work: Path, scenes: int, run: Run) -> None:
@@ -92,8 +132,9 @@ def label_one(plan: Plan, work: Path, scenes: int, run: Run) -> None:
     twin = len(model.modalities) == 1
     conditions = model.modalities if twin else ISOLATED
     base = plan.seeds[0]
+    options = {"conditions": conditions, "draws": 1, "batch_size": plan.block}
     out = work / "extracted" / "labels" / name_of(run)
-    extract(model, Scenes(scenes, seed=base, split="label"), out=out, conditions=conditions, draws=1)
+    extract(model, images(Scenes(scenes, seed=base, split="label")), out=out, **options)
     if twin:
         pairs = Scenes(100 if scenes >= 1000 else 40, seed=base, split="pairs", toggle=[item.name for item in THINGS])
-        extract(model, pairs, out=work / "extracted" / "pairs" / name_of(run), conditions=conditions, draws=1)
+        extract(model, images(pairs), out=work / "extracted" / "pairs" / name_of(run), **options)

@@ -138,7 +138,7 @@ def _counts(values: Tensor, mask: Tensor, count: int) -> np.ndarray:
     b = len(values)
     rest = torch.where(mask, values, count)  # (B, P), what does not count in a class of its own
     flat = (rest + (count + 1) * torch.arange(b, device=values.device)[:, None]).flatten()
-    return torch.bincount(flat.cpu(), minlength=b * (count + 1)).reshape(b, count + 1)[:, :count].numpy()  # (B, count)
+    return torch.bincount(flat, minlength=b * (count + 1)).reshape(b, count + 1)[:, :count].cpu().numpy()  # (B, count)
 
 
 def fill(batch: Batch, name: str, kind: str, limits: tuple[float, float]) -> tuple[Tensor, Tensor]:

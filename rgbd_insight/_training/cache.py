@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import copy
+import json
+import os
+from pathlib import Path
 
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -48,7 +53,7 @@ class Cache:
                 _check_labels(batch.labels, IGNORE + 1, batch.ids)
                 ids += batch.ids
                 bar.update(len(batch))
-        self.rgb, self.depth, self.labels = (torch.cat(column) for column in zip(*parts, strict=True))
+        self.rgb, self.depth, self.labels = (torch.cat(column).contiguous() for column in zip(*parts, strict=True))
         self.ids = tuple(ids)
 
     def __len__(self) -> int:
@@ -61,6 +66,35 @@ class Cache:
             name, high = ids[int(wrong.nonzero()[0])], self.scale * STEPS
             raise ValueError(f"`depth` must be 0 to {high:g}; sample {name!r} has others: check its unit")
         return steps.clamp_min(1).where(depth > 0, 0).to(torch.int16)  # a reading, however near, stays a reading
+
+    @classmethod
+    def kept(cls, data: Dataset, path: Path, *, progress: bool = False) -> Cache:
+        """The cache of `data` from the file `path`, which is written first where it is not there or of other data."""
+        about = {"name": data.name, "classes": list(data.classes), "fingerprint": data.fingerprint()}
+        stored = cls._read(path, json.loads(json.dumps(about)))
+        if stored is not None:
+            return stored
+        made = cls(data, progress=progress)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")  # several processes may make the same
+        tensors = {name: getattr(made, name) for name in ("rgb", "depth", "labels")}
+        save_file(tensors, partial, {"about": json.dumps(about | {"scale": made.scale, "ids": made.ids})})
+        os.replace(partial, path)
+        return made
+
+    @classmethod
+    def _read(cls, path: Path, about: dict) -> Cache | None:
+        if not path.is_file():
+            return None
+        with safe_open(path, "pt") as file:
+            stored = json.loads(file.metadata()["about"])
+            if any(stored.get(key) != about[key] for key in about):
+                return None
+            found = cls.__new__(cls)
+            found.rgb, found.depth, found.labels = (file.get_tensor(name) for name in ("rgb", "depth", "labels"))
+        found.name, found.classes, found.fingerprint = stored["name"], tuple(stored["classes"]), stored["fingerprint"]
+        found.scale, found.ids = stored["scale"], tuple(stored["ids"])
+        return found
 
     def to(self, device: torch.device | str) -> Cache:
         """The same cache with its tensors on `device`."""

@@ -10,7 +10,7 @@ from rgbd_insight._training.alignment import Alignment
 PROFILES: dict[str, dict[str, dict]] = {
     "tiny": {"data": {"n": 64}, "model": {"width": 8}, "train": {"epochs": 2, "batch_size": 16}},
     "small": {"data": {"n": 3000}, "model": {"width": 32}, "train": {"epochs": 8, "batch_size": 32, "lr": 3e-3}},
-    "full": {"data": {"n": 20000}, "model": {"width": 32}, "train": {"epochs": 32, "lr": 3e-3}},
+    "full": {"data": {"n": 20000}, "model": {"width": 32}, "train": {"epochs": 8, "lr": 3e-3}},
 }
 
 

@@ -18,6 +18,7 @@ from rgbd_insight._ranks import ranks
 from rgbd_insight._training import state as _state
 from rgbd_insight._training.cache import Cache
 from rgbd_insight._training.recipe import Recipe
+from rgbd_insight._training.replay import Replayed
 from rgbd_insight.data.batch import IGNORE
 from rgbd_insight.models import Network
 
@@ -51,10 +52,17 @@ class Run:
         self.format = torch.channels_last if packed else torch.contiguous_format
         self.model.to(device, memory_format=self.format)
         self.model.epoch = 0
-        self.weights = self.cache.class_weights(self.model.classes).to(device)
-        self.cache = self.cache.to(device)
-        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
+        weights = torch.zeros(IGNORE + 1)  # of the labels, those that do not count included
+        weights[: self.model.classes] = self.cache.class_weights(self.model.classes)
+        self.weights, self.cache = weights.to(device), self.cache.to(device)
         self.steps = math.ceil(len(self.cache) / recipe.batch_size)
+        self.replay = device.type == "cuda" and self.ranks.count == 1
+        # what is replayed reads its learning rate from the device
+        lr, fast = (torch.tensor(recipe.lr, device=device), True) if self.replay else (recipe.lr, False)
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(), lr=lr, weight_decay=recipe.weight_decay, fused=fast or None, capturable=fast
+        )
+        self.step = Replayed(self._step) if self.replay else self._step
         precision = "bf16" if self.half else "fp32"
         identity = {"data": self.cache.fingerprint, "seed": seed, **asdict(recipe), "precision": precision}
         self.identity = json.loads(json.dumps({"model": self.model.config, **identity, "device": device.type}))
@@ -79,14 +87,16 @@ class Run:
         self.model.train()
         draw = torch.Generator().manual_seed(zlib.crc32(f"{self.seed}/{epoch}".encode()))
         order = torch.randperm(len(self.cache), generator=draw)
+        draws = torch.rand(2, len(order), 1, 1, 1, generator=draw)  # the same in every process
+        # to the device once an epoch: on a GPU every copy from the host is a wait
+        given = [x.to(self.device) for x in (order, *draws)]
         heard = []
         total, name = self.recipe.epochs, f"{self.model.fusion} epoch {epoch}"
-        bar = tqdm(
-            order.split(self.recipe.batch_size), desc=f"{name}/{total}", disable=not progress, leave=epoch == total
-        )
-        for step, rows in enumerate(bar):
+        size = self.recipe.batch_size
+        bar = tqdm(range(self.steps), desc=f"{name}/{total}", disable=not progress, leave=epoch == total)
+        for step in bar:
             lr = self._rate((epoch - 1) * self.steps + step)
-            heard.append(self._step(rows, draw))
+            heard.append(self.step(*(x[step * size : (step + 1) * size] for x in given)))
             if len(heard) % 20 == 0 or len(heard) == self.steps:  # rarely: on a GPU looking means waiting
                 _check_finite(heard, epoch)
                 bar.set_postfix(loss=f"{float(heard[-1]['loss']):.3f}")
@@ -102,14 +112,16 @@ class Run:
         done = (step - rise) / max(1, total - rise)
         share = (step + 1) / rise if step < rise else 0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2
         for group in self.optimizer.param_groups:
-            group["lr"] = self.recipe.lr * share
+            if self.replay:
+                group["lr"].fill_(self.recipe.lr * share)
+            else:
+                group["lr"] = self.recipe.lr * share
         return self.recipe.lr * share
 
-    def _step(self, rows: Tensor, draw: torch.Generator) -> dict[str, Tensor]:
-        """One step on the samples `rows`; what was measured stays on the device."""
-        rgb, depth, labels = self._augmented(rows, draw)  # this process's share of them
-        weight = self.weights[labels[labels != IGNORE]].sum()
-        weight = self.ranks.total(weight).clamp_min(1e-6)  # a batch without labels teaches nothing
+    def _step(self, rows: Tensor, mirror: Tensor, left_out: Tensor) -> dict[str, Tensor]:
+        """One step on the samples `rows`, with a draw for each of them; what was measured stays on the device."""
+        rgb, depth, labels = self._augmented(rows, mirror, left_out)  # this process's share of them
+        weight = self.ranks.total(self.weights[labels].sum()).clamp_min(1e-6)  # a batch without labels teaches nothing
         self.optimizer.zero_grad()
         if len(labels):
             row = self._backward(rgb, depth, labels, weight)
@@ -132,17 +144,18 @@ class Run:
         ):
             scores = self.model(rgb, depth)  # (B, classes, H, W)
         labelled = labels != IGNORE  # (B, H, W)
-        loss = F.cross_entropy(scores.float(), labels, self.weights, ignore_index=IGNORE, reduction="sum") / weight
+        # written out: on a GPU the sum inside F.cross_entropy of maps comes out differently every time
+        picked = scores.float().log_softmax(1).gather(1, labels.clamp_max(scores.shape[1] - 1)[:, None])[:, 0]
+        loss = -(picked * self.weights[labels]).sum() / weight
         penalty = self.model.penalty() if self.ranks.first else None  # once, however many processes there are
         more = [] if aligned is None else [aligned(heard)]
         sum(more if penalty is None else [*more, penalty], start=loss).backward()
         return {"loss": loss.detach(), "right": (scores.argmax(1) == labels).sum(), "labelled": labelled.sum()}
 
-    def _augmented(self, rows: Tensor, draw: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    def _augmented(self, rows: Tensor, mirror: Tensor, left_out: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """What this process takes of the samples `rows`, mirrored and with inputs left out as the recipe says."""
-        rgb, depth, labels = self.cache.batch(rows[self.ranks.share])
-        draws = torch.rand(2, len(rows), 1, 1, 1, generator=draw)  # the same in every process
-        mirror, left_out = draws[:, self.ranks.share].to(self.device)
+        rows, mirror, left_out = (x[self.ranks.share] for x in (rows, mirror, left_out))
+        rgb, depth, labels = self.cache.batch(rows)
         if self.recipe.flip:
             rgb, depth = (torch.where(mirror < 0.5, x.flip(-1), x) for x in (rgb, depth))
             labels = torch.where(mirror[:, 0] < 0.5, labels.flip(-1), labels)

@@ -46,6 +46,8 @@ def restore(out: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> No
             x = found[key]
             # the layout decides which kernel adds the moments up, and with it the last bit of the next step
             kept = torch.empty_like(parameter).copy_(x) if x.shape == parameter.shape else x
+            if optimizer.defaults["capturable"]:
+                kept = kept.to(parameter.device)  # the count of steps too
             optimizer.state[parameter][key.removeprefix(prefix)] = kept
 
 

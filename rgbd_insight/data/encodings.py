@@ -123,7 +123,7 @@ def hha(
     down = torch.nn.functional.normalize(down.expand(len(depth), 3), dim=1)[:, :, None, None]  # (B, 3, 1, 1)
     below = (_points(depth, intrinsics) * down).sum(1, keepdim=True)  # (B, 1, H, W), metres below the lens
     if camera_height is None:
-        ground = torch.stack([_ground(x[there]) for x, there in zip(below, _there(depth), strict=True)])
+        ground = _ground(below.flatten(1), _there(depth).flatten(1))
     else:
         ground = torch.full((len(depth),), float(camera_height), dtype=depth.dtype, device=depth.device)
     height = ground[:, None, None, None] - below
@@ -216,12 +216,12 @@ def _points(depth: Tensor, intrinsics: Intrinsics | Sequence[float]) -> Tensor:
     return depth * torch.stack([x, y, torch.ones_like(x)])
 
 
-def _ground(below: Tensor) -> Tensor:
-    """Metres from the lens down to the ground; 0 where nothing is seen."""
-    if not below.numel():
-        return below.new_zeros(())
-    rank = max(1, round((1 - GROUND) * below.numel()))
-    return below.flatten().kthvalue(rank).values
+def _ground(below: Tensor, there: Tensor) -> Tensor:
+    """Metres from the lens down to the ground (B,), from (B, P); 0 where nothing is seen."""
+    count = there.sum(1, keepdim=True)  # (B, 1)
+    rank = ((1 - GROUND) * count).round().long().clamp_min(1) - 1
+    rising = torch.where(there, below, torch.inf).sort(1).values
+    return torch.where(count > 0, rising.gather(1, rank), 0)[:, 0]
 
 
 def _there(depth: Tensor) -> Tensor:

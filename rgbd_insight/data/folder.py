@@ -86,7 +86,7 @@ class Folder:
         top, bottom, left, right = self._crop or (0, height, 0, width)
         self.size = (bottom - top, right - left) if size is None else (int(size[0]), int(size[1]))
         self._same_size = size is None or self._crop is not None or camera.intrinsics is not None
-        self._intrinsics = camera.intrinsics and camera.intrinsics.fitted((top, bottom, left, right), self.size)
+        self.intrinsics = camera.intrinsics and camera.intrinsics.fitted((top, bottom, left, right), self.size)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -105,7 +105,7 @@ class Folder:
         valid = depth != 0
         labels = torch.from_numpy(label).long()  # (B, H, W)
         second = (depth, valid) if self._metric else (None, None)
-        maps = concepts.concept_maps(rgb, *second, labels, self.classes, self._intrinsics)
+        maps = concepts.concept_maps(rgb, *second, labels, self.classes, self.intrinsics)
         ids, groups = (tuple(names[i] for i in indices) for names in (self.ids, self.groups))
         return Batch(rgb, depth, valid, labels, maps, ids, groups)
 

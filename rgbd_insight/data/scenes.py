@@ -14,7 +14,7 @@ from rgbd_insight.data import _render as render
 from rgbd_insight.data.batch import Batch
 from rgbd_insight.data.catalogue import CONJUNCTIONS, SINGLE, SURFACES, TAGS, THINGS, planted_concepts, visibilities
 from rgbd_insight.data.concepts import image_concepts, image_maps
-from rgbd_insight.data.depth import Sensor, sense
+from rgbd_insight.data.depth import Intrinsics, Sensor, sense
 from rgbd_insight.features import Modality
 
 SPLITS = {"train": 0, "tune": 1, "test": 2, "label": 3, "pairs": 4}
@@ -72,6 +72,7 @@ class Scenes:
 
     name = "scenes"
     size = (render.HEIGHT, render.WIDTH)
+    intrinsics = Intrinsics.centred(render.FOCAL, size)
     modalities = (Modality("rgb", "", 0.0, 1.0), Modality("depth", "m", 0.0, 10.0))
     classes = (*SURFACES, *NAMES)
 

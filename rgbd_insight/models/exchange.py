@@ -64,12 +64,14 @@ class Exchange(Fusion):
         for name, half in self.halves.items():
             with torch.no_grad():
                 getattr(self, name).weight[half.start : half.start + count] = 0
+            allowed = torch.zeros(width, dtype=torch.bool)
+            allowed[half] = True
+            self.register_buffer(f"allowed_{name}", allowed, persistent=False)
 
     def _replaced(self, name: str) -> Tensor:
         """Channels of a stream that the other's take the place of, bool (1, width, 1, 1)."""
-        scale, allowed = getattr(self, name).weight, torch.zeros(self.width, dtype=torch.bool)
-        allowed[self.halves[name]] = True
-        return ((scale.detach().abs() < self.threshold) & allowed.to(scale.device))[None, :, None, None]
+        small = getattr(self, name).weight.detach().abs() < self.threshold
+        return (small & getattr(self, f"allowed_{name}"))[None, :, None, None]
 
     def forward(self, rgb: Tensor, depth: Tensor, before: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         rgb, depth = self.rgb(rgb), self.depth(depth)  # (B, width, h, w)

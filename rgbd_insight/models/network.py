@@ -11,11 +11,18 @@ import torch
 from torch import Tensor, nn
 
 from rgbd_insight._wires import Tap, unknown
+from rgbd_insight.data.encodings import FUNCTIONS, LENS
 from rgbd_insight.models.encoder import GROUP, Decoder, Encoder
 from rgbd_insight.models.fusion import Fusion, find
 
-CHANNELS = {"rgb": 3, "depth": 2, "fused": 5}  # depth comes with its validity mask
-OPTIONS = {"levels": None, "rgb_scale": (0.5, 0.25), "depth_scale": (2.5, 1.2)}
+OPTIONS = {
+    "levels": None, "rgb_scale": (0.5, 0.25), "depth_scale": (2.5, 1.2), "encoding": "metric", "intrinsics": None,
+}  # fmt: skip
+# of what depth may be given as, beside metres: mean and spread of each channel in ordinary rooms
+SCALES = {
+    "inverse": ((0.45,), (0.25,)), "log": ((0.85,), (0.5,)), "normals": ((0.0,) * 3, (0.6,) * 3),
+    "hha": ((0.45, 1.2, 60.0), (0.25, 0.8, 40.0)),
+}  # fmt: skip
 
 
 class Network(nn.Module):
@@ -35,12 +42,14 @@ class Network(nn.Module):
         self.config = json.loads(json.dumps(config))  # lists for tuples, so that it compares equal after loading
         operator = find(config["fusion"])
         widths = config["widths"]
+        channels = _channels(config["encoding"])
+        self.register_buffer("down", torch.tensor([0.0, 1.0, 0.0]), persistent=False)  # the image's own
         self.fusion, self.seed, self.classes, self.epoch = operator.name, config["seed"], config["classes"], 0
         self.modalities, self.operator, self.depths = operator.modalities, operator, len(widths)
         self.streams = operator.encoders + (("fused",) if operator.exchanges else ())
         for name in operator.encoders:
             encoder = self._seeded(
-                f"encoder_{name}", lambda name=name: Encoder(CHANNELS[name], widths, config["blocks"])
+                f"encoder_{name}", lambda name=name: Encoder(channels[name], widths, config["blocks"])
             )
             setattr(self, f"encoder_{name}", encoder)
         if operator.exchanges:
@@ -99,17 +108,31 @@ class Network(nn.Module):
         """The encoders' inputs: rgb (B, 3, H, W), depth with its mask (B, 2, H, W), or both (B, 5, H, W)."""
         _check_inputs(rgb, depth)
         like = rgb if rgb is not None else depth
-        (mean, std), (far, spread) = self.config["rgb_scale"], self.config["depth_scale"]
+        mean, std = self.config["rgb_scale"]
         x = (rgb - mean) / std if rgb is not None else like.new_zeros(len(like), 3, *like.shape[-2:])
         if depth is not None:
-            valid = (depth > 0).to(depth.dtype)
-            z = torch.cat([(depth - far) / spread * valid, valid], 1)
+            z = self._encoded(depth)
         else:  # the mean input: no reading, and a mask that says so
-            z = like.new_zeros(len(like), 2, *like.shape[-2:])
+            z = like.new_zeros(len(like), _channels(self.config["encoding"])["depth"], *like.shape[-2:])
         given = {"rgb": x, "depth": z}
         if "fused" in self.operator.encoders:
             given["fused"] = torch.cat([x, z], 1)
         return {name: given[name] for name in self.operator.encoders}
+
+    def _encoded(self, depth: Tensor) -> Tensor:
+        """Depth as the encoder is given it, standardised, and the mask of its values: (B, c + 1, H, W)."""
+        name = self.config["encoding"]
+        if name == "metric":
+            valid = (depth > 0).to(depth.dtype)
+            far, spread = self.config["depth_scale"]
+            return torch.cat([(depth - far) / spread * valid, valid], 1)
+        with torch.autocast(depth.device.type, enabled=False):
+            more = {"gravity": self.down} if name == "hha" else {}
+            lens = (self.config["intrinsics"],) if name in LENS else ()
+            values, told = FUNCTIONS[name](depth.float(), *lens, **more)
+            parts = [(values[:, [i]] - mean) / std for i, (mean, std) in enumerate(zip(*SCALES[name], strict=True))]
+            valid = told.to(values.dtype)
+            return torch.cat([*(part * valid for part in parts), valid], 1)
 
     def taps(self) -> list[Tap]:
         """Every stream at every level, in the order of `streams`."""
@@ -129,6 +152,12 @@ class Network(nn.Module):
     def parameter_count(self) -> int:
         """How many numbers are trained."""
         return sum(p.numel() for p in self.parameters())
+
+
+def _channels(encoding: str) -> dict[str, int]:
+    """Input channels of each encoder; depth comes with the mask of its values."""
+    depth = 1 + (1 if encoding == "metric" else len(SCALES[encoding][0]))
+    return {"rgb": 3, "depth": depth, "fused": 3 + depth}
 
 
 def _check_inputs(rgb: Tensor | None, depth: Tensor | None) -> None:
@@ -170,7 +199,9 @@ def build(
         Residual blocks a level.
     options
         `levels`: the levels at which to fuse (default all; elsewhere the decoder reads the colour stream);
-        `rgb_scale`, `depth_scale`: (mean, standard deviation) of the inputs, depth in metres over valid readings.
+        `rgb_scale`, `depth_scale`: (mean, standard deviation) of the inputs, depth in metres over valid readings;
+        `encoding`: what depth is turned into first, "metric" (nothing), "inverse", "log", "normals" or "hha" (whose
+        direction down is the image's own); `intrinsics`: (fx, fy, cx, cy) in pixels, for the last two.
 
     Returns
     -------
@@ -226,9 +257,17 @@ def _check_config(config: dict, operator: type[Fusion]) -> None:
         )
     if config["blocks"] < 1:
         raise ValueError(f"`blocks` must be 1 or more; got {config['blocks']}: one residual block is the least")
+    _check_encoding(config["encoding"], config["intrinsics"])
     if levels is None:
         return
     if not operator.exchanges:
         raise ValueError(f"`levels` must be left out for {operator.name!r}; got {levels}: it fuses at no level")
     if not levels or not set(levels) <= set(range(1, len(widths) + 1)):
         raise ValueError(f"`levels` must be among 1 to {len(widths)}; got {levels}: there are {len(widths)} levels")
+
+
+def _check_encoding(name: str, intrinsics: Sequence[float] | None) -> None:
+    if name not in FUNCTIONS:
+        raise ValueError(unknown("encoding", str(name), FUNCTIONS))
+    if name in LENS and (intrinsics is None or len(intrinsics) != 4):
+        raise ValueError(f"`intrinsics` must be (fx, fy, cx, cy) for encoding={name!r}; got {intrinsics}")

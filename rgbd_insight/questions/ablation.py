@@ -10,6 +10,8 @@ from rgbd_insight.features import Ablation, Features
 from rgbd_insight.questions.networks import Networks, networks
 from rgbd_insight.questions.order import ranked
 
+USUAL = 0.25  # the dose that is not named
+
 
 def chosen_on(nets: Networks) -> np.ndarray:
     """Samples on which units are chosen, bool (N,): every other block of groups; the effect is judged on the rest."""
@@ -33,7 +35,8 @@ def ablations(
     run : a run id or fusion name with a stream of each modality and a second seed.
     shares : doses, each a share of the reliable units of each level, in (0, 0.5].
     draws : random sets of the same size, which specific and consistent units are compared with; 99 for a claim.
-    inputs : what the network is given meanwhile, such as "both" or "rgb:mean" (depth held at its mean).
+    inputs : what the network is given meanwhile, such as "both" or "rgb:mean" (depth held at its mean). Under the
+        latter only units of the modality that is given are silenced, at the dose of a quarter.
     seed : of the random sets.
 
     Returns
@@ -57,7 +60,7 @@ def ablations(
         orders = {level: _order(nets, modality, level) for level in nets.levels}
         for share in shares:
             sets = _sets(orders, share, draws, rng)
-            for given in inputs:
+            for given in (name for name in inputs if name == "both" or (share == USUAL and _kept(name) == modality)):
                 found += [
                     Ablation(
                         ablation_name(kind, modality, number, share=share, inputs=given),
@@ -78,8 +81,13 @@ def ablation_name(kind: str, modality: str, number: int = 0, *, share: float = 0
     ('random rgb 3', 'specific rgb at 12.5% given rgb:mean')
     """
     words = [kind, modality] + ([str(number)] if number else [])
-    words += [] if share == 0.25 else [f"at {100 * share:.4g}%"]
+    words += [] if share == USUAL else [f"at {100 * share:.4g}%"]
     return " ".join(words + ([] if inputs == "both" else [f"given {inputs}"]))
+
+
+def _kept(inputs: str) -> str:
+    """The modality that a condition leaves as it is."""
+    return inputs.partition(":")[0]
 
 
 def _sets(orders: dict[int, np.ndarray], share: float, draws: int, rng: np.random.Generator) -> dict[tuple, dict]:

@@ -99,10 +99,10 @@ def test_names_say_what_was_silenced(share, given):
 def test_ablations_by_dose_and_input(toy):
     made = ablations(toy, "sum", shares=(0.25, 0.5), draws=3, inputs=("both", "depth:mean"))
     by_name = {a.name: a for a in made}
-    assert len(by_name) == len(made) == 2 * 2 * 2 * 5
+    assert len(by_name) == len(made) == 2 * 2 * 5 + 5  # with the mean for colour: depth's units, a quarter of them
     half, quarter = (by_name[n].units["rgb", 1] for n in ("specific rgb at 50%", "specific rgb"))
     assert set(quarter) < set(half)
-    paired = by_name["random rgb 2"], by_name["random rgb 2 given depth:mean"]
+    paired = by_name["random depth 2"], by_name["random depth 2 given depth:mean"]
     assert paired[0].units == paired[1].units and paired[1].inputs == "depth:mean"
     with pytest.raises(ValueError, match="`shares` must be in"):
         ablations(toy, "sum", shares=(0.7,))
