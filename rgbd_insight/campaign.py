@@ -26,7 +26,7 @@ from rgbd_insight._campaign.shipping import ship
 from rgbd_insight._campaign.steps import ablate_one, extract_one, folder, label_one, name_of, once, prepare_samples
 from rgbd_insight._campaign.zoo import zoo_tables
 from rgbd_insight._ledger.inference import INTERVENTION
-from rgbd_insight._tape.files import SUMS
+from rgbd_insight._tape.files import MANIFEST, SUMS
 from rgbd_insight.features import Features, load, write_quantised
 from rgbd_insight.questions.balance import balance
 from rgbd_insight.questions.claims import digest, specification
@@ -110,21 +110,24 @@ def copies(chosen: Iterable[Plan], work: Path, book: Path) -> None:
         if plan.deep and plan.twin_seeds:
             twins = [run for run in plan.runs if run[0] in ISOLATED and run not in plan.deep]
             _replace(book / "features" / f"{plan.name}-twins", load(*(folder(plan, work, run) for run in twins)), None)
-    found = sorted((work / "extracted" / "derived").glob("*/manifest.json"))
+    found = sorted((work / "extracted" / "derived").glob(f"*/{MANIFEST}"))
     if found:
         _replace(book / "features" / "derived", load(*(path.parent for path in found)), None)
 
 
 def tabulate(chosen: Iterable[Plan], scale: str, work: Path, book: Path, *, workers: int = 1) -> None:
-    """Write the tables that take too long for a chapter, from finished runs and the committed features."""
+    """Write the tables that take too long for a chapter, from finished runs and the committed features.
+
+    What is not finished has no table; one that was made before stays as it was.
+    """
     results = book / "results"
     results.mkdir(parents=True, exist_ok=True)
     for plan in chosen:
-        if plan.deep != ():
-            weigh(plan.name, book)
-        if plan.deep is not None:
+        if plan.deep is not None and all((folder(plan, work, run) / MANIFEST).exists() for run in plan.runs):
             zoo_tables(plan, work, results, workers)
-        if plan.name == "scenes":
+        if plan.deep != () and (book / "features" / plan.name / MANIFEST).exists():
+            weigh(plan.name, book)
+        if plan.name == "scenes" and (work / "extracted" / "labels").exists():
             tables.write_all(work, results, plan.seeds[:2])
     if (work / "extracted" / "intervention").exists():
         spec = specification()["6b"]

@@ -80,6 +80,8 @@ class Plan:
     def keeps(self, run: str, key: str) -> bool:
         """Whether a tensor is committed: the responses and pixel counts that the chapters use, in at most 8 MiB."""
         *place, last = key.split("/")
+        if self.deep and ("checkpoint" in run or "untrained" in run) and not run.startswith("sum-"):
+            return False  # the tables hold the other operators' trajectories
         if last in ("hit", "target", "guess"):
             if "checkpoint" in run or "untrained" in run:
                 return place == ["rgb"] and last != "guess"

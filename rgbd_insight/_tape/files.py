@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 SCHEMA = 1
 FORMAT = "rgbd_insight.features"
 SUMS = "SHA256SUMS"
+MANIFEST = "manifest.json"
 PLAIN_NAME = re.compile(r"[A-Za-z0-9_+][A-Za-z0-9_+.\-]*")
 DTYPES = {"F32": np.dtype("<f4"), "I32": np.dtype("<i4"), "U8": np.dtype("u1")}
 
@@ -77,7 +78,9 @@ def read_json(path: Path, fix: str) -> object:
 
 def write_parquet(path: Path, columns: dict) -> None:
     """Write columns as parquet with nothing in the file but the data (same data, same bytes)."""
-    pq.write_table(pa.table(columns).replace_schema_metadata(None), path, compression="zstd")
+    table = pa.table(columns).replace_schema_metadata(None)
+    # measured on pixel counts: a third smaller than with dictionaries at the usual level
+    pq.write_table(table, path, compression="zstd", compression_level=9, use_dictionary=False)
     sync(path)
 
 

@@ -34,7 +34,7 @@ def write_quantised(
 
     Parameters
     ----------
-    features : what to copy (full precision).
+    features : what to copy; a copy may be copied again.
     out : the new directory; must not exist.
     units : at most so many units a tap, drawn by `seed`; the same ones in every run with that tap and width.
     samples : indices to keep, or how many (whole groups are drawn by `seed` while they fit), or None for all.
@@ -50,7 +50,7 @@ def write_quantised(
     Raises
     ------
     FeaturesError
-        Where `out` exists, `features` is itself quantised, or a name in `keep` is unknown.
+        Where `out` exists, or a name in `keep` is unknown.
     """
     out = Path(out)
     recover(out)
@@ -90,8 +90,7 @@ def _write_run(
     seed: int,
 ) -> dict:
     entry = json.loads(json.dumps(features.entry(run)))
-    if entry["quantised"] is not None:
-        raise FeaturesError(f"`features` must be at full precision; {run!r} of {features.path} is quantised already")
+    before, drawn = entry["quantised"] or {}, entry.get("units") or {}
     keys = [key for names in entry["files"].values() for key in names if keep(run, key)]
     small, counts, entry["quantised"], entry["units"] = {}, {}, {}, {}
     for key in keys:
@@ -103,7 +102,9 @@ def _write_run(
         picked = _choose_units(tap, values.shape[1], units, seed)
         codes, scale, offset, loss = quantise(values[:, picked])
         small |= {key: codes, f"{key}#scale": scale, f"{key}#offset": offset}
-        entry["quantised"][key], entry["units"][tap] = round(loss, 6), picked.tolist()
+        # codes of codes are the same codes: a copy of a copy loses what the first one lost
+        entry["quantised"][key] = before.get(key, round(loss, 6))
+        entry["units"][tap] = [drawn[tap][u] for u in picked] if tap in drawn else picked.tolist()
         entry["widths"][tap] = len(picked)
     entry["files"] = {}
     if small:
