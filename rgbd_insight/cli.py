@@ -120,9 +120,11 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--html", type=_report, metavar="PATH", help="also write a page with tables and figures")
     sub.add_argument("--json", type=_report, metavar="PATH", help="also write tables and card")
     sub = add("claims", _claims, "test the claims of the abstract: effect, interval and verdict of each")
-    sub.add_argument("features", nargs="*", default=["book/features/scenes", "book/features/nyuv2"],
+    kinds = ["book/features/scenes+book/features/scenes-twins", "book/features/nyuv2"]
+    sub.add_argument("features", nargs="*", default=kinds,
                      help="directories, each of another kind of data; with + between those of one kind")  # fmt: skip
     sub.add_argument("--results", default="book/results", help="folder of the zoo's and the intervention's tables")
+    sub.add_argument("--fresh", help="directory with the fresh seeds of claim 7; none: among the features")
     sub.add_argument("--only", help="ids of claims, with commas; none: all")
     sub.add_argument("--csv", metavar="PATH", help="also write the ledger as a table")
     sub = add("validate", _validate, "score every measure on worlds whose answer is planted; a killed run goes on")
@@ -212,7 +214,9 @@ def _extract(options: argparse.Namespace) -> None:
 
 def _claims(options: argparse.Namespace) -> None:
     only = None if options.only is None else [name.strip() for name in options.only.split(",")]
-    found = claims(*(load(*word.split("+")) for word in options.features), results=options.results, only=only)
+    fresh = None if options.fresh is None else load(options.fresh)
+    kinds = [load(*word.split("+")) for word in options.features]
+    found = claims(*kinds, results=options.results, fresh=fresh, only=only)
     print(found.text())
     if options.csv:
         found.table.to_csv(options.csv, index=False)

@@ -199,9 +199,8 @@ class Features:
                 )
             entry, path = self.entry(run), index[key]
             if path.suffix == ".parquet":
-                values = (
-                    read_parquet(path)[entry["same"].get(key, key)].to_numpy(np.int32).reshape(len(self), -1)
-                )  # (N, C)
+                column = entry["same"].get(key, key)
+                values = read_parquet(path, [column])[column].to_numpy(np.int32).reshape(len(self), -1)  # (N, C)
             elif key in (entry.get("quantised") or {}):
                 values = dequantise(*read_tensors(path, [key, f"{key}#scale", f"{key}#offset"]))
             else:

@@ -1,7 +1,6 @@
 """What a campaign makes, and that it does not make it twice."""
 
 import hashlib
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ import pytest
 import torch
 
 from rgbd_insight import campaign
-from rgbd_insight._campaign import steps, zoo
+from rgbd_insight._campaign import intervention, steps, zoo
 from rgbd_insight._campaign.intervention import (
     Cell,
     best_opponent,
@@ -20,16 +19,20 @@ from rgbd_insight._campaign.intervention import (
     run_cell,
     weights_by_rule,
 )
-from rgbd_insight._campaign.plans import DEEP, TRACED, plans
-from rgbd_insight.features import load
+from rgbd_insight._campaign.jobs import Job, work_off
+from rgbd_insight._campaign.plans import DEEP, ENCODED, TRACED, plans
+from rgbd_insight._campaign.shipping import ship
+from rgbd_insight.data import Scenes
+from rgbd_insight.features import load, write_quantised
 from rgbd_insight.models import FUSIONS
 from rgbd_insight.questions.balance import balance
 from rgbd_insight.questions.claims import specification
-from rgbd_insight.questions.collaboration import collaboration
-from rgbd_insight.questions.consistency import consistency
 from rgbd_insight.questions.intervention import COLUMNS
+from rgbd_insight.questions.losses import accuracy_estimate
 from rgbd_insight.tables import read_table
 from tests.questions.test_intervention import outcomes
+
+BOOK = Path(__file__).resolve().parents[1] / "book"
 
 
 def test_small_is_what_the_book_is_built_on():
@@ -41,7 +44,7 @@ def test_small_is_what_the_book_is_built_on():
 
 
 def test_full_is_the_whole_zoo():
-    scenes, real = plans("full", "images")
+    scenes, encoded, real, _ = plans("full", "images")
     count = {f: sum(fusion == f for fusion, _ in scenes.runs) for f in FUSIONS}
     assert count.pop("rgb") == count.pop("depth") == 8 and set(count.values()) == {3}
     assert {f for f, _ in real.runs} == set(FUSIONS) and all(
@@ -50,8 +53,52 @@ def test_full_is_the_whole_zoo():
     assert len(TRACED) >= 4 and set(scenes.trajectories) == {(f, s) for f in TRACED for s in (0, 1, 2)}
     assert scenes.draws >= 99 and len(scenes.shares) >= 3 and set(scenes.removals) == {"zero", "mean", "noise"}
     assert set(scenes.deep) == {(f, s) for f in DEEP for s in (0, 1)}
-    assert scenes.keeps("se-s0-e32", "rgb/1/rgb") and not scenes.keeps("cross-s0-e32", "rgb/1/rgb")
-    assert len(scenes.data("test")) == 1000
+    assert set(scenes.main_runs) == set(scenes.deep) and set(plans("small", None)[0].main_runs) == set(
+        plans("small", None)[0].runs
+    )
+    assert encoded.beside == "scenes" and {f for f, _ in encoded.runs} == {f"se+{name}" for name in ENCODED}
+    assert scenes.keeps("sum-s0-e1-checkpoint", "rgb/1/rgb") and not scenes.keeps("se-s0-e1-checkpoint", "rgb/1/rgb")
+    assert encoded.intrinsics == Scenes.intrinsics
+
+
+def test_the_most_wanted_jobs_come_first_and_need_what_is_there():
+    jobs = [job for plan in plans("full", "images") for job in campaign._zoo_jobs(plan, "full", Path("w"))]
+    jobs += campaign.intervention_jobs("full", Path("w")) + campaign.derived_jobs("full", Path("w"))
+    names = [job.name for job in jobs]
+    assert len(set(names)) == len(names) and all(job.needs <= set(names) for job in jobs)
+    first = [job.name.split()[0] for job in sorted(jobs, key=campaign._urgency)]
+    assert first[:3] == ["samples", "samples", "extract"] and first.index("label") < first.index("cell")
+    assert sorted(jobs, key=campaign._urgency)[-1].name.startswith("extract nyuv2-encodings")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_job_that_fails_keeps_only_those_that_need_it_from_being_done(tmp_path, workers):
+    write, fail = (tmp_path / "a").touch, (tmp_path / "none" / "b").touch
+    jobs = [Job("last", (tmp_path / "last").touch, frozenset({"first"})), Job("bad", fail),
+            Job("after", (tmp_path / "after").touch, frozenset({"bad"})), Job("first", write)]  # fmt: skip
+    with pytest.raises(RuntimeError, match=r"1 jobs failed \(bad\); 1 jobs that need others were not begun"):
+        work_off(jobs, workers)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "last"]
+    with pytest.raises(RuntimeError, match="0 jobs failed"):
+        work_off([Job("alone", write, frozenset({"nobody"}))], workers)
+
+
+def test_what_is_shipped_gives_the_same_tables(tmp_path):
+    features = load(BOOK / "features" / "scenes")
+    home = tmp_path / "extracted" / "scenes" / "two"
+    write_quantised(features, home, keep=["rgb", "depth"])
+    (home.parent / "finished").mkdir()
+    assert ship(tmp_path, tmp_path / "out") == []  # it is not finished
+    (home.parent / "finished" / "extract_one-two").touch()
+    (copy,) = ship(tmp_path, tmp_path / "out")
+    assert ship(tmp_path, tmp_path / "out") == [] and (copy.parent / "finished" / "extract_one-two").exists()
+    again = load(copy)
+    for run in again.runs.index:
+        assert again.entry(run)["units"] == features.entry(run)["units"]
+        modality = again.runs.fusion[run]
+        x, y = (f.view(run, modality, 3) for f in (again, features))
+        assert np.abs(x - y).max() <= 1.01 * (y.max(0) - y.min(0)).max() / 255
+    assert not any(key.endswith("guess") for key in again._index(again.runs.index[0]))
 
 
 def test_a_finished_step_is_not_done_again_even_without_weights(tmp_path, monkeypatch):
@@ -89,11 +136,22 @@ def test_the_rule_takes_the_best_cell_at_half_redundancy():
 
 
 def test_opponents():
-    rows = [(f, v) for f, v in (("sum", 0.9), ("insight", 0.95), ("cross", 0.7), ("concat", 0.6))]
-    zoo = pd.DataFrame(rows, columns=["fusion", "value"]).assign(measure="accuracy", condition="both")
-    assert best_opponent(zoo, ["se", "sum"]) == "cross"
-    runs = fresh_runs(specification()["7"], ["se", "sum", "cross"])
-    assert len(runs) == 40 and min(seed for _, seed in runs) >= 300
+    runs = fresh_runs(specification()["7"])
+    assert len(runs) == 40 and min(seed for _, seed in runs) >= 300 and ("best", 309) in runs
+
+
+def test_the_best_of_the_zoo_is_the_most_accurate_but_for_those_that_are_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(intervention, "FUSIONS", {f: FUSIONS[f] for f in ("rgb", "sum", "se", "early")})
+    monkeypatch.setattr(intervention, "ZOO_SEEDS", (0, 1))
+    features = load(BOOK / "features" / "scenes")
+    for run in ("sum", "se", "early"):
+        for seed in (0, 1):
+            write_quantised(features, tmp_path / "extracted" / "scenes" / f"{run}-s{seed}", keep=features.find(
+                fusion=run, seed=seed, role="final"))  # fmt: skip
+    mean = {f: np.mean([accuracy_estimate(features, r, "both").value for r in features.find(fusion=f, role="final")])
+            for f in ("sum", "se")}  # fmt: skip
+    assert best_opponent(tmp_path, ["early"]) == max(mean, key=mean.get)
+    assert best_opponent(tmp_path, ["sum", "se"]) == "early"
 
 
 def test_one_run_of_a_cell(tmp_path):
@@ -123,36 +181,34 @@ def test_commands_that_do_not_go_together():
         campaign.main(["--intervention", "--derived"])
 
 
-BOOK = Path(__file__).resolve().parents[1] / "book"
-CHEAP = {consistency: ("cka",), collaboration: ("accuracy",)}
 
 
-@pytest.fixture(scope="module")
-def cheap_zoo():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(zoo, "ASKED", CHEAP)
-        patch.setattr(zoo, "PERMUTATIONS", 20)
-        patch.setattr(zoo, "balance", lambda features: balance(features, []))
-        return zoo.zoo_table(load(BOOK / "features" / "scenes"))
+@pytest.mark.parametrize("data", ["scenes", "nyuv2"])
+def test_the_zoo_has_every_operator(data):
+    table = read_table(BOOK / "results", f"zoo_{data}")
+    joint = {f for f, operator in FUSIONS.items() if len(operator.modalities) == 2}
+    for measure in ("accuracy", "cka", "consistent share", "decodability", "retention", "C", "S"):
+        assert joint <= set(table.fusion[table.measure == measure]), measure
+    rows = table[table.measure.isin(["cka", "consistent share", "C", "S"])]
+    assert ((rows.low <= rows.value) & (rows.value <= rows.high)).all()
+    dose = table[table.measure == "dose"]
+    assert set(dose.fusion) == {f for f in joint if len(FUSIONS[f].encoders) == 2} and dose.p.between(0.01, 1).all()
 
 
-def test_the_zoo_has_every_network_of_two_inputs(cheap_zoo):
-    cka = cheap_zoo[cheap_zoo.measure == "cka"]
-    joint = [f for f in ("early", "sum", "se") if load(BOOK / "features" / "scenes").find(fusion=f)]
-    assert set(cka.run) == {"twins", *joint} and (cka.low <= cka.value).all()
-    assert set(joint) <= set(cheap_zoo[cheap_zoo.measure == "accuracy"].run)  # beside their twins
-
-
-def test_tables_of_the_zoo_are_those_of_the_deep_runs(cheap_zoo):
-    """Where the zoo was made: its rows for runs whose responses are committed, computed again from these."""
-    if "zoo_scenes" not in json.loads((BOOK / "results" / "index.json").read_text()):
-        pytest.skip("the zoo has not been made on a GPU yet: make features PROFILE=full")
+@pytest.mark.parametrize("data", ["scenes", "nyuv2"])
+def test_tables_of_the_zoo_are_those_of_the_deep_runs(data, monkeypatch):
+    """Rows for runs whose responses are committed, computed again from these."""
+    monkeypatch.setattr(zoo, "PERMUTATIONS", 20)
+    monkeypatch.setattr(zoo, "ASKED", {"consistency": ("cka",), "collaboration": ("accuracy",)})
+    features = load(BOOK / "features" / data)
+    again = pd.concat([zoo.asked(features, "sum", question) for question in ("consistency", "collaboration")])
     keys = ["run", "measure", "level", "modality", "condition", "fusion"]
-    stored = read_table(BOOK / "results", "zoo_scenes").merge(cheap_zoo, on=keys, suffixes=("", "_again"))
-    assert len(stored)
+    stored = read_table(BOOK / "results", f"zoo_{data}").merge(again, on=keys, suffixes=("", "_again"))
     exact = stored.measure == "accuracy"
+    assert exact.any() and not exact.all()
     np.testing.assert_allclose(stored.value[exact], stored.value_again[exact], atol=1e-9)
-    np.testing.assert_allclose(stored.value[~exact], stored.value_again[~exact], atol=0.05)  # of half the units
+    # of other units, and two seeds of the three
+    np.testing.assert_allclose(stored.value[~exact], stored.value_again[~exact], atol=0.1)
 
 
 @pytest.mark.parametrize("data", ["scenes", "nyuv2"])

@@ -24,7 +24,7 @@ STATED = {
     "consistency": {"0.1": 0.1},  # an example
     "specificity": {"0.05": CLEARANCE, "0.3": 0.3},  # the plaque's planted visibility in depth: see below
     "evolution": {"0.1": evolution.TOLD},
-    "collaboration": {"0.05": 1 / (19 + 1)},
+    "collaboration": {},
     "your_model": {"0.1": 0.1, "1.4": math.sqrt(2)},
 }
 AMERICAN = re.compile(r"\b(colors?|gr[a]y|centers?|behaviors?|modeling|labeled|neighbors?|favorite|analyz\w+)\b", re.I)

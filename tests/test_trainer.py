@@ -252,3 +252,31 @@ def test_profiles_and_checkpoints():
         trainer.Recipe(**profile["train"])
         build("se", classes=3, **profile["model"])
     assert [log_spaced(n) for n in (1, 2, 9)] == [(0, 1), (0, 1, 2), (0, 1, 2, 4, 8, 9)]
+
+
+def test_a_kept_cache_is_read_again_and_made_anew_for_other_data(tmp_path, monkeypatch):
+    path = tmp_path / "deep" / "toy.safetensors"
+    first = Cache.kept(Toy(), path)
+    made = []
+    whole = Toy.batch
+    monkeypatch.setattr(Toy, "batch", lambda self, rows: made.append(1) or whole(self, rows))
+    again = Cache.kept(Toy(), path)
+    assert not made and again.ids == first.ids and again.scale == first.scale and again.classes == first.classes
+    for name in ("rgb", "depth", "labels"):
+        assert torch.equal(getattr(again, name), getattr(first, name))
+    assert len(Cache.kept(Toy(12), path)) == 12 and made
+    assert [p.name for p in path.parent.iterdir()] == [path.name]  # nothing half-written is left
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("fusion", ["sum", "exchange", "token_exchange", "cross", "gemini"])
+def test_on_a_gpu_the_same_bits_come_out_replayed_or_step_by_step(tmp_path, fusion, monkeypatch):
+    data = Cache(Toy(40))
+    options = {"device": "cuda", "epochs": 4}
+    first, again, plain = (tiny(fusion) for _ in range(3))
+    run(first, tmp_path / "a", data, **options)
+    run(again, tmp_path / "b", data, **options)
+    assert same(first, again)
+    monkeypatch.setattr("rgbd_insight._training.run.Replayed", lambda step: step)
+    run(plain, tmp_path / "c", data, **options)
+    assert same(first, plain)

@@ -44,7 +44,8 @@ def _keeps(data: str):
     def keeps(run: str, key: str) -> bool:
         *place, last = key.split("/")
         if last in ("hit", "target", "guess"):
-            return data not in ("labels", "pairs") and " " not in place[0] and last != "guess"
+            whole = last != "guess" or place[0] in ("both", "rgb", "depth")
+            return data not in ("labels", "pairs") and " " not in place[0] and whole
         if data == "derived":
             return False
         exchanged = last == "both" and "-s0-" in run and data != "intervention"

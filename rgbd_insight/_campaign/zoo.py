@@ -17,8 +17,10 @@ from rgbd_insight.questions.balance import balance
 from rgbd_insight.questions.collaboration import collaboration
 from rgbd_insight.questions.consistency import consistency
 from rgbd_insight.questions.evolution import evolution
+from rgbd_insight.questions.losses import accuracy_estimate, iou_estimate
 from rgbd_insight.questions.networks import TWINS
 from rgbd_insight.questions.specificity import specificity
+from rgbd_insight.result import numbers
 
 QUESTIONS = {
     "consistency": consistency, "specificity": specificity, "evolution": evolution, "collaboration": collaboration,
@@ -27,11 +29,12 @@ ASKED = {
     "consistency": ("cka", "cka normalised", "consistent share"),
     "specificity": ("decodability", "difference", "specific share"),
     "evolution": ("family", "centre of mass", "to final", "family in training"),
-    "collaboration": ("accuracy", "utilisation", "utilisation by removal", "retention", "exchanged", "class accuracy",
+    "collaboration": ("utilisation", "utilisation by removal", "retention", "exchanged", "class accuracy",
                       "gradient cosine"),
     "balance": (),
+    "seeds": ("accuracy", "IoU"),
 }  # fmt: skip
-ENCODINGS = ("consistency", "specificity", "collaboration", "balance")  # asked of runs with other encodings of depth
+ENCODINGS = ("consistency", "specificity", "collaboration", "balance", "seeds")  # of depth
 PERMUTATIONS = 200
 
 
@@ -40,11 +43,15 @@ def zoo_tables(plan: Plan, work: Path, results: Path, workers: int = 1) -> None:
     parts = work / "tables" / plan.name
     parts.mkdir(parents=True, exist_ok=True)
     jobs = []
-    for run in (TWINS, *_joint(plan)) if plan.beside is None else _joint(plan):
-        for question in ASKED if plan.beside is None else ENCODINGS:
-            if run != TWINS or question != "collaboration":
-                path = parts / f"{question}-{run}.parquet"
-                jobs.append(Job(path.stem, partial(_write_part, plan, work, run, question, path)))
+    joint = _joint(plan)
+    asked_of = {run: ENCODINGS if plan.beside else tuple(ASKED) for run in joint}
+    if not plan.beside:
+        asked_of |= {TWINS: tuple(q for q in ASKED if q not in ("collaboration", "seeds"))}
+        asked_of |= {run: ("seeds",) for run in plan.fusions if run not in joint}
+    for run, questions in asked_of.items():
+        for question in questions:
+            path = parts / f"{question}-{run}.parquet"
+            jobs.append(Job(path.stem, partial(_write_part, plan, work, run, question, path)))
     work_off(jobs, workers)
     found = [pd.read_parquet(path) for path in sorted(parts.glob("*.parquet"))]
     found += [pd.read_parquet(path) for path in sorted((work / "extracted" / plan.name).glob("*.ablated.parquet"))]
@@ -74,9 +81,24 @@ def _write_part(plan: Plan, work: Path, run: str, question: str, path: Path) -> 
 
 def asked(features: Features, run: str, question: str) -> pd.DataFrame:
     """The rows that a question gives for a network, as they are kept in the zoo's tables."""
+    if question == "seeds":
+        return _every_seed(features, run)
     if question == "balance":
         found = balance(features, [run])
     else:
         options = {"permutations": PERMUTATIONS} if question in ("consistency", "evolution") else {}
         found = QUESTIONS[question](features, run, measures=ASKED[question], **options)
     return found.table.dropna(axis="columns", how="all")
+
+
+def _every_seed(features: Features, run: str) -> pd.DataFrame:
+    """How well every seed of a fusion does under each condition; of twins too, whatever their size."""
+    rows = []
+    for name in features.find(fusion=run, role="final"):
+        cells = {"run": name, "fusion": run, "seed": features.runs.seed[name], "epoch": features.runs.epoch[name]}
+        for condition in features.conditions(name):
+            cells |= {"condition": condition}
+            rows.append(cells | {"measure": "accuracy"} | numbers(accuracy_estimate(features, name, condition)))
+            overlap = iou_estimate(features, name, condition)
+            rows += [] if overlap is None else [cells | {"measure": "IoU"} | numbers(overlap, 0)]
+    return pd.DataFrame(rows)

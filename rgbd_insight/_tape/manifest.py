@@ -70,10 +70,10 @@ def read_manifest(folder: Path, verify: bool) -> dict:
     return manifest
 
 
-def read_parquet(path: Path) -> pd.DataFrame:
-    """A parquet file as a DataFrame."""
+def read_parquet(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
+    """A parquet file, or some of its columns, as a DataFrame."""
     try:
-        return pq.ParquetFile(path).read().to_pandas()
+        return pq.ParquetFile(path).read(columns).to_pandas()
     except (OSError, ValueError) as error:  # pyarrow's own errors are of these kinds
         raise FeaturesError(f"{path} cannot be read ({error}); restore it or extract the run again") from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 
 import torch
@@ -129,12 +130,19 @@ def resized(x: Tensor, size: Sequence[int]) -> Tensor:
     True
     """
     rows, columns = (_weights(n, m, x.device) for n, m in zip(x.shape[-2:], size, strict=True))
-    with torch.autocast(x.device.type, enabled=False):
+    with exactly(x.device):
         return (rows @ x.float() @ columns.T).to(x.dtype)
+
+
+def exactly(device: torch.device) -> AbstractContextManager:
+    """Inside the ``with``, float32 stays float32 also where the network computes in half precision."""
+    return nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)
 
 
 @cache
 def _weights(before: int, after: int, device: torch.device) -> Tensor:
     """What each of `after` places takes of each of `before`, (after, before)."""
-    unit = torch.eye(before)[None, None]  # (1, 1, before, before): a row for each place
-    return F.interpolate(unit, (before, after), mode="bilinear", align_corners=False)[0, 0].T.contiguous().to(device)
+    with torch.inference_mode(False):  # it is kept, and a later call may be one of training
+        unit = torch.eye(before)[None, None]  # (1, 1, before, before): a row for each place
+        found = F.interpolate(unit, (before, after), mode="bilinear", align_corners=False)[0, 0].T
+        return found.contiguous().to(device)

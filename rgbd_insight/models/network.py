@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from rgbd_insight._wires import Tap, unknown
 from rgbd_insight.data.encodings import FUNCTIONS, LENS
-from rgbd_insight.models.encoder import GROUP, Decoder, Encoder
+from rgbd_insight.models.encoder import GROUP, Decoder, Encoder, exactly
 from rgbd_insight.models.fusion import Fusion, find
 
 OPTIONS = {
@@ -126,7 +126,7 @@ class Network(nn.Module):
             valid = (depth > 0).to(depth.dtype)
             far, spread = self.config["depth_scale"]
             return torch.cat([(depth - far) / spread * valid, valid], 1)
-        with torch.autocast(depth.device.type, enabled=False):
+        with exactly(depth.device):
             more = {"gravity": self.down} if name == "hha" else {}
             lens = (self.config["intrinsics"],) if name in LENS else ()
             values, told = FUNCTIONS[name](depth.float(), *lens, **more)

@@ -6,7 +6,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from rgbd_insight.plots._style import INK, MARKERS, NETWORKS, canvas, finish
+from rgbd_insight.plots._style import INK, canvas, finish
+from rgbd_insight.plots.zoo import mark
 from rgbd_insight.questions.claims import Ledger
 
 COLOURS = {"supported": "#b7dfcb", "not supported": "#f3c3a6", "inconclusive": "#e8e3c8", "not tested": "#ececec",
@@ -84,6 +85,6 @@ def plane(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
         wide = part.pivot(index="run", columns="measure", values=["value", "low", "high"])
         c, s = (wide.xs(name, axis=1, level=1) for name in ("C", "S"))
         bars = {"xerr": [c.value - c.low, c.high - c.value], "yerr": [s.value - s.low, s.high - s.value]}
-        ax.errorbar(c.value, s.value, **bars, fmt=MARKERS[i % 8], color=NETWORKS[i % 8], ms=5, lw=1.2, label=fusion)
+        ax.errorbar(c.value, s.value, **bars, ms=5, lw=1.2, label=fusion, **mark(i))
     return finish(ax, "Between consistency and specificity", x="C: named and consistent (share)",
                   y="S: named and specific (share)")  # fmt: skip

@@ -76,7 +76,12 @@ def digest() -> str:
     return hashlib.sha256(FILE.read_bytes()).hexdigest()
 
 
-def claims(*features: Features, results: str | Path | None = None, only: Iterable[str] | None = None) -> Ledger:
+def claims(
+    *features: Features,
+    results: str | Path | None = None,
+    fresh: Features | None = None,
+    only: Iterable[str] | None = None,
+) -> Ledger:
     """Test the abstract's claims on one or more kinds of data, as `claims.toml` states it.
 
     Parameters
@@ -84,6 +89,8 @@ def claims(*features: Features, results: str | Path | None = None, only: Iterabl
     features : from `load`, one for each kind of data.
     results : a folder of tables (`book/results`), where (C, S) of the zoo and the intervention's runs are; None: no
         such tables.
+    fresh : predictions of `insight` and its opponents from seeds that nothing else was trained with, for claim 7;
+        None: they are looked for among `features`.
     only : ids of claims, such as "1" and "6b"; default all.
 
     Returns
@@ -116,12 +123,13 @@ def claims(*features: Features, results: str | Path | None = None, only: Iterabl
             if claim in SCENES_ONLY and not planted:
                 continue
             spec = stated[claim]
-            row = _TESTS[claim](found, spec, results)
+            seen = fresh if claim == "7" and fresh is not None else found
+            row = _TESTS[claim](seen, spec, results)
             about = {
                 "claim": claim,
                 "name": spec["name"],
                 "data": found.manifest["name"],
-                "beforehand": stated_first(found),
+                "beforehand": stated_first(seen),
             }
             rows.append(about | asdict(row) | {"says": spec["says"], "test": spec["test"]})
     return Ledger(pd.DataFrame(rows, columns=list(COLUMNS)), digest())

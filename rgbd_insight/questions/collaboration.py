@@ -14,6 +14,7 @@ from rgbd_insight.questions.losses import (
     accuracy_estimate,
     by_dose,
     by_removal,
+    overlaps,
     run_of,
     silenced,
     utilisation,
@@ -25,7 +26,7 @@ from rgbd_insight.questions.swap import predicted
 from rgbd_insight.result import Missing, Result, numbers
 
 MEASURES = ("accuracy", "utilisation", "retention", "exchanged", "class accuracy", "ablation", "gradient cosine")
-FURTHER = ("utilisation by removal", "swap", "dose")  # asked for by name: each needs more of the features, or of time
+FURTHER = ("utilisation by removal", "swap", "dose", "IoU")  # asked for by name: each needs more of what was recorded
 
 
 def collaboration(
@@ -45,8 +46,8 @@ def collaboration(
         lost by silencing units, where recorded), "gradient cosine" (of the two encoders, by epoch, where recorded);
         and, only where named, "utilisation by removal" (as "utilisation", for each thing that may stand in for a
         removed input, in `condition`), "swap" (δ of each concept from what the other stream predicts of the stream,
-        minus δ from the stream itself), "dose" (the loss by silencing specific or consistent units beside random sets
-        of as many).
+        minus δ from the stream itself), "IoU" (mean and, as "class IoU", per class, where guesses were kept), "dose"
+        (the loss by silencing specific or consistent units beside random sets of as many).
 
     Returns
     -------
@@ -84,6 +85,7 @@ def collaboration(
         "swap": lambda: swap(nets, levels),
         "ablation": lambda: silenced(nets),
         "dose": lambda: by_dose(nets),
+        "IoU": lambda: overlaps(nets),
         "gradient cosine": lambda: _gradients(nets),
     }
     for name in measures:

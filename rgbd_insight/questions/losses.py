@@ -40,6 +40,40 @@ def accuracy_estimate(features: Features, run: str, condition: str, among: np.nd
     return stats.estimate(statistic, features.groups[among], null=False)
 
 
+def iou_estimate(features: Features, run: str, condition: str) -> Estimate | None:
+    """Intersection over union of every class (C,), the mean of those that occur before them; None without guesses."""
+    counts = features.predictions(run, condition)
+    if "guess" not in counts:
+        return None
+    seen = counts["target"].sum(0) > 0
+
+    def statistic(rows: np.ndarray, _: np.ndarray) -> np.ndarray:
+        hit, target, guess = (counts[part][rows].sum(0) for part in ("hit", "target", "guess"))
+        each = hit / np.maximum(target + guess - hit, 1)
+        return np.concatenate([[each[seen].mean()], each])
+
+    return stats.estimate(statistic, features.groups, null=False)
+
+
+def overlaps(nets: Networks) -> Found:
+    """Mean and per-class intersection over union under every condition of which the guesses were kept."""
+    features, run, rows, absent = nets.features, run_of(nets), [], []
+    for condition in features.conditions(run):
+        found = iou_estimate(features, run, condition)
+        if found is None:
+            absent.append(condition)
+            continue
+        cells = nets.cells() | {"condition": condition}
+        rows.append(cells | {"measure": "IoU"} | numbers(found, 0))
+        seen = features.predictions(run, condition)["target"].any(0)
+        rows += [cells | {"measure": "class IoU", "concept": features.classes[c]} | numbers(found, c + 1)
+                 for c in np.flatnonzero(seen)]  # fmt: skip
+    if not absent:
+        return rows, []
+    why = "an intersection over union needs what was guessed, which small copies leave out for some conditions"
+    return rows, [Missing(f"guesses of {run} under {', '.join(absent)}", why, "extract the run again")]
+
+
 def utilisation(nets: Networks) -> Found:
     """What is lost without each modality, the removed input being another scene's."""
     return _utilised(nets, "permuted", "utilisation")
@@ -87,9 +121,10 @@ def silenced(nets: Networks) -> Found:
         call = "ri.extract(model, data, out=…, conditions=ri.ablations(features, run))"
         return [], [Missing(f"ablations of {run}", "no units were silenced", call)]
     rows, judged = [], ~chosen_on(nets)
+    whole = {c: accuracy_estimate(features, run, c, judged) for c in {a.inputs for a in recorded.values()}}
     for name, ablation in recorded.items():
-        whole = accuracy_estimate(features, run, ablation.inputs, judged)
-        lost = stats.combine(lambda a, b: a - b, whole, accuracy_estimate(features, run, name, judged))
+        silent = accuracy_estimate(features, run, name, judged)
+        lost = stats.combine(lambda a, b: a - b, whole[ablation.inputs], silent)
         row = {"measure": "ablation", "condition": ablation.inputs, "label": name}
         rows.append(nets.cells() | row | numbers(lost))
     return rows, []

@@ -4,8 +4,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from rgbd_insight.data.encodings import encode, hha
 from rgbd_insight.hooks import Tap, listen, mute
 from rgbd_insight.models import FUSIONS, Fusion, build, load, register, save
+from rgbd_insight.models.network import SCALES
 
 
 def pair(n=2, h=16, w=24):
@@ -151,3 +153,44 @@ def test_foreign_files_are_refused(tmp_path):
     (tmp_path / "junk.safetensors").write_bytes(b"junk, and not a header")
     with pytest.raises(ValueError, match="must be a safetensors file"):
         load(tmp_path / "junk.safetensors")
+
+
+def test_training_after_inference_of_the_same_size():
+    model = build("sum", classes=5, width=8)
+    pair = torch.rand(1, 3, 40, 56), torch.rand(1, 1, 40, 56) + 1
+    with torch.inference_mode():
+        model(*pair)
+    model(*pair).sum().backward()
+    assert all(p.grad is not None for p in model.decoder.parameters())
+
+
+@pytest.mark.parametrize("name", list(SCALES))
+def test_depth_can_be_given_in_other_ways(name, tmp_path):
+    lens = (40.0, 40.0, 27.5, 19.5)
+    model = build("se", classes=3, width=8, encoding=name, intrinsics=lens)
+    depth = torch.rand(2, 1, 40, 56) + 1
+    depth[:, :, :5] = 0
+    values, told = encode(depth, name, lens)
+    if name == "hha":  # the network takes the image's own down for down
+        values, told = hha(depth, lens, gravity=(0, 1, 0))
+    given = model._encoded(depth)
+    assert given.shape[1] == values.shape[1] + 1 and torch.equal(given[:, -1:] > 0, told)
+    mean, std = (torch.tensor(x)[None, :, None, None] for x in SCALES[name])
+    torch.testing.assert_close(given[:, :-1], torch.where(told, (values - mean) / std, 0))
+    save(model, tmp_path / "m.safetensors")
+    again = load(tmp_path / "m.safetensors").eval()
+    rgb = torch.rand(2, 3, 40, 56)
+    assert torch.equal(again(rgb, depth), model.eval()(rgb, depth)) and again(rgb, None).shape == (2, 3, 40, 56)
+
+
+WRONG = [
+    ({"encoding": "hhaa"}, "nearest are hha"),
+    ({"encoding": "hha"}, "`intrinsics` must be"),
+    ({"encoding": "normals", "intrinsics": (1, 2)}, "`intrinsics` must be"),
+]
+
+
+@pytest.mark.parametrize(("options", "message"), WRONG)
+def test_encodings_that_cannot_be(options, message):
+    with pytest.raises(ValueError, match=message):
+        build("sum", classes=3, width=8, **options)
