@@ -1,5 +1,6 @@
 """How well a concept can be read from a stream, and from which modality it can be read at all."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from rgbd_insight.metrics.strata import cooccurrence_strata
 __all__ = ["Decodability", "concept_labels", "decodability"]
 
 PENALTY = 1e-2  # of the mean variance of the principal components that the probe is given
+FEW = 0.7  # rows a unit below which their inner products are the smaller eigenproblem
 _LEAST_PAIRS = 1e-2  # share of the pairs that must be left inside the strata
 
 
@@ -149,14 +151,13 @@ def _held_out(x, y, fold, strata, components, block=None, single=False) -> tuple
     counts = []
     for f in range(folds):
         train, test = fold != f, fold == f
-        total = left[train].T @ right[train]
-        whole = _weights(total, components)
+        fit = _fitter(x, y, left, right, train, components)
+        whole = fit(np.zeros(len(x), bool))
 
-        def judge(g: int, train=train, test=test, total=total, whole=whole) -> np.ndarray:
+        def judge(g: int, test=test, fit=fit, whole=whole) -> np.ndarray:
             gone = np.zeros(len(x), bool) if g < 0 else block == g
-            weights = whole
-            if g >= 0 and not single:  # of one split only the judging part is left out: the probe is what is judged
-                weights = _weights(total - left[train & gone].T @ right[train & gone], components)
+            # of one split only the judging part is left out: the probe is what is judged
+            weights = whole if g < 0 or single else fit(gone)
             inside = np.flatnonzero(test & ~gone)
             cells = None if strata is None else strata[inside].T
             return np.stack(pair_counts((x[inside] @ weights).T, y[inside].T, cells))  # (2, K)
@@ -164,6 +165,35 @@ def _held_out(x, y, fold, strata, components, block=None, single=False) -> tuple
         counts.append(spread(judge, range(-1, count)))
     wins, pairs = np.array(counts).transpose(2, 1, 0, 3)  # each (1 + G, F, K)
     return wins, pairs
+
+
+def _fitter(
+    x: np.ndarray, y: np.ndarray, left: np.ndarray, right: np.ndarray, train: np.ndarray, components: int
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Weights (U, K) of the probe that is fitted to the training rows but for some, by the quicker of two ways."""
+    if train.sum() < FEW * x.shape[1]:
+        return lambda gone: _weights_of_few(x[train & ~gone], y[train & ~gone], components)
+    total = left[train].T @ right[train]
+
+    def fit(gone: np.ndarray) -> np.ndarray:
+        out = train & gone
+        return _weights(total - left[out].T @ right[out] if out.any() else total, components)
+
+    return fit
+
+
+def _weights_of_few(x: np.ndarray, y: np.ndarray, components: int) -> np.ndarray:
+    """As `_weights`, from fewer rows (n, U) than units: the inner products of n rows have the same eigenvalues."""
+    z = x - x.mean(0)
+    scale = np.sqrt((z**2).mean(0))
+    scale = np.where(scale**2 > 1e-12, scale, np.inf)
+    z = z / scale / np.sqrt(len(x))  # (n, U), and z.T @ z is the correlation of the units
+    values, vectors = leading(z @ z.T, min(components, x.shape[1]))
+    values = np.maximum(values, 0)
+    told = vectors.T @ (y - y.mean(0)) / np.sqrt(len(x))  # (components, K)
+    mean = values.sum() / min(components, x.shape[1])  # where there are fewer rows than components, the rest is 0
+    shrunk = told / (values + PENALTY * max(mean, 1e-300))[:, None]
+    return z.T @ (vectors @ shrunk) / scale[:, None]
 
 
 def _weights(moments: np.ndarray, components: int) -> np.ndarray:

@@ -26,7 +26,7 @@ from rgbd_insight.plots._style import (
 )
 from rgbd_insight.result import Result
 
-LABEL = re.compile(r"^(specific|consistent|random) (.+?)(?: (\d+))?$")
+LABEL = re.compile(r"^(specific|consistent|random) (.+?)(?: (\d+))?(?: given \S+)?$")
 
 
 def accuracy(result: Result, ax: Axes | None = None, *, chance: float | None = None) -> Axes:

@@ -9,6 +9,7 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
+from rgbd_insight.metrics import probes
 from rgbd_insight.metrics._auroc import pair_counts
 from rgbd_insight.metrics.groups import blocks_of, group_folds
 from rgbd_insight.metrics.intervals import checked_blocks, jackknife_bounds
@@ -215,3 +216,21 @@ def test_jackknife_of_a_mean_is_the_t_interval():
         jackknife_bounds(0.0, [1.0, 2.0], level=95)
     with pytest.raises(ValueError, match="at least 2 blocks"):
         checked_blocks([1, 1], [0, 1])
+
+
+@pytest.mark.parametrize("n", [20, 90])
+def test_fewer_rows_than_units_are_fitted_the_same(n, monkeypatch):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(n, 150)), rng.random((n, 7)) < 0.4
+    x[:, 3] = 2.0  # a unit that never answers
+    left = np.hstack([np.ones((n, 1)), x - x.mean(0)])
+    moments = left.T @ np.hstack([left, y])
+    few, usual = probes._weights_of_few(x, y, 32), probes._weights(moments, 32)
+    np.testing.assert_allclose(few, usual, atol=1e-9 * np.abs(usual).max())
+    groups, blocks = np.arange(200), np.arange(200) % 20
+    x, y = rng.normal(size=(200, 300)), rng.random((200, 3)) < 0.5
+    x[:, :5] += y[:, :1]
+    found = decodability(x, y, groups, blocks=blocks)
+    monkeypatch.setattr(probes, "FEW", 0)
+    again = decodability(x, y, groups, blocks=blocks)
+    np.testing.assert_allclose(found.leave_outs, again.leave_outs, atol=1e-9)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from rgbd_insight import stats
-from rgbd_insight.features import Ablation, load
+from rgbd_insight.features import Ablation, load, write_quantised
 from rgbd_insight.questions.ablation import ablation_name, ablations
 from rgbd_insight.questions.balance import balance, shares
 from rgbd_insight.questions.collaboration import collaboration
@@ -134,3 +134,15 @@ def test_c_and_s_are_ratios_of_sums(toy):
     assert len(table) == 4 and set(table.measure) == {"C", "S"}  # two seeds, no twins here
     row = table[(table.run == "sum-s0-e3") & (table.measure == "C")].iloc[0]
     assert row.value == pytest.approx(found["C"].value) and row.low <= row.value <= row.high
+
+
+def test_overlaps_by_hand_and_what_small_copies_leave_out(toy, tmp_path):
+    found = collaboration(toy, "sum", measures=["IoU"])
+    counts = {part: values.sum(0).astype(float) for part, values in toy.predictions("sum", "both").items()}
+    each = counts["hit"] / (counts["target"] + counts["guess"] - counts["hit"])
+    rows = found.rows("class IoU", condition="both").set_index("concept").value
+    np.testing.assert_allclose(rows[list(toy.classes)], each)
+    assert found.one("IoU", condition="both").value == pytest.approx(each.mean()) and not found.missing
+    write_quantised(toy, tmp_path / "small", keep=lambda run, key: not key.endswith("guess"))
+    small = collaboration(load(tmp_path / "small"), "sum", measures=["IoU"])
+    assert small.table.empty and "guesses of" in small.missing[0].what
