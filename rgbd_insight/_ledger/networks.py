@@ -18,7 +18,6 @@ from rgbd_insight.questions.evolution import families
 from rgbd_insight.questions.losses import accuracy_estimate, by_dose, run_of
 from rgbd_insight.questions.networks import TWINS, WHOLE, Networks, networks
 from rgbd_insight.questions.specificity import probe
-from rgbd_insight.stats import Estimate
 
 ALL = "make features PROFILE=full"
 PERMUTATIONS = 2000
@@ -57,8 +56,8 @@ def specific_units(features: Features, spec: dict) -> Row:
     rows = []
     for modality in nets.modalities:
         own = [c for c, name in enumerate(features.classes) if kinds.get(name) == modality] or None
-        rows += [r for r in by_dose(nets, statistic=_on(own))[0] if r["modality"] == modality
-                 and (r["label"], r["versus"], r["condition"]) == ("specific", "25%", "both")]  # fmt: skip
+        rows += [r for r in by_dose(nets, classes=own, given="both")[0] if r["modality"] == modality
+                 and (r["label"], r["versus"]) == ("specific", "25%")]  # fmt: skip
     p = float(max(stats.holm([row["p"] for row in rows])))
     worst = max(rows, key=lambda row: row["p"])
     verdict = "supported" if p < spec["level"] else "inconclusive"
@@ -66,23 +65,6 @@ def specific_units(features: Features, spec: dict) -> Row:
     return Row(
         "accuracy lost on the modality's own classes", worst["value"], worst["low"], worst["high"], p, verdict, why
     )
-
-
-def _on(classes: list[int] | None) -> Callable[[Features, str, str, np.ndarray], Estimate]:
-    """Mean accuracy over some classes (None: all)."""
-    if classes is None:
-        return accuracy_estimate
-
-    def statistic(features: Features, run: str, condition: str, among: np.ndarray) -> Estimate:
-        counts = {k: v[among][:, classes] for k, v in features.predictions(run, condition).items()}
-
-        def mean(rows: np.ndarray, _: np.ndarray) -> float:
-            target = counts["target"][rows].sum(0)
-            return float((counts["hit"][rows].sum(0)[target > 0] / target[target > 0]).mean())
-
-        return stats.estimate(mean, features.groups[among], null=False)
-
-    return statistic
 
 
 def consistent_units(features: Features, spec: dict) -> Row:

@@ -35,6 +35,10 @@ class Answer:
             return "inconclusive"
         if not check.loc["placebo", "p"] >= level:  # it worked too, or was not run
             return "inconclusive"
+        return self.verdict_but_for_the_check()
+
+    def verdict_but_for_the_check(self) -> str:
+        """What the regression says where nobody asks whether the weights moved C and S, and the placebo did not."""
         rises, s = self.terms.loc["C x redundancy"], self.slopes
         if rises.low > 0 and (s.low > 0).all():
             return "supported"

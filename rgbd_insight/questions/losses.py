@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -24,20 +24,35 @@ def run_of(nets: Networks) -> str:
     return nets.members[0][nets.modalities[0]]
 
 
-def accuracy_estimate(features: Features, run: str, condition: str, among: np.ndarray | None = None) -> Estimate:
+def accuracy_estimate(
+    features: Features,
+    run: str,
+    condition: str,
+    among: np.ndarray | None = None,
+    classes: Sequence[int] | None = None,
+) -> Estimate:
     """Mean over classes of the share of their pixels that are found (chance: 1 / classes), interval by group.
 
-    `among` bool (N,) keeps some samples only.
+    `among` bool (N,) keeps some samples only, `classes` some classes.
     """
     among = np.ones(len(features), bool) if among is None else among
-    counts = {part: values[among] for part, values in features.predictions(run, condition).items()}
+    statistic = _accuracy(features, run, condition, among, classes)
+    return stats.estimate(lambda rows, _: statistic(rows), features.groups[among], null=False)
 
-    def statistic(rows: np.ndarray, _: np.ndarray) -> float:
+
+def _accuracy(
+    features: Features, run: str, condition: str, among: np.ndarray, classes: Sequence[int] | None = None
+) -> Callable[[np.ndarray], float]:
+    """The mean accuracy of rows of the samples `among`."""
+    columns = slice(None) if classes is None else list(classes)
+    counts = {part: values[among][:, columns] for part, values in features.predictions(run, condition).items()}
+
+    def statistic(rows: np.ndarray) -> float:
         target = counts["target"][rows].sum(0)
         seen = target > 0
         return float((counts["hit"][rows].sum(0)[seen] / target[seen]).mean())
 
-    return stats.estimate(statistic, features.groups[among], null=False)
+    return statistic
 
 
 def iou_estimate(features: Features, run: str, condition: str) -> Estimate | None:
@@ -130,39 +145,44 @@ def silenced(nets: Networks) -> Found:
     return rows, []
 
 
-def by_dose(nets: Networks, *, statistic: Callable[[Features, str, str, np.ndarray], Estimate] | None = None) -> Found:
+def by_dose(nets: Networks, *, classes: Sequence[int] | None = None, given: str | None = None) -> Found:
     """The loss by silencing each modality's specific and consistent units, beside random sets of as many.
 
     `versus` is the dose, `condition` the input, `null` the random sets' mean loss, `null_high` their 97.5 % point, `p`
-    the share of random sets that lose as much or more (with the set itself counted).
+    the share of random sets that lose as much or more (with the set itself counted). `classes` keeps some classes,
+    `given` one input.
     """
     features, run, judged = nets.features, run_of(nets), ~chosen_on(nets)
-    statistic = statistic or accuracy_estimate
+    every = np.arange(judged.sum())
+
+    def estimate(condition: str) -> Estimate:
+        return accuracy_estimate(features, run, condition, judged, classes)
+
     sets: dict[tuple, dict[str, list[Ablation]]] = {}
     for name, ablation in features.ablations(run).items():
         match = NAMED.fullmatch(name)
-        if match:
+        if match and given in (None, ablation.inputs):
             kind, modality, _, percent, _ = match.groups()
             sets.setdefault((modality, percent or "25", ablation.inputs), {}).setdefault(kind, []).append(ablation)
-    if not sets:
-        return silenced(nets)
+    if not features.ablations(run):
+        return silenced(nets)  # which says how they are added
     rows, missing = [], []
-    for (modality, percent, given), kinds in sets.items():
-        whole = statistic(features, run, given, judged)
-        random = np.array(
-            [whole.value - statistic(features, run, a.name, judged).value for a in kinds.get("random", [])]
+    for (modality, percent, inputs), kinds in sets.items():
+        whole = estimate(inputs)
+        random = np.array(  # without intervals, which nobody asks of them
+            [whole.value - _accuracy(features, run, a.name, judged, classes)(every) for a in kinds.get("random", [])]
         )
         if len(random) < 99:
             call = "conditions=ri.ablations(features, run, draws=99)"
             missing.append(Missing(f"99 random sets of {run}", f"a p below .05 needs more than {len(random)}", call))
         for kind in (k for k in ("specific", "consistent") if k in kinds):
-            lost = stats.combine(lambda x, y: x - y, whole, statistic(features, run, kinds[kind][0].name, judged))
+            lost = stats.combine(lambda x, y: x - y, whole, estimate(kinds[kind][0].name))
             cells = {
                 "measure": "dose",
                 "modality": modality,
                 "label": kind,
                 "versus": f"{percent}%",
-                "condition": given,
+                "condition": inputs,
             }
             rows.append(nets.cells() | cells | numbers(lost) | _beside(lost.value, random))
     return rows, missing

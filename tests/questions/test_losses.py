@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from rgbd_insight import stats
 from rgbd_insight.features import Ablation, load, write_quantised
 from rgbd_insight.questions.ablation import ablation_name, ablations
 from rgbd_insight.questions.balance import balance, shares
@@ -75,15 +74,14 @@ def test_doses_stand_beside_their_random_sets(toy):
     assert [m.what for m in found.missing] == ["99 random sets of sum-s0-e3"]
 
 
-def test_dose_of_a_statistic_of_ones_own(toy):
-    def first_class(features, run, condition, among):
-        counts = features.predictions(run, condition)
-        hit, target = counts["hit"][among, 0], counts["target"][among, 0]
-        return stats.estimate(lambda r, _: hit[r].sum() / target[r].sum(), features.groups[among], null=False)
-
-    rows, _ = by_dose(networks(toy, "sum"), statistic=first_class)
-    plain, _ = by_dose(networks(toy, "sum"))
-    assert rows[0]["value"] != plain[0]["value"]
+def test_dose_on_some_classes_and_one_input(toy):
+    rows = by_dose(networks(toy, "sum"), classes=[0], given="both")[0]
+    row = next(row for row in rows if row["label"] == "specific")
+    half = networks(toy, "sum").blocks % 2 == 1
+    counts = [toy.predictions("sum", name) for name in ("both", row["label"] + " rgb")]
+    one = [c["hit"][half, 0].sum() / c["target"][half, 0].sum() for c in counts]
+    assert row["value"] == pytest.approx(one[0] - one[1])
+    assert by_dose(networks(toy, "sum"), given="rgb:mean") == ([], [])  # nothing was recorded there
     assert accuracy_estimate(toy, "sum", "both").value == pytest.approx(accuracy(toy, "both"))
 
 
