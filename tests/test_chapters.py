@@ -8,7 +8,7 @@ import pytest
 
 from tests._chapters import BOOK, CHAPTERS, outputs, read, run
 
-SECONDS, TOGETHER = 60, 300  # a quiet machine of two cores takes 45 at most; a shared one was seen to take half as long again
+SECONDS, TOGETHER = 60, 300  # on a quiet machine of two cores 45 at most; a shared one took half as long again
 
 pytestmark = pytest.mark.skipif(not CHAPTERS, reason="book/ has no chapters yet")
 
