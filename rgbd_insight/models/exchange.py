@@ -64,14 +64,12 @@ class Exchange(Fusion):
         for name, half in self.halves.items():
             with torch.no_grad():
                 getattr(self, name).weight[half.start : half.start + count] = 0
-            allowed = torch.zeros(width, dtype=torch.bool)
-            allowed[half] = True
-            self.register_buffer(f"allowed_{name}", allowed, persistent=False)
 
     def _replaced(self, name: str) -> Tensor:
         """Channels of a stream that the other's take the place of, bool (1, width, 1, 1)."""
         small = getattr(self, name).weight.detach().abs() < self.threshold
-        return (small & getattr(self, f"allowed_{name}"))[None, :, None, None]
+        half, place = self.halves[name], torch.arange(self.width, device=small.device)
+        return (small & (place >= half.start) & (place < half.stop))[None, :, None, None]
 
     def forward(self, rgb: Tensor, depth: Tensor, before: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         rgb, depth = self.rgb(rgb), self.depth(depth)  # (B, width, h, w)

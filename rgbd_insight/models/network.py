@@ -43,7 +43,6 @@ class Network(nn.Module):
         operator = find(config["fusion"])
         widths = config["widths"]
         channels = _channels(config["encoding"])
-        self.register_buffer("down", torch.tensor([0.0, 1.0, 0.0]), persistent=False)  # the image's own
         self.fusion, self.seed, self.classes, self.epoch = operator.name, config["seed"], config["classes"], 0
         self.modalities, self.operator, self.depths = operator.modalities, operator, len(widths)
         self.streams = operator.encoders + (("fused",) if operator.exchanges else ())
@@ -127,7 +126,7 @@ class Network(nn.Module):
             far, spread = self.config["depth_scale"]
             return torch.cat([(depth - far) / spread * valid, valid], 1)
         with exactly(depth.device):
-            more = {"gravity": self.down} if name == "hha" else {}
+            more = {"gravity": torch.eye(3, device=depth.device)[1]} if name == "hha" else {}  # the image's own down
             lens = (self.config["intrinsics"],) if name in LENS else ()
             values, told = FUNCTIONS[name](depth.float(), *lens, **more)
             parts = [(values[:, [i]] - mean) / std for i, (mean, std) in enumerate(zip(*SCALES[name], strict=True))]
