@@ -60,6 +60,9 @@ def _say(message: object, code: int) -> int:
     return code
 
 
+CLAIMED = ["book/features/scenes+book/features/scenes-twins", "book/features/nyuv2"]  # in the order of the ledger
+
+
 class _UsageError(ValueError):
     """The command cannot be read."""
 
@@ -120,8 +123,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--html", type=_report, metavar="PATH", help="also write a page with tables and figures")
     sub.add_argument("--json", type=_report, metavar="PATH", help="also write tables and card")
     sub = add("claims", _claims, "test the claims of the abstract: effect, interval and verdict of each")
-    kinds = ["book/features/scenes+book/features/scenes-twins", "book/features/nyuv2"]
-    sub.add_argument("features", nargs="*", default=kinds,
+    sub.add_argument("features", nargs="*", default=CLAIMED,
                      help="directories, each of another kind of data; with + between those of one kind")  # fmt: skip
     sub.add_argument("--results", default="book/results", help="folder of the zoo's and the intervention's tables")
     sub.add_argument("--fresh", help="directory with the fresh seeds of claim 7; none: among the features")
