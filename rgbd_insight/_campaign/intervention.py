@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from rgbd_insight._campaign.jobs import Job, work_off
-from rgbd_insight._campaign.steps import images
+from rgbd_insight._campaign.steps import images, write_part
+from rgbd_insight._tape.files import MANIFEST
 from rgbd_insight.data import Scenes
 from rgbd_insight.features import Features, load
 from rgbd_insight.models import FUSIONS, build
@@ -75,7 +76,7 @@ def run_cell(scale: str, work: Path, item: tuple[Cell, int]) -> Path:
     n, judged, width, epochs = SCALES[scale]
     name = f"{cell.name}-s{seed}"
     out = work / "extracted" / "intervention" / name
-    if (out / "manifest.json").exists():
+    if (out / MANIFEST).exists():
         return out
     data = _kept(Scenes(n, seed=seed, split="train", redundancy=cell.redundancy), work, f"r{cell.redundancy:g}-s{seed}")
     model = build(cell.operator, data.classes, seed=seed, width=width)
@@ -114,8 +115,7 @@ def _write_part(scale: str, work: Path, seeds: list[int], cell: Cell, parts: Pat
     path = parts / f"{cell.name}.parquet"
     if not path.exists():
         features = load(*(run_cell(scale, work, (cell, seed)) for seed in seeds))
-        pd.DataFrame(_measured(features, cell)).to_parquet(path.with_suffix(".partial"), index=False)
-        path.with_suffix(".partial").rename(path)
+        write_part(path, pd.DataFrame(_measured(features, cell)))
 
 
 def _measured(features: Features, cell: Cell) -> list[dict]:
@@ -177,7 +177,7 @@ def run_derived(scale: str, work: Path, run: tuple[str, int]) -> Path:
     fusion, seed = run
     n, judged, width, epochs = DERIVED[scale]
     out = work / "extracted" / "derived" / f"{fusion}-s{seed}"
-    if (out / "manifest.json").exists():
+    if (out / MANIFEST).exists():
         return out
     spec, specified = specification()["7"], fusion
     fusion = best_opponent(work, spec["opponents"]) if fusion == BEST else fusion

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from rgbd_insight._tape.files import MANIFEST
 from rgbd_insight.features import load, write_quantised
 
 ALL_UNITS = 1 << 30
@@ -31,7 +32,7 @@ def ship(work: Path, out: Path) -> list[Path]:
 
 
 def _finished(root: Path) -> Iterator[Path]:
-    for manifest in sorted(root.glob("*/*/manifest.json")):
+    for manifest in sorted(root.glob(f"*/*/{MANIFEST}")):
         # a zoo's run is finished when its mark is there: its checkpoints come after its last epoch
         marks = root / manifest.parent.parent.name / "finished"
         if not marks.exists() or (marks / f"extract_one-{manifest.parent.name}").exists():

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
+import pandas as pd
 
 from rgbd_insight._campaign.plans import ISOLATED, Plan
+from rgbd_insight._training.state import replace
 from rgbd_insight.data import Scenes
 from rgbd_insight.data.batch import Dataset
 from rgbd_insight.data.catalogue import THINGS
@@ -65,11 +65,15 @@ def samples(plan: Plan, work: Path) -> Cache:
 
 
 def prepare_samples(plan: Plan, work: Path) -> None:
-    """Make the training samples of a plan, with all processors: the runs wait for them."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(os.cpu_count() or 1)
+    """Make the training samples of a plan, on the thread that the process has: the others are busy with other runs."""
     samples(plan, work)
-    torch.set_num_threads(threads)
+
+
+def write_part(path: Path, table: pd.DataFrame) -> None:
+    """Write a part of a table, whole or not at all: an interrupted campaign takes what is there for finished."""
+    partial = path.with_suffix(".partial")
+    table.to_parquet(partial, index=False, compression="zstd")
+    replace(partial, path)
 
 
 def images(data: Dataset) -> Held:
@@ -122,8 +126,7 @@ def ablate_one(plan: Plan, work: Path, run: Run) -> None:
     extract(model, images(plan.data("test")), out=folder(plan, work, run), conditions=chosen, batch_size=plan.block)
     found = collaboration(load(*(folder(plan, work, (fusion, s)) for s in seeds)), chosen_run, measures=ABLATED).table
     table = found[~found.label.str.startswith("random")].dropna(axis="columns", how="all")
-    path = folder(plan, work, run).with_name(f"{name_of(run)}.ablated.parquet")
-    table.to_parquet(path, index=False, compression="zstd")
+    write_part(folder(plan, work, run).with_name(f"{name_of(run)}.ablated.parquet"), table)
 
 
 def label_one(plan: Plan, work: Path, scenes: int, run: Run) -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 from rgbd_insight import tables
 from rgbd_insight._campaign.jobs import Job, work_off
 from rgbd_insight._campaign.plans import ISOLATED, Plan
-from rgbd_insight._campaign.steps import folder
+from rgbd_insight._campaign.steps import folder, write_part
 from rgbd_insight.features import Features, load
 from rgbd_insight.models import FUSIONS
 from rgbd_insight.questions.balance import balance
@@ -74,9 +74,7 @@ def _write_part(plan: Plan, work: Path, run: str, question: str, path: Path) -> 
     homes = [folder(plan, work, r) for r in seeds]
     homes += [work / "extracted" / plan.beside / f"{m}-s{s}" for m, s in beside]
     table = asked(load(*homes, verify=False), run, question)
-    partial_path = path.with_suffix(".partial")
-    table.to_parquet(partial_path, index=False, compression="zstd")
-    partial_path.rename(path)
+    write_part(path, table)
 
 
 def asked(features: Features, run: str, question: str) -> pd.DataFrame:

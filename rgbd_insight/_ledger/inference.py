@@ -39,12 +39,13 @@ def read(results: str | Path | None, name: str) -> pd.DataFrame | None:
 
 def over_the_zoo(features: Features, spec: dict, table: pd.DataFrame | None) -> Row:
     """Row 6a: accuracy beside C over strategies, without a verdict."""
-    c = None if table is None else table[table.measure == "C"].groupby("fusion").value.mean()
-    accuracy = _accuracies(features, table) if table is not None else {}
-    accuracy = {f: value for f, value in accuracy.items() if f in c.index}
+    accuracy, c = {}, {}
+    if table is not None:
+        c = table[table.measure == "C"].groupby("fusion").value.mean().to_dict()
+        accuracy = {f: value for f, value in _accuracies(features, table).items() if f in c}
     if len(accuracy) < LEAST:
         return untested(f"{len(accuracy)} strategies with (C, S); a picture needs {LEAST}", ALL)
-    rho = spearmanr(c.loc[list(accuracy)], list(accuracy.values())).statistic
+    rho = spearmanr([c[f] for f in accuracy], list(accuracy.values())).statistic
     return Row(
         "rank correlation of accuracy with C", float(rho), verdict="exploratory", why=f"{len(accuracy)} strategies"
     )

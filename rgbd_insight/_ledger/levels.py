@@ -19,23 +19,22 @@ MORE = "make features PROFILE=full"
 POOLED = 4  # seeds of which rows 1 and 1b are computed: with all eight they take a minute and say the same
 
 
-def twins_of(features: Features) -> Networks | Row:
-    """The unimodal networks of two or more seeds, or a row that says that there are none."""
+def twins_of(features: Features, most: int | None = None) -> Networks | Row:
+    """The unimodal networks of two or more seeds, the first `most` of them, or a row that says that there are none."""
     try:
         nets = networks(features, TWINS)
     except FeaturesError as error:
         return untested(str(error), "rgbd-insight train --fusion rgb,depth")
     if nets.ceiling_kind != "other seed":
         return untested("one seed of the twins: there is no ceiling", "rgbd-insight train --fusion rgb,depth --seed 1")
-    return nets
+    return replace(nets, members=nets.members[:most])
 
 
 def discrepancy(features: Features, spec: dict) -> Row:
     """Row 1: the part that the other modality does not predict, at the level where it is least certain."""
-    nets = twins_of(features)
+    nets = twins_of(features, POOLED)
     if isinstance(nets, Row):
         return nets
-    nets = replace(nets, members=nets.members[:POOLED])
     found = {}
     for modality in nets.modalities:
         for level in nets.levels:
@@ -54,10 +53,9 @@ def discrepancy(features: Features, spec: dict) -> Row:
 
 def as_planted(features: Features, spec: dict) -> Row:
     """Row 1b: shared by concepts, beyond what was planted as shared, at the level where that is most."""
-    nets = twins_of(features)
+    nets = twins_of(features, POOLED)
     if isinstance(nets, Row):
         return nets
-    nets = replace(nets, members=nets.members[:POOLED])
     found = {}
     for modality in nets.modalities:
         for level in nets.levels:
