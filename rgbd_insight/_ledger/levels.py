@@ -2,73 +2,72 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
+import pandas as pd
 from scipy import stats as scipy_stats
 
 from rgbd_insight._ledger.words import Row, judged, untested
 from rgbd_insight.features import Features, FeaturesError
 from rgbd_insight.metrics.similarity import debiased_cka
-from rgbd_insight.questions.account import level_account, planted_consistent, share_estimate
+from rgbd_insight.questions.consistency import consistency
 from rgbd_insight.questions.networks import TWINS, Networks, networks
-from rgbd_insight.questions.specificity import probe
+from rgbd_insight.questions.specificity import probe, specificity
 
 LOW = ("hue", "colour edge", "depth edge")  # families that claim 2b puts below the classes
 MORE = "make features PROFILE=full"
-POOLED = 4  # seeds of which rows 1 and 1b are computed: with all eight they take a minute and say the same
 
 
-def twins_of(features: Features, most: int | None = None) -> Networks | Row:
-    """The unimodal networks of two or more seeds, the first `most` of them, or a row that says that there are none."""
+def twins_of(features: Features) -> Networks | Row:
+    """The unimodal networks of two or more seeds, or a row that says that there are none."""
     try:
         nets = networks(features, TWINS)
     except FeaturesError as error:
         return untested(str(error), "rgbd-insight train --fusion rgb,depth")
     if nets.ceiling_kind != "other seed":
         return untested("one seed of the twins: there is no ceiling", "rgbd-insight train --fusion rgb,depth --seed 1")
-    return replace(nets, members=nets.members[:most])
+    return nets
 
 
-def discrepancy(features: Features, spec: dict) -> Row:
+def discrepancy(features: Features, spec: dict, table: pd.DataFrame | None = None) -> Row:
     """Row 1: the part that the other modality does not predict, at the level where it is least certain."""
-    nets = twins_of(features, POOLED)
-    if isinstance(nets, Row):
-        return nets
-    found = {}
-    for modality in nets.modalities:
-        for level in nets.levels:
-            estimate = share_estimate(
-                nets, level_account(nets, modality, level), ("named-specific", "unnamed-specific")
-            )
-            if not np.isfinite(estimate.value):
-                return untested(f"the {modality} stream has nothing reproducible at level {level}", MORE)
-            found[modality, level] = estimate
-    (modality, level), least = min(found.items(), key=lambda item: item[1].low)
-    top = min(found.values(), key=lambda e: e.high)
-    verdict = "supported" if least.low > spec["threshold"] else judged(-np.inf, top.high, spec["threshold"])
-    why = f"least certain at level {level} of {modality}, of {len(found)} levels; threshold {spec['threshold']}"
+    rows = _of_the_twins(features, "specific share", "all", table)
+    if isinstance(rows, Row):
+        return rows
+    if rows.value.isna().any():
+        r = rows[rows.value.isna()].iloc[0]
+        return untested(f"the {r.modality} stream has nothing reproducible at level {r.level:.0f}", MORE)
+    least, top = rows.loc[rows.low.idxmin()], rows.high.min()
+    verdict = "supported" if least.low > spec["threshold"] else judged(-np.inf, top, spec["threshold"])
+    why = (
+        f"least certain at level {least.level:.0f} of {least.modality}, of {len(rows)} levels; threshold "
+        f"{spec['threshold']}"
+    )
     return Row("share not in the other modality", least.value, least.low, least.high, verdict=verdict, why=why)
 
 
-def as_planted(features: Features, spec: dict) -> Row:
+def as_planted(features: Features, spec: dict, table: pd.DataFrame | None = None) -> Row:
     """Row 1b: shared by concepts, beyond what was planted as shared, at the level where that is most."""
-    nets = twins_of(features, POOLED)
+    rows = _of_the_twins(features, "consistent share", "named", table)
+    if isinstance(rows, Row):
+        return rows
+    if "planted" not in rows or rows.planted.isna().any():
+        return untested("nothing was planted in these images", "")
+    above = rows[["value", "low", "high"]].sub(rows.planted, axis=0)
+    most = above.low.idxmax()
+    verdict = "not supported" if above.low[most] > 0 else "supported"
+    why = f"largest at level {rows.level[most]:.0f} of {rows.modality[most]}, of {len(rows)} levels"
+    return Row("named-consistent share above the planted", *above.loc[most], verdict=verdict, why=why)
+
+
+def _of_the_twins(features: Features, measure: str, label: str, table: pd.DataFrame | None) -> pd.DataFrame | Row:
+    """A share of every level and modality: as the zoo's table has it, computed where there is no such table."""
+    nets = twins_of(features)
     if isinstance(nets, Row):
         return nets
-    found = {}
-    for modality in nets.modalities:
-        for level in nets.levels:
-            account = level_account(nets, modality, level)
-            planted = planted_consistent(nets, modality, level, account)
-            if not np.isfinite(planted):
-                return untested("nothing was planted in these images", "")
-            estimate = share_estimate(nets, account, ("named-consistent",))
-            found[modality, level] = (estimate.value - planted, estimate.low - planted, estimate.high - planted)
-    (modality, level), most = max(found.items(), key=lambda item: item[1][1])
-    verdict = "not supported" if most[1] > 0 else "supported"
-    why = f"largest at level {level} of {modality}, of {len(found)} levels"
-    return Row("named-consistent share above the planted", *most, verdict=verdict, why=why)
+    if table is None or not ((table.fusion == TWINS) & (table.measure == measure)).any():
+        question = consistency if measure == "consistent share" else specificity
+        table = question(features, TWINS, measures=[measure]).table
+    return table[(table.fusion == TWINS) & (table.measure == measure) & (table.label == label)]
 
 
 def similarity_trend(features: Features, spec: dict) -> Row:

@@ -87,8 +87,8 @@ def claims(
     Parameters
     ----------
     features : from `load`, one for each kind of data.
-    results : a folder of tables (`book/results`), where (C, S) of the zoo and the intervention's runs are; None: no
-        such tables.
+    results : a folder of tables (`book/results`), where the zoo's shares and (C, S) and the intervention's runs are;
+        None: no such tables, and the shares are computed.
     fresh : predictions of `insight` and its opponents from seeds that nothing else was trained with, for claim 7;
         None: they are looked for among `features`.
     only : ids of claims, such as "1" and "6b"; default all.
@@ -148,8 +148,8 @@ def _zoo(features: Features, results: str | Path | None) -> pd.DataFrame | None:
 
 
 _TESTS: dict[str, Callable[[Features, dict, str | Path | None], Row]] = {
-    "1": lambda features, spec, _: levels.discrepancy(features, spec),
-    "1b": lambda features, spec, _: levels.as_planted(features, spec),
+    "1": lambda features, spec, results: levels.discrepancy(features, spec, _zoo(features, results)),
+    "1b": lambda features, spec, results: levels.as_planted(features, spec, _zoo(features, results)),
     "2a": lambda features, spec, _: levels.similarity_trend(features, spec),
     "2b": lambda features, spec, _: levels.concept_order(features, spec),
     "3a": lambda features, spec, _: networks.specific_units(features, spec),

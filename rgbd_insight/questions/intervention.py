@@ -103,21 +103,21 @@ def _moved(
     table: pd.DataFrame, outcome: str, weight: str, other: str, permutations: int, rng: np.random.Generator
 ) -> dict[str, float]:
     """Slope of an outcome on a weight within cells of everything else, and its two-sided permutation p."""
-    cell = table.groupby(["operator", "redundancy", other]).ngroup().to_numpy()
+    cell = table.groupby(["operator", "redundancy", other]).ngroup()
 
-    def centred(x: np.ndarray) -> np.ndarray:
-        return x - pd.Series(x).groupby(cell).transform("mean").to_numpy()
+    def centred(column: str) -> np.ndarray:
+        values = table[column].astype(float)
+        return (values - values.groupby(cell.to_numpy()).transform("mean")).to_numpy()
 
-    y, x = centred(table[outcome].to_numpy(float)), table[weight].to_numpy(float)
-    slope = centred(x) @ y / (centred(x) @ centred(x))
-    members = [np.flatnonzero(cell == c) for c in np.unique(cell)]
+    y, x = centred(outcome), centred(weight)
+    slope = x @ y / (x @ x)
+    members = [np.flatnonzero(cell == c) for c in range(cell.max() + 1)]
     count = 1
     for _ in range(permutations):
-        drawn = x.copy()
+        drawn = np.empty(len(x))  # a permutation within the cells leaves their means and the sum of squares as they are
         for rows in members:
             drawn[rows] = x[rng.permutation(rows)]
-        shuffled = centred(drawn)
-        count += abs(shuffled @ y / (shuffled @ shuffled)) >= abs(slope) - 1e-12
+        count += abs(drawn @ y / (x @ x)) >= abs(slope) - 1e-12
     return {"slope": slope, "p": count / (1 + permutations)}
 
 

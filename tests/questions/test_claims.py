@@ -3,6 +3,7 @@
 import json
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -54,6 +55,41 @@ def test_runs_that_are_older_than_the_test_are_told(scenes):
 def test_similarity_trend_is_pages(scenes):
     row = levels.similarity_trend(scenes, specification()["2a"])
     assert -1 <= row.value <= 1 and 0 < row.p <= 1 and (row.verdict == "supported") == (row.p < 0.05)
+
+
+def _share_rows(measure, label, values, half=0.02, planted=0.3):
+    return pd.DataFrame(
+        [{"fusion": "twins", "measure": measure, "label": label, "modality": m, "level": lv, "value": v,
+          "low": v - half, "high": v + half, "planted": planted}
+         for (m, lv), v in zip([(m, lv) for m in ("rgb", "depth") for lv in (1.0, 2.0)], values, strict=True)]
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "values, verdict", [((0.5, 0.4, 0.2, 0.6), "supported"), ((0.5, 0.4, 0.05, 0.6), "not supported"),
+                        ((0.5, 0.4, 0.11, 0.6), "inconclusive")]
+)  # fmt: skip
+def test_discrepancy_is_decided_where_it_is_least_certain(scenes, values, verdict):
+    other = _share_rows("specific share", "named", [0.0] * 4)
+    table = pd.concat([_share_rows("specific share", "all", values), other])
+    row = levels.discrepancy(scenes, specification()["1"], table)
+    assert row.verdict == verdict and row.value == min(values) and "level 1 of depth" in row.why
+
+
+@pytest.mark.parametrize(
+    "values, verdict", [((0.1, 0.2, 0.31, 0.0), "supported"), ((0.1, 0.2, 0.4, 0.0), "not supported")]
+)
+def test_shared_beyond_what_was_planted(scenes, values, verdict):
+    row = levels.as_planted(scenes, specification()["1b"], _share_rows("consistent share", "named", values))
+    assert row.verdict == verdict and row.value == pytest.approx(max(values) - 0.3)
+
+
+def test_without_a_table_the_question_is_asked_of_the_features(scenes, monkeypatch):
+    answer = SimpleNamespace(table=_share_rows("specific share", "all", [0.5, 0.4, 0.2, 0.6]))
+    monkeypatch.setattr(levels, "specificity", lambda features, run, measures: answer)
+    elsewhere = _share_rows("consistent share", "all", [0.0] * 4)  # a table that has other things
+    for table in (None, elsewhere):
+        assert levels.discrepancy(scenes, specification()["1"], table).value == 0.2
 
 
 def test_verdict_of_an_interval():
