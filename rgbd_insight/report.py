@@ -18,12 +18,20 @@ from rgbd_insight.features import Features, FeaturesError
 from rgbd_insight.questions.collaboration import collaboration
 from rgbd_insight.questions.consistency import consistency
 from rgbd_insight.questions.evolution import evolution
+from rgbd_insight.questions.networks import WHOLE
 from rgbd_insight.questions.specificity import specificity
-from rgbd_insight.result import Missing, Result
+from rgbd_insight.result import Missing, Result, joined
+
+
+def _specificity(features: Features, run: str) -> Result:
+    """δ and shares at every level; labels, which take three more probes each, of all levels together only."""
+    found = specificity(features, run, measures=["decodability", "difference", "specific share"])
+    return joined([found, specificity(features, run, levels=[WHOLE], measures=["label"])])
+
 
 QUESTIONS: dict[str, tuple[Callable[..., Result], dict[str, Any]]] = {
     "consistency": (consistency, {"measures": ["cka", "cka controlled", "cka normalised"]}),
-    "specificity": (specificity, {"measures": ["decodability", "difference", "label", "specific share"]}),
+    "specificity": (_specificity, {}),
     "evolution": (evolution, {"measures": ["level similarity", "family", "centre of mass", "to final"]}),
     "collaboration": (
         collaboration,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.stats import spearmanr
+from scipy.stats import rankdata
 
 from rgbd_insight import stats
 from rgbd_insight.features import Features, FeaturesError, load
@@ -138,13 +138,21 @@ def _scores(rows: pd.DataFrame) -> dict:
     value = graded["value"].to_numpy(float)
     error = (graded["high"] - graded["low"]).to_numpy(float) / 4
     moved = np.random.default_rng(0).normal(value, error, size=(DRAWS, len(value)))
-    draws = [spearmanr(values, graded["planted"]).statistic for values in moved]
+    rho, *draws = _rank_correlations(np.vstack([value, moved]), graded["planted"].to_numpy(float))
     return {
         "concepts": len(found), "judged": len(judged), "right": right.mean(), "wrong": (~right & ~open_).mean(),
         "undecided": open_.mean(), "together": (conjunctions["label"] == "together").mean(),
-        "spearman": spearmanr(value, graded["planted"]).statistic, "spearman_low": np.quantile(draws, 0.025),
+        "spearman": rho, "spearman_low": np.quantile(draws, 0.025),
         "spearman_high": np.quantile(draws, 0.975), "scenes": rows["n"].max(),
     }  # fmt: skip
+
+
+def _rank_correlations(rows: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Spearman's correlation (R,) of each row (R, n) with the same truth (n,); NaN where either is constant."""
+    a, b = rankdata(rows, axis=1), rankdata(truth)
+    a, b = a - a.mean(1, keepdims=True), b - b.mean()
+    size = np.sqrt((a**2).sum(1) * (b**2).sum())
+    return np.divide(a @ b, size, out=np.full(len(rows), np.nan), where=size > 0)
 
 
 def certificate_bound(table: pd.DataFrame) -> float:

@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import spearmanr
 
+from rgbd_insight import tables
 from rgbd_insight.features import FeaturesError
 from rgbd_insight.tables import certificate_bound, expected_labels, label_scores, read_table, write_table
 
@@ -99,3 +101,11 @@ def test_what_was_planted_for_one_modality_is_hidden_from_the_other():
     table = read_table(RESULTS, "certificate")
     assert set(table["modality"]) == {"rgb", "depth"}
     assert certificate_bound(table) < 0.05
+
+
+def test_rank_correlations_are_spearmans():
+    rng = np.random.default_rng(0)
+    rows, truth = rng.normal(size=(6, 10)), np.repeat([0.1, 0.3, 0.3, 0.5, 0.9], 2)
+    rows[0] = 1.0
+    found = tables._rank_correlations(rows, truth)
+    assert np.isnan(found[0]) and np.allclose(found[1:], [spearmanr(row, truth).statistic for row in rows[1:]])

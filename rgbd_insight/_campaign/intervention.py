@@ -16,7 +16,7 @@ from rgbd_insight._tape.files import MANIFEST
 from rgbd_insight.data import Scenes
 from rgbd_insight.features import Features, load
 from rgbd_insight.models import FUSIONS, build
-from rgbd_insight.questions.balance import shares
+from rgbd_insight.questions.balance import position
 from rgbd_insight.questions.claims import specification
 from rgbd_insight.questions.losses import accuracy_estimate
 from rgbd_insight.questions.networks import networks
@@ -122,10 +122,10 @@ def _measured(features: Features, cell: Cell) -> list[dict]:
     beside = ~features.concepts.name.isin(features.classes).to_numpy()
     rows = []
     for run in features.find(fusion=cell.operator, role="final"):
-        found = shares(networks(features, run), beside)
+        found = position(networks(features, run), beside)
         accuracy = accuracy_estimate(features, run, "both").value
         seed = features.entry(run)["seed"]
-        rows.append(asdict(cell) | {"seed": seed, "accuracy": accuracy, **{k: e.value for k, e in found.items()}})
+        rows.append(asdict(cell) | {"seed": seed, "accuracy": accuracy, **found})
     return rows
 
 

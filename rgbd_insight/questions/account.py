@@ -18,15 +18,18 @@ NULLS = 20  # permutations of the other modality
 _MADE: WeakKeyDictionary[Features, dict[tuple, Account]] = WeakKeyDictionary()
 
 
-def level_account(nets: Networks, modality: str, level: int, concepts: np.ndarray | None = None) -> Account:
+def level_account(
+    nets: Networks, modality: str, level: int, concepts: np.ndarray | None = None, *, leave_out: bool = True
+) -> Account:
     """The account of the first network's units, others being the predictors; made once, as several questions ask.
 
-    `concepts` bool (K,) keeps some of the named concepts only.
+    `concepts` bool (K,) keeps some of the named concepts only. Without `leave_out` it has no interval, and takes a
+    fraction of the time.
     """
     made = _MADE.setdefault(nets.features, {})
     kept = slice(None) if concepts is None else np.flatnonzero(concepts)
     runs = (run for member in nets.members for run in member.values())
-    key = (nets.ceiling_kind, *runs, modality, level, None if concepts is None else tuple(kept))
+    key = (nets.ceiling_kind, *runs, modality, level, None if concepts is None else tuple(kept), leave_out)
     if key not in made:
         other = next(m for m in nets.modalities if m != modality)
         rest = range(1, len(nets.members))
@@ -36,7 +39,7 @@ def level_account(nets: Networks, modality: str, level: int, concepts: np.ndarra
             [nets.view(j, other, level) for j in rest],
             [nets.view(j, modality, level) for j in rest],
             nets.features.groups,
-            blocks=_blocks(nets),
+            blocks=_blocks(nets) if leave_out else None,
         )
     return made[key]
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from rgbd_insight import stats
 from rgbd_insight.features import Features
-from rgbd_insight.metrics.joint import SHARES
+from rgbd_insight.metrics.joint import SHARES, Account
 from rgbd_insight.questions.account import level_account
 from rgbd_insight.questions.networks import TWINS, Networks, made, missing_seeds, networks
 from rgbd_insight.result import Missing, Result, numbers
@@ -44,8 +44,8 @@ def balance(features: Features, runs: Iterable[str] | None = None) -> Result:
     --------
     >>> import rgbd_insight as ri
     >>> scenes = ri.load("book/features/scenes")
-    >>> found = balance(scenes, ["twins"])
-    >>> bool((found.rows("S").low > 0).all())  # the twins have something of their own
+    >>> found = balance(scenes, scenes.find(fusion="sum", seed=0, role="final"))
+    >>> bool(found.one("S").low > 0)  # there is something that one stream alone names
     True
     """
     rows: list[dict] = []
@@ -62,19 +62,30 @@ def balance(features: Features, runs: Iterable[str] | None = None) -> Result:
 
 def shares(nets: Networks, concepts: np.ndarray | None = None) -> dict[str, Estimate]:
     """C and S of the first network, by all concepts or by those that `concepts` bool (K,) names."""
-    accounts = [level_account(nets, m, level, concepts) for m in nets.modalities for level in nets.levels]
-    total = np.array([np.nansum(a.r2[:, 2]) for a in accounts])  # (A,)
+    accounts = _accounts(nets, concepts)
     total_out = np.stack([np.nansum(a.r2_out[:, :, 2], 1) for a in accounts], 1)  # (G, A)
+    groups = nets.features.groups
+    blocks = stats.blocks_of(groups, min(stats.BLOCKS, groups.max() + 1))
     found = {}
-    for name, share in MEASURES.items():
-        k = SHARES.index(share)
-        part = np.array([np.nansum(a.shares[:, k]) for a in accounts])  # (A,)
+    for name, value in _values(accounts).items():
+        k = SHARES.index(MEASURES[name])
         part_out = np.stack([np.nansum(a.shares_out[:, :, k], 1) for a in accounts], 1)  # (G, A)
-        value, outs = part.sum() / total.sum(), part_out.sum(1) / total_out.sum(1)
-        groups = nets.features.groups
-        blocks = stats.blocks_of(groups, min(stats.BLOCKS, groups.max() + 1))
-        found[name] = stats.from_leave_outs(value, outs, groups, blocks)
+        found[name] = stats.from_leave_outs(value, part_out.sum(1) / total_out.sum(1), groups, blocks)
     return found
+
+
+def position(nets: Networks, concepts: np.ndarray | None = None) -> dict[str, float]:
+    """C and S of the first network as `shares` has them, without intervals and in a fraction of the time."""
+    return _values(_accounts(nets, concepts, leave_out=False))
+
+
+def _accounts(nets: Networks, concepts: np.ndarray | None, *, leave_out: bool = True) -> list[Account]:
+    return [level_account(nets, m, lv, concepts, leave_out=leave_out) for m in nets.modalities for lv in nets.levels]
+
+
+def _values(accounts: list[Account]) -> dict[str, float]:
+    total = sum(np.nansum(a.r2[:, 2]) for a in accounts)
+    return {n: sum(np.nansum(a.shares[:, SHARES.index(s)]) for a in accounts) / total for n, s in MEASURES.items()}
 
 
 def _asked(features: Features, runs: Iterable[str] | None) -> list[Networks]:
