@@ -17,7 +17,7 @@ WITHOUT = ("index", "speed")  # the first page and a table: no chapters to learn
 WITH_EXERCISES = [path for path in CHAPTERS if path.stem not in WITHOUT]
 TASKS = [(path, e.label) for path in WITH_EXERCISES for e in exercises(read(path)) if not e.project]
 TEACHERS = (BOOK / "teachers.md").read_text(encoding="utf-8")
-MINUTES = r"\*\*Time\*\* (\d+) minutes(?:: ([^*]+?))?\.\s"  # the whole, then each part
+MINUTES = r"\*\*Time\*\* (\d+) minutes(?::\s([^*]+?))?\.\s"  # the whole, then each part
 
 
 def task(path, label):
