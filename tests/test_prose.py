@@ -70,7 +70,8 @@ def claims(values):
         return Interval.read(values[name])
 
     def two(verdict, yes, more, less):
-        if {verdict, more, less} <= set(values):
+        # a family that is told nowhere has words in the place of an interval
+        if {verdict, more, less} <= set(values) and INTERVAL.search(values[more]) and INTERVAL.search(values[less]):
             return [(verdict, bool(re.match(yes, values[verdict])), above(interval(more), interval(less)))]
         return []
 
