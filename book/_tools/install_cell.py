@@ -48,8 +48,8 @@ def with_cell(notebook: dict, url: str | None) -> dict:
 
     Examples
     --------
-    >>> made = with_cell({"cells": [{"cell_type": "markdown", "metadata": {}, "source": ["# Title"]}]}, "https://a/b")
-    >>> [c["cell_type"] for c in made["cells"]], len(with_cell(made, "https://a/c")["cells"])
+    >>> made = with_cell({"cells": [{"cell_type": "markdown", "metadata": {}, "source": ["# Title"]}]}, "ssh://a/b")
+    >>> [c["cell_type"] for c in made["cells"]], len(with_cell(made, "ssh://a/c")["cells"])
     (['markdown', 'code'], 2)
     >>> len(with_cell(made, None)["cells"])
     1
