@@ -20,7 +20,7 @@ export IPYTHONDIR := $(CURDIR)/$(VENV)/etc/ipython
 export PYDEVD_DISABLE_FILE_VALIDATION := 1
 
 .DEFAULT_GOAL := help
-.PHONY: book test lab features figure figures student links bench clean help
+.PHONY: book test lab features figure figures student buttons links bench clean help
 
 help:
 	@echo "make book       build the book into _build/html: every chapter is run from start to finish"
@@ -30,6 +30,7 @@ help:
 	@echo "make figure     write the headline and figure of the book's first page into README.md"
 	@echo "make student    the chapters without solutions (a zip with all they need), and instructors' copies"
 	@echo "make figures    every figure as PNG and SVG with caption and alternative text, for slides"
+	@echo "make buttons    after the repository's address in pyproject.toml was set: chapters install themselves in Colab"
 	@echo "make links      look up every link to another site (needs a network)"
 	@echo "make bench      time and compare the measures with the public alternatives"
 	@echo "make clean      remove what was built; with .venv too: make clean VENV_TOO=1"
@@ -62,6 +63,9 @@ student: $(READY)
 
 figures: $(READY)
 	$(BIN)/python book/_tools/figures.py
+
+buttons: $(READY)
+	$(BIN)/python book/_tools/install_cell.py
 
 links: $(READY)
 	$(BIN)/jupyter-book build book --builder linkcheck

@@ -107,9 +107,12 @@ def copies(chosen: Iterable[Plan], work: Path, book: Path) -> None:
     for plan in chosen:
         if plan.deep != ():
             _replace(book / "features" / plan.name, load(*(folder(plan, work, run) for run in plan.main_runs)), plan)
+        beside = book / "features" / f"{plan.name}-twins"
         if plan.deep and plan.twin_seeds:
             twins = [run for run in plan.runs if run[0] in ISOLATED and run not in plan.deep]
-            _replace(book / "features" / f"{plan.name}-twins", load(*(folder(plan, work, run) for run in twins)), None)
+            _replace(beside, load(*(folder(plan, work, run) for run in twins)), None)
+        elif plan.deep != ():  # what an earlier campaign left there is of another recipe, perhaps of other images
+            shutil.rmtree(beside, ignore_errors=True)
     found = sorted((work / "extracted" / "derived").glob(f"*/{MANIFEST}"))
     if found:
         _replace(book / "features" / "derived", load(*(path.parent for path in found)), None)

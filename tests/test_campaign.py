@@ -220,3 +220,13 @@ def test_points_in_the_plane_are_of_the_committed_features(data):
     again = table.merge(found, on=["run", "measure"], suffixes=("", "_again"))
     assert len(again) == 2
     np.testing.assert_allclose(again.value, again.value_again, atol=1e-6)
+
+
+def test_copies_leave_no_twins_of_an_earlier_campaign(tmp_path, monkeypatch):
+    monkeypatch.setattr(campaign, "load", lambda *folders: None)
+    monkeypatch.setattr(campaign, "_replace", lambda small, features, plan: small.mkdir(parents=True, exist_ok=True))
+    left = []
+    for profile in ("full", "small"):
+        campaign.copies(plans(profile, None), tmp_path / "work", tmp_path)
+        left.append(sorted(path.name for path in (tmp_path / "features").iterdir()))
+    assert left == [["scenes", "scenes-twins"], ["scenes"]]

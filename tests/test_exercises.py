@@ -13,11 +13,11 @@ from readme import glued
 
 from tests._chapters import BOOK, CHAPTERS, attempts, outputs, read, run
 
-# Chapters whose exercises have blanks; those of "trust" and "claims" are questions with an executed solution.
-BLANKS = [p for p in CHAPTERS if any("exercise" in c.metadata.get("tags", []) for c in read(p).cells)]
-WITH_EXERCISES = [path for path in BLANKS if exercises(read(path))]
-TASKS = [(path, e.label) for path in BLANKS for e in exercises(read(path)) if not e.project]
-FOUR = ("consistency", "specificity", "evolution", "collaboration", "data", "models")
+WITHOUT = ("index", "speed")  # the first page and a table: no chapters to learn from
+WITH_EXERCISES = [path for path in CHAPTERS if path.stem not in WITHOUT]
+TASKS = [(path, e.label) for path in WITH_EXERCISES for e in exercises(read(path)) if not e.project]
+TEACHERS = (BOOK / "teachers.md").read_text(encoding="utf-8")
+MINUTES = r"\*\*Time\*\* (\d+) minutes(?::\s([^*]+?))?\.\s"  # the whole, then each part
 
 
 def task(path, label):
@@ -29,14 +29,29 @@ def given(request):
     return request.param
 
 
-@pytest.mark.parametrize("name", FOUR)
-def test_a_chapter_has_exercises_from_recall_to_an_open_project(name):
-    found = exercises(read(BOOK / f"{name}.ipynb"))
-    assert 3 <= len(found) <= 5
+def words(path):
+    return "\n".join(c.source for c in read(path).cells if c.cell_type == "markdown")
+
+
+@pytest.mark.parametrize("path", WITH_EXERCISES, ids=lambda p: p.stem)
+def test_a_chapter_has_exercises_from_recall_to_an_open_project(path):
+    found = exercises(read(path))
+    assert 2 <= len(found) <= 4
     assert [e.project for e in found] == [False] * (len(found) - 1) + [True]
-    text = "\n".join(c.source for c in read(BOOK / f"{name}.ipynb").cells if c.cell_type == "markdown")
-    kinds = re.findall(r"^\((Recall|Apply|Analyse|Open project)\.\)", text, re.M)
+    kinds = re.findall(r"^\((Recall|Apply|Analyse|Open project)\.\)", words(path), re.M)
     assert kinds == ["Recall", "Apply", "Analyse", "Open project"]
+
+
+@pytest.mark.parametrize("path", WITH_EXERCISES, ids=lambda p: p.stem)
+def test_a_chapter_has_what_a_teacher_plans_with(path):
+    text = words(path)
+    assert all(part in text for part in ("**You will be able to**", "**You need**", "## By hand"))
+    assert text.count("{dropdown} Answer") == 2, "two questions to predict, with folded answers"
+    whole, parts = re.search(MINUTES, text).groups()
+    row = re.search(rf"^\| \{{doc\}}`{path.stem}` \| {whole}: ([^|]+?) \|", TEACHERS, re.M)
+    assert row and (parts is None or " ".join(parts.split()) == row[1]), "the teachers' page has other minutes"
+    minutes = [int(n) for n in re.findall(r"(\d+)(?: and more)?(?=,|$)", row[1])]
+    assert len(minutes) >= 3 and sum(minutes) == int(whole), "the minutes of the parts must make the whole"
 
 
 def test_has_its_three_cells_in_order(given):
@@ -101,7 +116,7 @@ def test_students_copy_has_exercises_and_no_solutions(path):
     made = copied(path)
     code = [c.source for c in made.cells if c.cell_type == "code"]
     text = "\n".join(c.source for c in made.cells if c.cell_type == "markdown")
-    for e in exercises(read(path)) if path in BLANKS else ():
+    for e in exercises(read(path)):
         assert e.project or (e.code["exercise"] in code and e.code["check"] in code)
         assert e.project or e.code["solution"] not in code
     assert not re.search(r"\{(exercise|solution|dropdown|glue|prf|admonition|doc|term)", text), "MyST is left"

@@ -26,6 +26,9 @@ STATED = {
     "evolution": {"0.1": evolution.TOLD},
     "collaboration": {},
     "your_model": {"0.1": 0.1, "1.4": math.sqrt(2)},
+    "trust": {"0.05": 0.05, "0.92": 0.92, "0.98": 0.98},  # the level of a test, and the bounds that its cell counts by
+    "claims": {},
+    "speed": {},
 }
 AMERICAN = re.compile(r"\b(colors?|gr[a]y|centers?|behaviors?|modeling|labeled|neighbors?|favorite|analyz\w+)\b", re.I)
 
@@ -67,7 +70,8 @@ def claims(values):
         return Interval.read(values[name])
 
     def two(verdict, yes, more, less):
-        if {verdict, more, less} <= set(values):
+        # a family that is told nowhere has words in the place of an interval
+        if {verdict, more, less} <= set(values) and INTERVAL.search(values[more]) and INTERVAL.search(values[less]):
             return [(verdict, bool(re.match(yes, values[verdict])), above(interval(more), interval(less)))]
         return []
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import nbformat
 import plain
 from exercises import tags
+from install_cell import TAG as INSTALL
 from readme import BOOK, glued, run
 
 BUILD = BOOK.parent / "_build"
@@ -77,7 +78,7 @@ def readable(notebook, values: Mapping[str, str], titles: Mapping[str, str]) -> 
             cell["metadata"].pop("tags", None)
         if "mystnb" in cell["metadata"]:
             cell["metadata"].pop("mystnb")
-    made["cells"] = [cell for cell in made["cells"] if cell["source"]]
+    made["cells"] = [cell for cell in made["cells"] if cell["source"] and INSTALL not in tags(cell)]
     return made
 
 

@@ -4,16 +4,8 @@ The address stands once, under ``[project.urls] Repository``. Without it the pag
 Colab or Binder button.
 """
 
-import tomllib
-from pathlib import Path
-
-PYPROJECT = Path(__file__).resolve().parents[2] / "pyproject.toml"
-
-
-def address(pyproject: Path = PYPROJECT) -> str | None:
-    """The repository's address, or None where it is not set."""
-    project = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]
-    return project.get("urls", {}).get("Repository")
+from install_cell import address, outdated
+from sphinx.util import logging
 
 
 def buttons(url: str) -> dict:
@@ -38,6 +30,8 @@ def buttons(url: str) -> dict:
 def add_options(app, config):
     """Add the options before the theme reads them."""
     url = address()
+    if late := [path.stem for path in outdated(url)]:  # a button would lead to a page that cannot run
+        logging.getLogger(__name__).warning("no cell, or another, installs these in Colab: %s; make buttons", late)
     config.html_theme_options = {
         **config.html_theme_options,
         "navbar_persistent": [],  # the sidebar has the search field already
