@@ -70,11 +70,14 @@ def accuracy(result: Result, ax: Axes | None = None, *, chance: float | None = N
         chance = 1 / result.made["classes"]
     if chance is not None:
         ax.axhline(chance, color=INK, ls=":", lw=1.4, label="chance", zorder=5)
-    names = table["condition"].str.replace(":", "\n+ ")
-    ax.set_xticks(at, [f"{c}\ntwin" if alone else c for c, alone in zip(names, twin, strict=True)])
+    names = table["condition"].str.replace(":", " + ")
+    ax.set_xticks(at, [f"{c} twin" if alone else c for c, alone in zip(names, twin, strict=True)])
+    tilted = len(table) > 8
+    if tilted:  # side by side, the names would run into each other
+        ax.set_xticks(ax.get_xticks(), ax.get_xticklabels(), rotation=40, ha="right", rotation_mode="anchor")
     ax.grid(axis="x", visible=False)
     return finish(ax, f"Accuracy with and without each modality: {network}", x="what the network was given",
-                  y="mean class accuracy (0 … 1)", room=52)  # fmt: skip
+                  y="mean class accuracy (0 … 1)", room=88 if tilted else 42)  # fmt: skip
 
 
 def utilisation(result: Result, ax: Axes | None = None) -> Axes:
