@@ -140,8 +140,8 @@ def cka_statistic(
     With confounds C, and C′ those of the partners, other partners y′ give CKA(x, y | C) + CKA(x, y′ | C, C′) −
     CKA(x, y | C, C′). To permute the residuals of y is not enough: the value has lost the space of C on both sides, a
     permuted one two different spaces. In empty worlds of 30 to 40 groups of five alike images such a test at .05 found
-    something in 9 % (2 confounds) and 18 % (5); permuted residuals regressed once more (Freedman and Lane) 7 % and 10 %;
-    the comparison within both spaces, which both lose, keeps its level.
+    something in 9 % (2 confounds) and 18 % (5); permuted residuals regressed once more (Freedman and Lane) 7 % and
+    10 %; the comparison within both spaces, which both lose, keeps its level.
 
     References
     ----------

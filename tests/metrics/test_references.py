@@ -1,4 +1,4 @@
-"""Measures against well-kept libraries, where they are installed; naive references stand beside them in the other files.
+"""Measures against well-kept libraries, where they are installed; naive references stand in the other files.
 
 `pip install --no-deps himalaya POT rsatoolbox` (extra `bench`) makes them run.
 """
@@ -69,8 +69,8 @@ def himalaya_fit(ridge, blocks, y, train, penalties):
     strength = 1 / np.asarray(penalties, float)
     mean = [b[train].mean(0) for b in blocks]
     centred = [b - m for b, m in zip(blocks, mean, strict=True)]
-    solver = {"n_iter": strength[None] / strength.sum(), "alphas": np.array([train.sum() / strength.sum()]), "warn": False,
-              "progress_bar": False}  # fmt: skip
+    alphas = np.array([train.sum() / strength.sum()])
+    solver = {"n_iter": strength[None] / strength.sum(), "alphas": alphas, "warn": False, "progress_bar": False}
     model = ridge.GroupRidgeCV(groups="input", solver_params=solver, cv=2, fit_intercept=False)
     model.fit([b[train] for b in centred], y[train] - y[train].mean(0))
     return y[train].mean(0) + model.predict(centred)
