@@ -61,6 +61,11 @@ def estimate(
     are compared with alike. Undefined draws count as larger than the value. Independence is judged by `p`, never by
     the interval.
 
+    Measured on 200 images in 40 groups: the standard error is right, or too large by up to a third, for what varies
+    smoothly with the images (CKA, the account, predictivity, probes), and twice too large for `matching`, whose
+    partners jump. Where predictivity is close to 0 (.02) its chosen penalty jumps instead, value and standard error are
+    small together, and 95 % intervals hold the expectation in .88; at .08 to .09 in .98.
+
     References
     ----------
     Kott: The delete-a-group jackknife. Journal of Official Statistics 17, 2001.

@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import binomtest, ttest_rel
+from scipy.stats import binomtest, ttest_1samp, ttest_rel
 from sklearn.metrics import roc_auc_score
 
 from rgbd_insight._validation import errors, inputs, scores, work
 from rgbd_insight._validation.alternatives import best_iou
 from rgbd_insight._validation.plan import held_out_knobs, outside, read_plan, tasks
 from rgbd_insight._validation.ranking import auroc
-from rgbd_insight._validation.truth import carried_on
+from rgbd_insight._validation.truth import MARGIN, THIN, absence, carried_on
 from rgbd_insight.cli import main
 from rgbd_insight.data.worlds import Knobs, World
 from rgbd_insight.metrics.similarity import cka_statistic
@@ -143,6 +143,31 @@ def test_differences_are_paired_and_say_who_is_better():
     assert verdicts["worse"] == "the alternative is better"
 
 
+def test_thin_concepts_tell_what_is_said_and_are_counted_by_their_label():
+    rng = np.random.default_rng(0)
+    area, noise = rng.normal(size=(2, 400_000))
+    delta = 2 * roc_auc_score(area > 0, THIN * area + np.sqrt(1 - THIN**2) * noise) - 1
+    assert delta == pytest.approx(MARGIN, abs=0.006)
+    rows = pd.DataFrame(absence(read_plan(quick=True), 5, 800, 5)).assign(battery="absence")
+    assert rows["part"].isin(["rgb", "undecided", "both"]).all() and (rows["truth"] == MARGIN).all()
+    table = rows.assign(part=["rgb"] * 3 + ["both", "undecided"] * 4 + ["neither"] + ["depth"] * 12)
+    found = scores.called_absent(table).set_index("condition")
+    assert found["rate"].to_dict() == {"dimmed": 4 / 12, "thin": 0.0} and found.loc["thin", "high"] > 0.2
+    assert found.loc["dimmed", "low"] == pytest.approx(binomtest(4, 12).proportion_ci(0.95, "exact").low)
+
+
+def test_the_error_of_a_share_has_the_interval_of_its_mean_over_worlds():
+    rng = np.random.default_rng(0)
+    values = {"a -> a": 1 + rng.normal(-0.2, 0.1, 12), "a -> b": rng.normal(0.05, 0.1, 12)}
+    base = {"battery": "account", "condition": "1", "noise": 0.3, "noise_ratio": 1.0, "n": 600}
+    rows = [base | {"part": part, "world": w, "value": v[w], "truth": float(part == "a -> a")}
+            for part, v in values.items() for w in range(12)]  # fmt: skip
+    found, wanted = scores.shares(pd.DataFrame(rows)).iloc[0], ttest_1samp(1 - values["a -> a"], 0)
+    interval = wanted.confidence_interval()
+    assert found["error"] == pytest.approx((1 - values["a -> a"]).mean())
+    assert [found["low"], found["high"]] == pytest.approx([interval.low, interval.high])
+
+
 def test_auroc_is_that_of_scikit_learn():
     rng = np.random.default_rng(0)
     score, truth = rng.normal(size=60).round(1), rng.random(60)
@@ -198,6 +223,8 @@ def test_bars_say_what_was_asked_of_the_committed_rows_and_of_the_scenes():
     table = read_table(RESULTS, "validation")
     found = bars(table, RESULTS)
     assert {"concept labels, spearman", "ranking, paired difference", "degenerate input"} <= set(found["score"])
-    assert found["value"].notna().all() and len(found) > len(bars(table))
+    assert found["value"].notna().all()
+    absent = found[found["score"] == "a true δ of .1 called absent"]
+    assert absent["about"].str.startswith("scenes").sum() == 2 and absent["met"].dropna().all()
     shown = found["bar"].str.startswith(("shown", "reported"))
     assert (found["met"].isna() == shown).all()

@@ -73,6 +73,9 @@ def tasks(plan: dict) -> Iterator[Task]:
         yield "concepts", {"seed": base + 50000 + i, "cooccurrence": value}
     yield from (("shared", {"seed": base + 60000 + i}) for i in range(plan["shared"]["worlds"]))
     yield from (("null", {"seed": base + 70000 + i}) for i in range(plan["null"]["worlds"]))
+    p = plan["absence"]
+    for i, (n, folds) in product(range(p["worlds"]), p["sizes"]):
+        yield "absence", {"seed": base + 90000 + i, "n": n, "folds": folds}
     yield "inputs", {"seed": base + 80000}
 
 

@@ -69,11 +69,17 @@ def calibrated(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def shares(table: pd.DataFrame) -> pd.DataFrame:
-    """Error of the variance account's shares of pure units: of the mean over worlds, and of the worst single world."""
+    """Error of the variance account's shares of pure units: of the mean over worlds, and of the worst single world.
+
+    `low` and `high` are the 95 % interval of the mean error of the share that is off most, over worlds.
+    """
     rows = _of(table, "account").assign(error=lambda t: t["value"] - t["truth"])
     keys = ["condition", "noise", "noise_ratio", "n"]
-    means = rows.groupby([*keys, "part"], sort=False)["error"].mean().abs()
-    found = means.groupby(keys, sort=False).max().rename("error").to_frame()
+    means = rows.groupby([*keys, "part"], sort=False)["error"].agg(["mean", "std", "size"])
+    means = means.assign(error=means["mean"].abs())
+    found = means.loc[means.groupby(keys, sort=False)["error"].idxmax()].droplevel("part")
+    half = distributions.t.ppf(0.975, np.maximum(found["size"] - 1, 1)) * found["std"] / np.sqrt(found["size"])
+    found = found[["error"]].assign(low=found["error"] - half, high=found["error"] + half)
     found["worst world"] = rows["error"].abs().groupby([rows[k] for k in keys], sort=False).max()
     sums = rows.assign(type=rows["part"].str.split(" -> ").str[0]).groupby([*keys, "world", "type"])["value"].sum()
     found["sum off by"] = (sums - 1).abs().groupby(keys).max()
@@ -81,10 +87,20 @@ def shares(table: pd.DataFrame) -> pd.DataFrame:
     return found.reset_index()
 
 
+def called_absent(table: pd.DataFrame) -> pd.DataFrame:
+    """How often a concept of which depth tells δ = .1 is called visible in rgb only, with the rate's 95 % bounds."""
+    rows = _of(table, "absence")
+    rows = rows.assign(absent=rows["part"].isin(["rgb", "neither"]))
+    found = rows.groupby(["condition", "n"], sort=False)["absent"].agg(rate="mean", concepts="size").reset_index()
+    found["low"], found["high"] = _bounds((found["rate"] * found["concepts"]).round(), found["concepts"], 0.025)
+    return found
+
+
 def ranked(table: pd.DataFrame, part: str = "concept", condition: str = "held-out") -> pd.DataFrame:
     """Mean AUROC of every way of ranking units: over all held-out worlds and by coverage."""
     rows = _of(table, "ranking").query("part == @part and condition == @condition")
     found = rows.pivot_table(index="measure", columns="coverage", values="value", aggfunc="mean")
+    found = found.rename(columns="{:g}".format)  # a share, not a number of six digits
     found.insert(0, "all", rows.groupby("measure")["value"].mean())
     heavy = rows[rows["nuisance"] > 0.5]
     found["nuisance above .5"] = heavy.groupby("measure")["value"].mean()

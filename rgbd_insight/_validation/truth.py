@@ -13,6 +13,9 @@ from rgbd_insight.metrics.probes import concept_labels, decodability
 from rgbd_insight.metrics.similarity import debiased_cka, matching, predictivity
 
 NETS = (("rgb", 0), ("depth", 0))
+MARGIN = 0.1
+# Correlation with a unit at which 2·AUROC − 1 of a concept shown by half of the images, (4/π) asin(r/√2), is .1.
+THIN = float(np.sqrt(2) * np.sin(np.pi * MARGIN / 4))
 
 
 def calibration(plan: dict, seed: int, width: int) -> list[dict]:
@@ -98,3 +101,33 @@ def concepts(plan: dict, seed: int, cooccurrence: float) -> list[dict]:
     return [base | {"measure": "decodability", "condition": kind, "part": label, "repetition": k,
                     "value": second.delta[k], "low": bounds.low[k], "high": bounds.high[k]}
             for k, (kind, label) in enumerate(zip(world.kinds, labels, strict=True))]  # fmt: skip
+
+
+def absence(plan: dict, seed: int, n: int, folds: int) -> list[dict]:
+    """Labels of concepts of which depth tells exactly δ = .1, the margin, and rgb nearly everything.
+
+    "dimmed": depth shows it clearly, in one of ten images; "thin": in every image, as .006 of the variance of a unit.
+    """
+    p, rng = plan["absence"], np.random.default_rng([seed, 9])
+    world = World(Knobs(n=n, width=p["width"], other_width=p["width"], networks=1, related=False, nuisance=1.0), seed)
+    areas = rng.normal(size=(len(world.groups), p["concepts"]))
+    present, blocks, units = areas > 0, stats.blocks_of(world.groups, 40), slice(0, p["concepts"])
+    rgb, dimmed, thin = world.stream("rgb"), world.stream("depth"), rng.normal(size=(len(areas), p["width"]))
+    rgb[:, units] += 10 * present
+    dimmed[:, units] += 10 * (present & (rng.random(present.shape) < MARGIN))
+    thin[:, units] = THIN * areas + np.sqrt(1 - THIN**2) * thin[:, units]
+
+    def probe(stream: np.ndarray):
+        return decodability(stream, present, world.groups, folds=folds, controls=4, blocks=blocks)
+
+    first, rows = probe(rgb), []
+    for condition, stream in (("dimmed", dimmed), ("thin", thin)):
+        second = probe(stream)
+        labels = concept_labels(first, second, margin=MARGIN)
+        bounds = stats.from_leave_outs(second.delta, second.leave_outs, world.groups, blocks)
+        bounds = bounds.simultaneous(2 * len(labels))
+        rows += [{"measure": "decodability", "ours": True, "condition": condition, "part": label, "repetition": k,
+                  "n": len(blocks), "width": p["width"], "count": folds, "value": second.delta[k],
+                  "low": bounds.low[k], "high": bounds.high[k], "truth": MARGIN}
+                 for k, label in enumerate(labels)]  # fmt: skip
+    return rows

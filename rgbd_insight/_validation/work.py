@@ -20,7 +20,7 @@ from rgbd_insight._validation.plan import Task, tasks
 BATTERIES = {
     "ranking": ranking.ranking, "calibration": truth.calibration, "coverage": errors.coverage, "bias": errors.bias,
     "account": truth.account, "concepts": truth.concepts, "shared": truth.shared, "null": errors.null,
-    "inputs": inputs.inputs,
+    "absence": truth.absence, "inputs": inputs.inputs,
 }  # fmt: skip
 
 

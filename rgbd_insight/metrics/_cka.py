@@ -24,15 +24,33 @@ class CkaStatistic:
     def __init__(self, sides: list[Side], single: bool, dtype: torch.dtype | None) -> None:
         self.sides, self.single, self.dtype = sides, single, dtype
         small = len(sides[0].values) * sides[0].values.shape[1] * sides[1].values.shape[1] < ONE_THREAD
-        self.compare = one_thread(self._matrix) if small else self._matrix
+        matrix = self._matrix if sides[0].confounds is None else self._controlled
+        self.compare = one_thread(matrix) if small else matrix
+        self.unpermuted: tuple[bytes, np.ndarray] = (b"", np.empty(0))
 
     def __call__(self, rows: np.ndarray, partner: np.ndarray) -> float | np.ndarray:
         matrix = self.compare(rows, partner)
         return float(matrix[0, 0]) if self.single else matrix
 
     def _matrix(self, rows: np.ndarray, partner: np.ndarray) -> np.ndarray:
-        left, right = self.sides[0].at(rows), self.sides[1].at(partner)
-        return left.hsic(right) / np.sqrt(np.outer(left.own, right.own))  # (Lx, Ly)
+        return self.sides[0].at(rows).cka(self.sides[1].at(partner))
+
+    def _controlled(self, rows: np.ndarray, partner: np.ndarray) -> np.ndarray:
+        """The value; for other partners, the value plus what exchanging them changes once both sides lost the same.
+
+        Residuals of a stream cannot be exchanged: the value has lost one space on both sides, a permuted one two, and
+        where the images of a group are alike the second loss is large. So the confounds of the rows and those of their
+        partners are regressed out of the streams as they are and as they are exchanged, and the two are compared.
+        """
+        if self.unpermuted[0] != (key := rows.tobytes()):
+            self.unpermuted = key, self._matrix(rows, rows)
+        value = self.unpermuted[1]
+        if np.array_equal(rows, partner):
+            return value
+        first, second = self.sides
+        basis = _basis(np.hstack([first.confounds[rows], first.confounds[partner]]))
+        left, right, exchanged = first.without(rows, basis), second.without(rows, basis), second.without(partner, basis)
+        return value + left.cka(exchanged) - left.cka(right)
 
     def many(self, pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
         """The values for every (rows, partner), (P,) or (P, Lx, Ly).
@@ -70,11 +88,14 @@ class Side:
         return self.last[1] if np.array_equal(rows, ordered) else self.last[1].taken(np.searchsorted(ordered, rows))
 
     def _prepared(self, rows: np.ndarray) -> _Rows:
+        return self.without(rows, None if self.confounds is None else _basis(self.confounds[rows]))
+
+    def without(self, rows: np.ndarray, basis: np.ndarray | None) -> _Rows:
+        """The centred `rows`, in their order, but for what the orthonormal `basis` (n, P) tells of them."""
         centred = self.values[rows]
         centred -= centred.mean(0)
         factor = 1.0
-        if self.confounds is not None:
-            basis = _basis(self.confounds[rows])
+        if basis is not None:
             centred -= basis @ (basis.T @ centred)
             factor = residual_factor(basis)
         lengths = np.add.reduceat(centred**2, self.starts, axis=1)
@@ -96,6 +117,10 @@ class _Rows:
 
     def taken(self, order: np.ndarray) -> _Rows:
         return replace(self, values=self.values[order], lengths=self.lengths[order])
+
+    def cka(self, other: _Rows) -> np.ndarray:
+        """(L, L') debiased CKA; NaN where a level is constant."""
+        return self.hsic(other) / np.sqrt(np.outer(self.own, other.own))
 
     def hsic(self, other: _Rows) -> np.ndarray:
         """(L, L') unbiased HSIC."""
