@@ -26,7 +26,8 @@ STATED = {
     "evolution": {"0.1": evolution.TOLD},
     "collaboration": {},
     "your_model": {"0.1": 0.1, "1.4": math.sqrt(2)},
-    "trust": {"0.05": 0.05, "0.92": 0.92, "0.98": 0.98},  # the level of a test, and the bounds that its cell counts by
+    # the level of a test, the bounds that its cell counts by, the margin of the labels
+    "trust": {"0.05": 0.05, "0.92": 0.92, "0.98": 0.98, "0.1": specificity.MARGIN},
     "claims": {},
     "speed": {},
 }
