@@ -196,7 +196,7 @@ def encoding_changes(table: pd.DataFrame, measure: str, level: int, family: str 
     rows = table[(table.measure == measure) & (table.modality == "depth") & (table.level == level)]
     rows = rows[(rows.versus == "metric") & (rows.family.isna() if family is None else rows.family == family)]
     if rows.empty:
-        raise ValueError(f"`table` must have differences from metric of {measure!r}, {family!r}, level {level}; got none")
+        raise ValueError(f"`table` must have differences of {measure!r}, {family!r}, level {level}; got none")
     found = rows[rows.seed == "mean"].set_index("encoding")[["value", "low", "high"]]
     signs = rows.groupby("encoding").value.agg(lambda v: abs(np.sign(v).sum()) == len(v)).reindex(found.index)
     clear = signs & ((found.low > 0) | (found.high < 0))

@@ -69,10 +69,8 @@ def _ask(nets: Networks, *, colour: bool) -> dict[tuple, _Asked]:
     """All numbers of one encoding; what colour tells of concepts is the same for all, and asked once."""
     every = [nets.seen_from(i) for i in range(len(nets.members))]
     asked = [_similar(nets, level) for level in nets.levels]
-    for modality in ISOLATED:
-        asked += [one for level in nets.levels for one in _shares(every, modality, level)]
-        if colour or modality == "depth":
-            asked += _told(every, modality)
+    asked += [one for level in nets.levels for one in _shares(every, "depth", level)]
+    asked += [one for modality in ISOLATED if colour or modality == "depth" for one in _told(every, modality)]
     return {tuple(one.cells.values()): one for one in asked}
 
 
@@ -92,7 +90,7 @@ def _similar(nets: Networks, level: int) -> _Asked:
 def _shares(every: list[Networks], modality: str, level: int) -> list[_Asked]:
     """Of a stream's reproducible variance: what the other modality says too, and what is named and its own."""
     accounts = [level_account(nets, modality, level) for nets in every]
-    null = np.concatenate([null_of_consistent(nets, modality, level) for nets in every])
+    null = null_of_consistent(every[0], modality, level)
     asked = []
     for name, places in SHARES.items():
         values = [account.level[list(places)].sum() for account in accounts]

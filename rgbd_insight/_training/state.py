@@ -32,7 +32,24 @@ def read(out: Path) -> dict | None:
     if not (out / NAME).is_file():
         return None
     with safe_open(out / NAME, "pt") as file:
-        return json.loads(file.metadata()["about"])
+        text = (file.metadata() or {}).get("about", "")
+    try:
+        about = json.loads(text)
+    except (ValueError, RecursionError):
+        about = None
+    if not _whole(about):
+        raise ValueError(f"{out / NAME} is damaged: it does not say of which run it is; remove it to start again")
+    return about
+
+
+def _whole(about: object) -> bool:
+    """Whether all is there that a run looks up."""
+    run, curves = (about.get("run"), about.get("curves")) if isinstance(about, dict) else (None, None)
+    rows = isinstance(curves, list) and all(isinstance(row, dict) and row.keys() >= {"epoch", "loss"} for row in curves)
+    size = run["data"].get("size") if isinstance(run, dict) and isinstance(run.get("data"), dict) else ""
+    return rows and (
+        size is None or (isinstance(size, list) and len(size) == 2 and all(type(n) is int and n > 0 for n in size))
+    )
 
 
 def restore(out: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:

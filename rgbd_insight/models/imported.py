@@ -145,7 +145,7 @@ def _tensors(path: Path) -> dict[str, Tensor]:
     except pickle.UnpicklingError as error:
         raise ValueError(f"{path} must hold tensors alone; it is damaged, or holds objects whose code would be run: "
                          "save model.state_dict(), best as .safetensors") from error  # fmt: skip
-    except (RuntimeError, EOFError, KeyError, ValueError, TypeError, AttributeError) as error:  # a damaged file
+    except Exception as error:  # whatever the reader of a damaged file, or of one that is none, stumbles over
         raise ValueError(f"{path} cannot be read as weights ({error}); save model.state_dict() again") from error
     while isinstance(found, dict) and (inside := next((k for k in INSIDE if isinstance(found.get(k), dict)), None)):
         found = found[inside]
