@@ -123,3 +123,25 @@ def test_a_long_text_is_shortened(capsys):
     assert say("a" * 9999 + "\x1b[2J\nthe end", 2) == 2
     err = capsys.readouterr().err
     assert len(err) < LONGEST + 40 and err.endswith("the end\n") and err.count("\n") == 1 and "\x1b" not in err
+
+
+@pytest.mark.parametrize("damage", [b"", b"hello", b"\xff" * 40])
+def test_a_truncated_state_is_named(at, capsys, damage):
+    save(build("rgb", classes=28, width=8), at / "run" / "epoch-0001.safetensors")
+    (at / "run" / "state.safetensors").write_bytes(damage)
+    one_line(capsys, ["extract", "--model", "run", "--n", "4"], "state.safetensors is damaged")
+
+
+@pytest.mark.parametrize("word", ["leaving:make", "leaving:network", "leaving_at_once:make"])
+def test_code_that_ends_the_process_ends_in_a_line(at, capsys, word):
+    lines = "import sys, torch\ndef make(): sys.exit(3)\ndef leave(model, rgb, depth): sys.exit(3)\n"
+    (at / "leaving.py").write_text(lines + "network = torch.nn.Conv2d(3, 2, 1)\n")
+    (at / "leaving_at_once.py").write_text("raise SystemExit\n")
+    main(["taps", "leaving:nothing"])  # python keeps what it compiled of a module
+    main(["taps", "leaving_at_once:nothing"])
+    more = ["--adapt", "leaving:leave"] if word == "leaving:network" else []
+    one_line(capsys, ["taps", word, *more], "SystemExit")
+
+
+def test_a_name_that_no_file_can_have(at, capsys):
+    one_line(capsys, ["extract", "--model", "torch.nn:Identity", "--name", "a" * 400], "at most 100 characters")

@@ -45,7 +45,7 @@ def import_object(word: str) -> Any:
     with _current_folder():
         try:
             found = importlib.import_module(place)
-        except Exception as error:  # whatever the module's own code raises
+        except (Exception, SystemExit) as error:  # whatever the module's own code raises
             raise ValueError(f"{place!r} cannot be imported ({type(error).__name__}: {error}); run the command where "
                              "Python finds it, or install it") from error  # fmt: skip
     for part in name.split("."):
@@ -81,7 +81,7 @@ def import_model(word: str, checkpoint: str | Path | None = None) -> nn.Module:
             raise ValueError(f"{word} must be a function that makes a network; got a {type(made).__name__}")
         try:
             made = made()
-        except Exception as error:  # whatever the factory's own code raises
+        except (Exception, SystemExit) as error:  # whatever the factory's own code raises
             raise ValueError(f"{word}() failed ({type(error).__name__}: {error}); write a function without arguments "
                              "that returns the network") from error  # fmt: skip
     if not isinstance(made, nn.Module):
