@@ -86,7 +86,8 @@ def test_figures_show_what_the_table_holds():
     names = ("metric", *ALONE)
     made = [rows(name, (0.1 * i, 0.1 * i + 0.1), 0.05, versus=None, null_high=0.02) for i, name in enumerate(names)]
     table = pd.DataFrame([row for some in made for row in some])
-    drawn = [tuple(line.get_ydata()) for line in figures.shares(table).lines]
+    (panel,) = figures.shares({"scenes": table}).child_axes
+    drawn = [tuple(line.get_ydata()) for line in panel.lines]
     for i in range(4):
         assert any(np.allclose(y, [0.1 * i + 0.05]) for y in drawn if len(y) == 1)
     told = table.assign(measure="told", level=0, family="hue")

@@ -1,5 +1,6 @@
 """Damaged and hostile input: every command says it in one line, and writes and runs nothing."""
 
+import hashlib
 import json
 import os
 import pickle
@@ -12,8 +13,10 @@ from safetensors.torch import load_file, save_file
 from rgbd_insight import cli
 from rgbd_insight._commands.lines import LONGEST, WHERE, say
 from rgbd_insight.cli import main
+from rgbd_insight.data import Scenes
 from rgbd_insight.models import build, save
 from rgbd_insight.models.weights import FORMAT
+from rgbd_insight.recorder import extract
 from tests.test_cli import images
 
 
@@ -145,3 +148,27 @@ def test_code_that_ends_the_process_ends_in_a_line(at, capsys, word):
 
 def test_a_name_that_no_file_can_have(at, capsys):
     one_line(capsys, ["extract", "--model", "torch.nn:Identity", "--name", "a" * 400], "at most 100 characters")
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [(("modalities", 0, "unit"), 3), (("modalities", 0), {"name": "rgb"}), (("modalities", 1, "high"), "x"),
+     (("classes", 0), None), (("families", 0), {}), (("size",), [48]), (("size", 0), "x"), (("concepts", 0, "name"), []),
+     (("concepts", 0, "cut"), "x"), (("concepts", 0, "visible"), 3), (("taps", 0, "stream"), -1),
+     (("taps", 0, "level"), "../x"), (("conditions", 0), {}), (("purity", 0, "modality"), {}), (("purity", 0), 1),
+     (("files",), {"epoch": 1.5}), (("files",), {"../../../etc/passwd": ["x"]})],
+)  # fmt: skip
+def test_a_manifest_that_is_damaged_within(at, capsys, place, value):
+    model, data = build("sum", classes=28, width=8), Scenes(n=4)
+    extract(model, data, out=at / "f", draws=1, progress=False)
+    path = at / "f" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    where = manifest if place[0] in manifest else next(iter(manifest["runs"].values()))
+    for key in place[:-1]:
+        where = where[key]
+    where[place[-1]] = value
+    path.write_text(json.dumps(manifest))
+    lines = [line for line in (at / "f" / "SHA256SUMS").read_text().splitlines() if not line.endswith(path.name)]
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    (at / "f" / "SHA256SUMS").write_text("\n".join([*lines, f"{digest}  {path.name}"]) + "\n")
+    one_line(capsys, ["audit", "f", "--html", "o.html"], "f")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from rgbd_insight import stats
 from rgbd_insight._campaign.plans import ALONE, ISOLATED, Plan
 from rgbd_insight._campaign.steps import folder
 from rgbd_insight.features import Features, load
+from rgbd_insight.metrics.joint import MODELS, Account
 from rgbd_insight.metrics.similarity import cka_statistic
 from rgbd_insight.questions.account import level_account, null_of_consistent
 from rgbd_insight.questions.evolution import families
@@ -23,6 +25,7 @@ from rgbd_insight.stats import Estimate
 
 METRIC = "metric"  # what the others are compared with
 SHARES = {"consistent share": (0, 2), "named-specific share": (1,)}  # places in the variance account
+SAME, LEAST = MODELS.index("same"), -1.0  # R² of a unit that is accounted for
 MEAN = "mean"  # in the column `seed`: of both networks, on the same scenes
 
 
@@ -93,13 +96,23 @@ def _shares(every: list[Networks], modality: str, level: int) -> list[_Asked]:
     null = null_of_consistent(every[0], modality, level)
     asked = []
     for name, places in SHARES.items():
-        values = [account.level[list(places)].sum() for account in accounts]
-        outs = [account.level_out[:, list(places)].sum(1) for account in accounts]
+        values, outs = zip(*(_share(account, list(places)) for account in accounts), strict=True)
         scale = {"ceiling": 1.0}
         if name == "consistent share":  # the null of a part of it would need a whole account a draw
             scale |= {"null": float(null.mean()), "null_high": float(np.quantile(null, 0.975))}
         asked.append(_Asked(_cells(name, modality, level), _with_mean(every[0], values, outs), scale))
     return asked
+
+
+def _share(account: Account, places: list[int]) -> tuple[float, np.ndarray]:
+    """A share of the level and its leave-outs, over the units that vary outside any one block.
+
+    A nearly silent unit that answers in one block alone has an R² far below 0 without it, and would outweigh all others.
+    """
+    kept = (account.r2[:, SAME] > LEAST) & (account.r2_out[..., SAME] > LEAST).all(0)  # (U,); NaN is not kept
+    value = account.shares[kept][:, places].sum() / account.r2[kept, SAME].sum()
+    outs = account.shares_out[:, kept][..., places].sum((1, 2)) / account.r2_out[:, kept, SAME].sum(1)
+    return value, outs
 
 
 def _told(every: list[Networks], modality: str) -> list[_Asked]:
@@ -116,7 +129,7 @@ def _told(every: list[Networks], modality: str) -> list[_Asked]:
     return asked
 
 
-def _with_mean(nets: Networks, values: list[float], leave_outs: list[np.ndarray]) -> Estimate:
+def _with_mean(nets: Networks, values: Sequence[float], leave_outs: Sequence[np.ndarray]) -> Estimate:
     """An estimate with a component for each network, and last their mean."""
     outs = np.stack(leave_outs, 1)  # (G, S)
     value = np.append(values, np.mean(values))

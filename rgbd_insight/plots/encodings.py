@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from rgbd_insight.plots._style import COLOURS, INK, canvas, finish, intervals, ordered_families
+from rgbd_insight.plots._style import COLOURS, INK, canvas, finish, intervals, ordered_families, panels
 
 LOOKS = {"metric": ("o", "#0072b2"), "inverse": ("s", "#56b4e9"), "log": ("v", "#117733"), "normals": ("^", "#aa4499"),
          "hha": ("D", "#8c6d1f")}  # fmt: skip
 
 
-def shares(table: pd.DataFrame, modality: str = "depth", ax: Axes | None = None) -> Axes:
-    """How much of a stream's reproducible variance the other modality says too, by level, for every encoding of depth.
+def shares(found: Mapping[str, pd.DataFrame], ax: Axes | None = None) -> Axes:
+    """How much of the depth stream's reproducible variance colour says too, by level, for every encoding of depth.
 
     Parameters
     ----------
-    table : "encodings_scenes" or "encodings_nyuv2" of `tables.read_table`.
-    modality : whose variance.
+    found : name of the data -> "encodings_scenes" or "encodings_nyuv2" of `tables.read_table`.
     ax : where to draw; a figure of its own by default.
 
     Returns
     -------
-    Axes. Points are means over the networks with their intervals over scenes, small marks the single networks, the
+    Axes; its `child_axes` are the panels, one for each kind of data. Points are means over the networks with their intervals over scenes, small marks the single networks, the
     dotted line the largest share that permuted scenes give.
 
     Raises
@@ -36,11 +37,19 @@ def shares(table: pd.DataFrame, modality: str = "depth", ax: Axes | None = None)
     --------
     >>> row = {"measure": "consistent share", "modality": "depth", "level": 1, "encoding": "hha", "versus": None}
     >>> row |= {"seed": "mean", "value": 0.3, "low": 0.2, "high": 0.4, "null_high": 0.05}
-    >>> shares(pd.DataFrame([row])).get_xlabel()
-    'level'
+    >>> [panel.get_title() for panel in shares({"scenes": pd.DataFrame([row])}).child_axes]
+    ['scenes']
     """
-    rows = _rows(table, "consistent share", modality)
-    ax = canvas(ax, 3.6)
+    ax = canvas(ax, 3.6, 8.0)
+    for panel, table in zip(panels(ax, list(found), 2), found.values(), strict=True):
+        _levels(panel, _rows(table, "consistent share", "depth"))
+    handles, labels = ax.child_axes[0].get_legend_handles_labels()
+    y, key = "share of reproducible variance", dict(zip(labels, handles, strict=True))
+    return finish(ax, "What depth says and colour says too", x="level", y=y, key=key)
+
+
+def _levels(ax: Axes, rows: pd.DataFrame) -> None:
+    """One panel of `shares`."""
     names = _encodings(rows)
     for i, name in enumerate(names):
         one, off = rows[rows.encoding == name], 0.14 * (i - (len(names) - 1) / 2)
@@ -52,8 +61,6 @@ def shares(table: pd.DataFrame, modality: str = "depth", ax: Axes | None = None)
     ax.plot(chance.index, chance, color=INK, ls=":", lw=1, label="permuted scenes")
     ax.set_xticks(sorted(rows.level.unique()))
     ax.grid(axis="x", visible=False)
-    y = f"share of the {modality} stream's\nreproducible variance"
-    return finish(ax, f"What {modality} says and the other modality says too", x="level", y=y)
 
 
 def told(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
