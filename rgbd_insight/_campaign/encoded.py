@@ -107,7 +107,7 @@ def _shares(every: list[Networks], modality: str, level: int) -> list[_Asked]:
 def _share(account: Account, places: list[int]) -> tuple[float, np.ndarray]:
     """A share of the level and its leave-outs, over the units that vary outside any one block.
 
-    A nearly silent unit that answers in one block alone has an R² far below 0 without it, and would outweigh all others.
+    A nearly silent unit that answers in one block alone has an R² far below 0 without it, and would outweigh others.
     """
     kept = (account.r2[:, SAME] > LEAST) & (account.r2_out[..., SAME] > LEAST).all(0)  # (U,); NaN is not kept
     value = account.shares[kept][:, places].sum() / account.r2[kept, SAME].sum()

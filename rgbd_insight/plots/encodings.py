@@ -25,8 +25,8 @@ def shares(found: Mapping[str, pd.DataFrame], ax: Axes | None = None) -> Axes:
 
     Returns
     -------
-    Axes; its `child_axes` are the panels, one for each kind of data. Points are means over the networks with their intervals over scenes, small marks the single networks, the
-    dotted line the largest share that permuted scenes give.
+    Axes; its `child_axes` are the panels, one for each kind of data. Points are means over the networks with their
+    intervals over scenes, small marks the single networks, the dotted line the largest share that permuted scenes give.
 
     Raises
     ------
