@@ -155,7 +155,7 @@ def test_a_name_that_no_file_can_have(at, capsys):
     [(("modalities", 0, "unit"), 3), (("modalities", 0), {"name": "rgb"}), (("modalities", 1, "high"), "x"),
      (("classes", 0), None), (("families", 0), {}), (("size",), [48]), (("size", 0), "x"),
      (("concepts", 0, "name"), []), (("concepts", 0, "cut"), "x"), (("concepts", 0, "visible"), 3),
-     (("taps", 0, "stream"), -1),
+     (("taps",), []), (("taps", 0, "stream"), -1),
      (("taps", 0, "level"), "../x"), (("conditions", 0), {}), (("purity", 0, "modality"), {}), (("purity", 0), 1),
      (("files",), {"epoch": 1.5}), (("files",), {"../../../etc/passwd": ["x"]})],
 )  # fmt: skip

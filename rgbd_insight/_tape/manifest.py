@@ -133,6 +133,8 @@ def _wrong_parts(manifest: dict) -> Iterator[str]:
         if not _are(str, c["name"], c["family"], c["kind"]) or not _are((int, float), c["cut"], *seen):
             yield "a concept must have name, family and kind, cut and visibility"
     for run, entry in manifest["runs"].items():
+        if not entry["taps"]:
+            yield f"run {run!r} must have taps"
         if not all(_are(str, tap["stream"]) and _are(int, tap["level"]) for tap in entry["taps"]):
             yield f"a tap of run {run!r} must have stream and level"
         if not _are(str, *entry["conditions"]) or not all(_are(str, *keys) for keys in entry["files"].values()):
