@@ -20,8 +20,9 @@ import torch
 
 from rgbd_insight import tables
 from rgbd_insight._campaign import intervention
+from rgbd_insight._campaign.encoded import encoding_table
 from rgbd_insight._campaign.jobs import Job, work_off
-from rgbd_insight._campaign.plans import ISOLATED, Plan, plans
+from rgbd_insight._campaign.plans import ISOLATED, Plan, encodings, plans
 from rgbd_insight._campaign.shipping import ship
 from rgbd_insight._campaign.steps import ablate_one, extract_one, folder, label_one, name_of, once, prepare_samples
 from rgbd_insight._campaign.zoo import zoo_tables
@@ -138,6 +139,17 @@ def tabulate(chosen: Iterable[Plan], scale: str, work: Path, book: Path, *, work
         tables.write_table(table, results, "intervention", f"{INTERVENTION} --profile {scale}")
 
 
+def compare_encodings(chosen: Iterable[Plan], scale: str, work: Path, book: Path, *, workers: int = 1) -> None:
+    """Train and extract what is not finished of the twins with each encoding of depth, and write their tables."""
+    for plan in chosen:
+        work_off(_zoo_jobs(plan, scale, work), workers)
+        data = plan.name.removesuffix("-alone")
+        command = f"{WEIGH} --encodings --profile {scale}" + (" --nyuv2 PATH" if data == "nyuv2" else "")
+        table, results = encoding_table(plan, work).assign(scale=scale), book / "results"
+        results.mkdir(parents=True, exist_ok=True)
+        tables.write_table(table, results, f"encodings_{data}", command)
+
+
 def weigh(data: str, book: Path) -> None:
     """Write (C, S) of every network of the committed features of one kind of data; too slow for a chapter."""
     home = book / "features" / data
@@ -183,6 +195,7 @@ def _options() -> argparse.ArgumentParser:
     more.add_argument("--ship", type=Path, metavar="OUT", help="only copy what the tables need of finished runs")
     more.add_argument("--intervention", action="store_true", help="only the runs of the ledger's claim 6b, on scenes")
     more.add_argument("--derived", action="store_true", help="only what claim 7 needs: the zoo on scenes, 6b, 7")
+    more.add_argument("--encodings", action="store_true", help="only the twins, depth given in several ways")
     more.add_argument("--balance", action="store_true", help="only (C, S) of the committed features")
     parser.add_argument("--workers", type=int, help=f"runs at a time; default one a core, or {A_GPU} a GPU")
     return parser
@@ -199,6 +212,9 @@ def main(argv: list[str] | None = None) -> None:
         return
     if options.ship:
         print(json.dumps({"shipped": len(ship(work, options.ship))}))
+        return
+    if options.encodings:
+        compare_encodings(encodings(scale, options.nyuv2, options.seed), scale, work, book, workers=workers)
         return
     chosen = plans(scale, options.nyuv2, options.seed)
     if options.intervention or options.derived:

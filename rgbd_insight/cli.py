@@ -16,6 +16,7 @@ from rgbd_insight._commands import audit as audits
 from rgbd_insight._commands import data as data_commands
 from rgbd_insight._commands import taps as tap_command
 from rgbd_insight._commands.attach import add_options, attach, rehearse
+from rgbd_insight._commands.lines import say, unforeseen
 from rgbd_insight._sources import data_from, depth_scale
 from rgbd_insight.features import load
 from rgbd_insight.models import FUSIONS, build
@@ -46,19 +47,16 @@ def main(argv: list[str] | None = None) -> int:
         options = _parser().parse_args(argv)
         options.command(options)
     except _UsageError as error:
-        return _say(error, 2)
+        return say(error, 2)
     except data_commands.Found:
         return 1
     except KeyboardInterrupt as stop:
-        return _say(str(stop) or "stopped; the same command goes on", 130)
+        return say(str(stop) or "stopped; the same command goes on", 130)
     except (ValueError, OSError, RuntimeError, FloatingPointError, SafetensorError) as error:
-        return _say(error, 1)
+        return say(error, 1)
+    except Exception as error:
+        return unforeseen(error)
     return 0
-
-
-def _say(message: object, code: int) -> int:
-    print(f"rgbd-insight: {' '.join(str(message).split())}", file=sys.stderr)
-    return code
 
 
 CLAIMED = (("book/features/scenes", "book/features/scenes-twins"), ("book/features/nyuv2",))  # the ledger's order

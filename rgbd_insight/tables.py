@@ -183,6 +183,34 @@ def certificate_bound(table: pd.DataFrame) -> float:
     return float(hidden["high"].max())
 
 
+def encoding_changes(table: pd.DataFrame, measure: str, level: int, family: str | None = None) -> pd.DataFrame:
+    """How far each encoding of depth is from metric depth, and what is said of that: one row an encoding.
+
+    Parameters
+    ----------
+    table : the committed "encodings_scenes" or "encodings_nyuv2".
+    measure, level, family : of the depth networks; `family` for the measure "told" only.
+
+    Returns
+    -------
+    DataFrame, indexed by encoding: value, low, high (of the difference), verdict: "more" or "less" where the interval
+    excludes 0 and every network's own difference has the same sign, else "no clear change".
+
+    Raises
+    ------
+    ValueError
+        Where there are no such rows.
+    """
+    rows = table[(table.measure == measure) & (table.modality == "depth") & (table.level == level)]
+    rows = rows[(rows.versus == "metric") & (rows.family.isna() if family is None else rows.family == family)]
+    if rows.empty:
+        raise ValueError(f"`table` must have differences of {measure!r}, {family!r}, level {level}; got none")
+    found = rows[rows.seed == "mean"].set_index("encoding")[["value", "low", "high"]]
+    signs = rows.groupby("encoding").value.agg(lambda v: abs(np.sign(v).sum()) == len(v)).reindex(found.index)
+    clear = signs & ((found.low > 0) | (found.high < 0))
+    return found.assign(verdict=np.where(clear, np.where(found.value > 0, "more", "less"), "no clear change"))
+
+
 def write_all(work: Path, out: Path, seeds: tuple[int, int]) -> None:
     """Make both tables and their index."""
     out.mkdir(parents=True, exist_ok=True)

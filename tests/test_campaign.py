@@ -181,8 +181,6 @@ def test_commands_that_do_not_go_together():
         campaign.main(["--intervention", "--derived"])
 
 
-
-
 @pytest.mark.parametrize("data", ["scenes", "nyuv2"])
 def test_the_zoo_has_every_operator(data):
     table = read_table(BOOK / "results", f"zoo_{data}")

@@ -16,6 +16,9 @@ NYUV2_DEPTH = (2.75, 1.25)  # metres: mean and standard deviation over the valid
 ISOLATED = ("rgb", "depth")
 DEEP = ("rgb", "depth", "early", "sum", "se")  # whose responses are committed at the full profile; of others, tables
 ENCODED = ("inverse", "log", "normals", "hha")  # what depth is given as to further runs of `se`, at the full profile
+ALONE = ("inverse", "normals", "hha")  # what depth is given as, beside metres, to networks that see nothing else
+ALONE_SIZE = (48, 64)  # of NYUv2 there, as large as the scenes: a CPU has to do it
+ALONE_PASSES = {"scenes": 3, "nyuv2": 4}  # over the training images there: what one core trains in half an hour
 BLOCK = 300  # images listened to at a time, where the images are small and a GPU is large
 DEEP_SEEDS = 2
 TRACED = ("sum", "se", "cross", "exchange")  # whose checkpoints are extracted at the full profile
@@ -141,6 +144,30 @@ def _encoded(plan: Plan) -> Plan:
     )  # fmt: skip
 
 
+def encodings(profile: str, nyuv2: str | None, seed: int = 0) -> list[Plan]:
+    """The twins of a profile, that of depth once for every encoding; the profile "small" is cut to what a CPU can do.
+
+    Examples
+    --------
+    >>> [(plan.name, plan.fusions) for plan in encodings("small", None)]
+    [('scenes-alone', ('rgb', 'depth', 'depth+inverse', 'depth+normals', 'depth+hha'))]
+    """
+    return [_alone(plan, profile, nyuv2) for plan in plans(profile, nyuv2, seed) if plan.beside is None]
+
+
+def _alone(plan: Plan, profile: str, nyuv2: str | None) -> Plan:
+    """The twins of a plan, that of depth once for every encoding."""
+    cut = {}
+    if profile == "small":
+        cut["recipe"] = plan.recipe | {"epochs": ALONE_PASSES[plan.name]}
+        if plan.name == "nyuv2":
+            cut["data"] = partial(_folder, nyuv2, size=ALONE_SIZE)
+    return replace(
+        plan, name=f"{plan.name}-alone", fusions=(*ISOLATED, *(f"depth+{name}" for name in ALONE)),
+        seeds=plan.seeds[:2], twin_seeds=(), silenced=(), trajectories=(), deep=(), **cut,
+    )  # fmt: skip
+
+
 def _whole_zoo(plan: Plan, seed: int) -> Plan:
     """The plan with every operator and all that is asked of each."""
     seeds = tuple(range(seed, seed + 3))
@@ -157,5 +184,5 @@ def _scenes(split: str, *, train: int, test: int, seed: int) -> Scenes:
     return Scenes(train if split == "train" else test, seed=seed, split=split)
 
 
-def _folder(path: str, split: str) -> Folder:
-    return Folder(path, split, size=NYUV2_SIZE)
+def _folder(path: str, split: str, size: tuple[int, int] = NYUV2_SIZE) -> Folder:
+    return Folder(path, split, size=size)

@@ -94,7 +94,7 @@ def extract_one(plan: Plan, work: Path, run: Run) -> None:
     """Extract one run and its checkpoints into a features directory of its own."""
     last = trained(plan, work, run)
     out, data, model = folder(plan, work, run), images(plan.data("test")), load_model(last)
-    about = {"curves": last.with_name("curves.parquet"), "fusion": run[0]}
+    about = {"curves": last.with_name("curves.parquet")} | _called(run[0])
     extract(model, data, out=out, conditions=_conditions(plan, model), run=about, batch_size=plan.block)
     if run in plan.trajectories:
         for path in sorted(last.parent.glob("epoch-*.safetensors")):
@@ -103,6 +103,14 @@ def extract_one(plan: Plan, work: Path, run: Run) -> None:
                 role = "untrained" if early.epoch == 0 else "checkpoint"
                 about = {"role": role}
                 extract(early, data, out=out, conditions=ISOLATED, draws=1, run=about, batch_size=plan.block)
+
+
+def _called(name: str) -> dict[str, str]:
+    """What a run is listed as. A twin stays a twin whatever depth is given as: questions find it by its modality."""
+    fusion, _, encoding = name.partition("+")
+    if not encoding:
+        return {"fusion": name}
+    return {"fusion": fusion if fusion in ISOLATED else name, "encoding": encoding}
 
 
 def _conditions(plan: Plan, model: Network) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from rgbd_insight.models import import_model, load, load_weights, networks, publ
 from rgbd_insight.models.imported import import_object
 from rgbd_insight.recorder import named
 
-LEVELS = (1, 2, 3, 4)
+LEVELS, LONGEST_NAME = (1, 2, 3, 4), 100
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,9 @@ def attach(options: argparse.Namespace) -> Attached:
         if not callable(adapt):
             raise ValueError(f"`--adapt` must be a function of (model, rgb, depth); {options.adapt} is none")
     run = {"fusion": options.name} if getattr(options, "name", None) else {}
+    if len(run.get("fusion", "")) > LONGEST_NAME:
+        raise ValueError(f"`--name` must have at most {LONGEST_NAME} characters, as files are called by it; "
+                         f"got {len(options.name)}")  # fmt: skip
     if ":" in word and not Path(word).exists():
         return Attached(import_model(word, options.checkpoint), taps, _Told(adapt), run)
     path, role = weights_of(Path(word), getattr(options, "epoch", "last"))
@@ -91,7 +94,7 @@ class _Told:
             return model(rgb, depth) if self.adapt is None else self.adapt(model, rgb, depth)
         except torch.OutOfMemoryError:
             raise
-        except Exception as error:  # whatever the network's own code raises
+        except (Exception, SystemExit) as error:  # whatever the network's own code raises
             if isinstance(error, ValueError | RuntimeError) and str(error).startswith(("tap ", "`")):
                 raise
             raise ValueError(f"the network cannot be called as {self.__qualname__} ({type(error).__name__}: {error}); "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pyarrow.parquet as pq
 from safetensors import SafetensorError, safe_open
 
 from rgbd_insight._tape.files import FORMAT, SCHEMA, FeaturesError, check_safetensors, inside, read_json, verify_sums
+from rgbd_insight._tape.words import Modality
 
 SAMPLE_COLUMNS = ("id", "group", "brightness", "contrast", "mean_depth", "depth_std", "missing")
 _HEAD = {
@@ -62,10 +64,13 @@ def read_manifest(folder: Path, verify: bool) -> dict:
     for run, entry in manifest["runs"].items():
         _check_keys(path, entry, _RUN, f" of run {run!r}")
     try:
+        [Modality(**m) for m in manifest["modalities"]]
         concept_table(manifest)
-        [(tap["stream"], tap["level"]) for entry in manifest["runs"].values() for tap in entry["taps"]]
+        wrong = next(_wrong_parts(manifest), None)
     except (KeyError, TypeError, AttributeError) as error:
-        raise FeaturesError(f"{path} is damaged ({error!r} in its concepts or taps); restore the file") from error
+        raise FeaturesError(f"{path} is damaged ({error!r} in its parts); restore the file") from error
+    if wrong:
+        raise FeaturesError(f"{path} is damaged: {wrong}; restore the file")
     _check_files(folder, manifest)
     return manifest
 
@@ -111,6 +116,35 @@ def _check_keys(path: Path, value: object, kinds: dict[str, type], where: str = 
     for key, kind in kinds.items():
         if not isinstance(value, dict) or not isinstance(value.get(key), kind):
             raise FeaturesError(f"{path} is damaged: {key!r}{where} is not a {kind.__name__}; restore the file")
+
+
+def _wrong_parts(manifest: dict) -> Iterator[str]:
+    """What is of another kind than it must be, inside the lists and dicts of the manifest."""
+    for m in manifest["modalities"]:
+        if not _are(str, m["name"], m["unit"]) or not _are((int, float), m["low"], m["high"]):
+            yield "a modality must have name and unit, low and high"
+    for part in ("classes", "families"):
+        if not _are(str, *manifest[part]):
+            yield f"{part} must be texts"
+    if len(manifest["size"]) != 2 or not _are(int, *manifest["size"]):
+        yield "size must be height and width"
+    for c in manifest["concepts"]:
+        seen = (c["visible"] or {}).values()
+        if not _are(str, c["name"], c["family"], c["kind"]) or not _are((int, float), c["cut"], *seen):
+            yield "a concept must have name, family and kind, cut and visibility"
+    for run, entry in manifest["runs"].items():
+        if not entry["taps"]:
+            yield f"run {run!r} must have taps"
+        if not all(_are(str, tap["stream"]) and _are(int, tap["level"]) for tap in entry["taps"]):
+            yield f"a tap of run {run!r} must have stream and level"
+        if not _are(str, *entry["conditions"]) or not all(_are(str, *keys) for keys in entry["files"].values()):
+            yield f"conditions and files of run {run!r} must be texts"
+        if not all(_are(str, p["stream"], p["modality"]) and _are((int, float), p["moved"]) for p in entry["purity"]):
+            yield f"the purity of run {run!r} must have stream, modality and moved"
+
+
+def _are(kind: type | tuple[type, ...], *values: object) -> bool:
+    return all(isinstance(value, kind) and not isinstance(value, bool) for value in values)
 
 
 def _check_files(folder: Path, manifest: dict) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
@@ -31,8 +31,25 @@ def read(out: Path) -> dict | None:
     """The `about` of the state in `out`; None where there is none."""
     if not (out / NAME).is_file():
         return None
-    with safe_open(out / NAME, "pt") as file:
-        return json.loads(file.metadata()["about"])
+    try:
+        with safe_open(out / NAME, "pt") as file:
+            about = json.loads((file.metadata() or {}).get("about", ""))
+    except (ValueError, RecursionError, SafetensorError):
+        about = None
+    if not _whole(about):
+        raise ValueError(f"{out / NAME} is damaged: it does not say of which run it is; remove it to start again")
+    return about
+
+
+def _whole(about: object) -> bool:
+    """Whether all is there that a run looks up."""
+    run, curves = (about.get("run"), about.get("curves")) if isinstance(about, dict) else (None, None)
+    rows = isinstance(curves, list) and all(isinstance(row, dict) and row.keys() >= {"epoch", "loss"} for row in curves)
+    rows = rows and all(isinstance(x, int | float | None) for row in curves for x in row.values())
+    size = run["data"].get("size") if isinstance(run, dict) and isinstance(run.get("data"), dict) else ""
+    return rows and (
+        size is None or (isinstance(size, list) and len(size) == 2 and all(type(n) is int and n > 0 for n in size))
+    )
 
 
 def restore(out: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:

@@ -96,6 +96,7 @@ def read_split(path: Path, split: str) -> tuple[Files, tuple[str, ...]]:
         raise ValueError(f"`split` must be one of the lists in {file}; got {split!r}. Nearest: {near}")
     if not splits[split]:
         raise ValueError(f"`split` must have images; {split!r} is empty in {file}")
+    _check_entries(splits, split, file)
     colours = _listing(path / "rgb", SUFFIXES)
     ids = [_stem(entry, colours) for entry in splits[split]]
     twice = {stem for stem in ids if ids.count(stem) > 1} if len(set(ids)) < len(ids) else ()
@@ -110,6 +111,19 @@ def read_split(path: Path, split: str) -> tuple[Files, tuple[str, ...]]:
                 f" {folder}/. Add them, or take these IDs out of {file}."
             )
     return {stem: tuple(found[stem] for found in folders.values()) for stem in ids}, _groups(splits, split, ids, file)
+
+
+def _check_entries(splits: dict, split: str, file: Path) -> None:
+    """Raise a ValueError where an ID or what is said of groups is of another kind."""
+    runs = splits.get(f"{split}_runs")
+    nested = isinstance(runs, list) and all(isinstance(run, list) for run in runs)
+    if runs is not None and not nested:
+        raise ValueError(f'"{split}_runs" in {file} must be a list of lists of IDs; got {str(runs)[:60]}')
+    if not isinstance(splits.get("groups"), dict | None):
+        raise ValueError(f'"groups" in {file} must be {{ID: name}}; got {str(splits["groups"])[:60]}')
+    for entry in [*splits[split], *(entry for run in runs or () for entry in run)]:
+        if isinstance(entry, bool) or not isinstance(entry, str | int):
+            raise ValueError(f"{file} must name images by their IDs, texts or whole numbers; got {str(entry)[:60]}")
 
 
 def _listing(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:

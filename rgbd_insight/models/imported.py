@@ -45,7 +45,7 @@ def import_object(word: str) -> Any:
     with _current_folder():
         try:
             found = importlib.import_module(place)
-        except Exception as error:  # whatever the module's own code raises
+        except (Exception, SystemExit) as error:  # whatever the module's own code raises
             raise ValueError(f"{place!r} cannot be imported ({type(error).__name__}: {error}); run the command where "
                              "Python finds it, or install it") from error  # fmt: skip
     for part in name.split("."):
@@ -81,7 +81,7 @@ def import_model(word: str, checkpoint: str | Path | None = None) -> nn.Module:
             raise ValueError(f"{word} must be a function that makes a network; got a {type(made).__name__}")
         try:
             made = made()
-        except Exception as error:  # whatever the factory's own code raises
+        except (Exception, SystemExit) as error:  # whatever the factory's own code raises
             raise ValueError(f"{word}() failed ({type(error).__name__}: {error}); write a function without arguments "
                              "that returns the network") from error  # fmt: skip
     if not isinstance(made, nn.Module):
@@ -145,7 +145,7 @@ def _tensors(path: Path) -> dict[str, Tensor]:
     except pickle.UnpicklingError as error:
         raise ValueError(f"{path} must hold tensors alone; it is damaged, or holds objects whose code would be run: "
                          "save model.state_dict(), best as .safetensors") from error  # fmt: skip
-    except (RuntimeError, EOFError, KeyError, ValueError, TypeError, AttributeError) as error:  # a damaged file
+    except Exception as error:  # whatever the reader of a damaged file, or of one that is none, stumbles over
         raise ValueError(f"{path} cannot be read as weights ({error}); save model.state_dict() again") from error
     while isinstance(found, dict) and (inside := next((k for k in INSIDE if isinstance(found.get(k), dict)), None)):
         found = found[inside]

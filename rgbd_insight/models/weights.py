@@ -9,6 +9,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from rgbd_insight.models._config import checked
 from rgbd_insight.models.network import Network
 
 FORMAT = "rgbd_insight.network/1"
@@ -90,11 +91,18 @@ def load(path: str | Path) -> Network:
             tensors = {name: file.get_tensor(name) for name in file.keys()}
     except SafetensorError as error:
         raise ValueError(f"`path` must be a safetensors file; {path.name} is none ({error}): save it again") from error
-    about = json.loads(entries[FORMAT])
-    model = Network(about["config"])
+    config, epoch = checked(_parsed(entries[FORMAT], path.name), path.name)
+    model = Network(config)
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
         raise ValueError(f"`path` must hold the weights of its config; {path.name} does not: {error}") from error
-    model.epoch = about["epoch"]
+    model.epoch = epoch
     return model.eval()
+
+
+def _parsed(text: str, name: str):
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise ValueError(f"`path` must say its config as JSON; {name} is damaged: save it again") from None

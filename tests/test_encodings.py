@@ -1,0 +1,117 @@
+"""Depth given in several ways: the plan, the table, what is said of it, its figures."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from rgbd_insight import campaign
+from rgbd_insight._campaign import encoded, steps
+from rgbd_insight._campaign.plans import ALONE, encodings, plans
+from rgbd_insight.features import load, write_quantised
+from rgbd_insight.models import build
+from rgbd_insight.plots import encodings as figures
+from rgbd_insight.questions.consistency import consistency
+from rgbd_insight.tables import encoding_changes, read_table
+
+BOOK = Path(__file__).resolve().parents[1] / "book"
+
+
+def test_the_plan_has_every_encoding_of_the_depth_twin():
+    scenes, real = encodings("small", "images")
+    assert sorted(scenes.runs) == sorted(
+        (f, s) for f in ("rgb", "depth", *(f"depth+{name}" for name in ALONE)) for s in (0, 1)
+    )
+    assert scenes.runs == real.runs and (scenes.name, real.name) == ("scenes-alone", "nyuv2-alone")
+    assert not scenes.trajectories and not scenes.silenced and scenes.recipe["epochs"] < 8 > real.recipe["epochs"]
+    full = [plan for plan in plans("full", "images") if plan.beside is None]
+    assert [plan.recipe for plan in encodings("full", "images")] == [plan.recipe for plan in full]
+    for name in ALONE:
+        build("depth", classes=3, seed=0, encoding=name, intrinsics=scenes.intrinsics, **scenes.model)
+
+
+def test_a_twin_stays_a_twin_whatever_depth_is_given_as():
+    assert steps._called("depth+hha") == {"fusion": "depth", "encoding": "hha"}
+    assert steps._called("se+hha") == {"fusion": "se+hha", "encoding": "hha"}
+    assert steps._called("depth") == {"fusion": "depth"}
+
+
+def test_an_encoding_that_is_metric_changes_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(encoded, "ALONE", ("inverse",))
+    monkeypatch.setattr(encoded, "null_of_consistent", lambda *_: np.linspace(0, 0.1, 20))
+    plan = replace(encodings("small", None)[0], seeds=(0, 1))
+    features = load(BOOK / "features" / "scenes")
+    for fusion, seed in plan.runs:
+        home = tmp_path / "extracted" / plan.name / f"{fusion}-s{seed}"
+        home.parent.mkdir(parents=True, exist_ok=True)
+        own = fusion.partition("+")[0]
+        write_quantised(features, home, keep=features.find(fusion=own, seed=seed, role="final"))
+    monkeypatch.setattr(encoded.Networks, "levels", (4,))
+    table = encoded.encoding_table(plan, tmp_path)
+    differences = table[table.versus == "metric"]
+    assert len(differences) and (differences.value == 0).all() and set(differences.encoding) == {"inverse"}
+    asked = consistency(features, "twins", levels=[4], measures=["consistent share"]).one(
+        "consistent share", modality="depth", label="all"
+    )
+    own = table[(table.measure == "consistent share") & table.versus.isna() & (table.encoding == "metric")]
+    assert own.set_index("seed").value["0"] == pytest.approx(asked.value, abs=0.02)  # of other quantised units
+    assert set(table.seed) == {"0", "1", "mean"} and table.epochs.nunique() == table.device.nunique() == 1
+    colour = table[(table.measure == "told") & (table.modality == "rgb")]
+    assert set(colour.encoding) == {"metric"} and "planted: rgb" in set(colour.family)
+
+
+def rows(encoding, values, reach, **more):
+    cells = {"encoding": encoding, "measure": "consistent share", "modality": "depth", "level": 4, "family": None}
+    named = zip(("0", "1", "mean"), (*values, np.mean(values)), strict=True)
+    return [cells | {"seed": s, "value": v, "low": v - reach, "high": v + reach} | more for s, v in named]
+
+
+@pytest.mark.parametrize(
+    ("values", "reach", "verdict"),
+    [((0.2, 0.3), 0.1, "more"), ((-0.2, -0.3), 0.1, "less"), ((0.2, 0.3), 0.4, "no clear change"),
+     ((0.5, -0.1), 0.1, "no clear change"), ((0.5, 0.0), 0.1, "no clear change")],
+)  # fmt: skip
+def test_a_change_is_clear_where_its_interval_and_both_networks_say_so(values, reach, verdict):
+    table = pd.DataFrame(rows("hha", values, reach, versus="metric") + rows("hha", (0.9, 0.9), 0.1, versus=None))
+    found = encoding_changes(table, "consistent share", 4)
+    assert found.verdict.to_dict() == {"hha": verdict} and found.value["hha"] == pytest.approx(np.mean(values))
+    with pytest.raises(ValueError, match="level 3; got none"):
+        encoding_changes(table, "consistent share", 3)
+
+
+def test_figures_show_what_the_table_holds():
+    names = ("metric", *ALONE)
+    made = [rows(name, (0.1 * i, 0.1 * i + 0.1), 0.05, versus=None, null_high=0.02) for i, name in enumerate(names)]
+    table = pd.DataFrame([row for some in made for row in some])
+    (panel,) = figures.shares({"scenes": table}).child_axes
+    drawn = [tuple(line.get_ydata()) for line in panel.lines]
+    for i in range(4):
+        assert any(np.allclose(y, [0.1 * i + 0.05]) for y in drawn if len(y) == 1)
+    told = table.assign(measure="told", level=0, family="hue")
+    legend = figures.told(pd.concat([told, told[:3].assign(modality="rgb")])).get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == ["metric", *ALONE, "colour network"]
+    with pytest.raises(ValueError, match="'told' of 'depth'; got none"):
+        figures.told(table)
+    plt.close("all")
+
+
+def test_one_command_makes_the_tables(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(campaign, "work_off", lambda jobs, workers: asked.append(([job.name for job in jobs], workers)))
+    monkeypatch.setattr(campaign, "encoding_table", lambda plan, work: pd.DataFrame({"plan": [plan.name]}))
+    campaign.main(["--encodings", "--profile", "tiny", "--book", str(tmp_path), "--nyuv2", "images", "--workers", "1"])
+    assert [names[0] for names, _ in asked] == ["samples scenes-alone", "samples nyuv2-alone"]
+    assert all(len(names) == 11 and workers == 1 for names, workers in asked)
+    assert read_table(tmp_path / "results", "encodings_nyuv2").scale.tolist() == ["tiny"]
+    assert "--encodings --profile tiny --nyuv2 PATH" in (tmp_path / "results" / "index.json").read_text()
+
+
+@pytest.mark.parametrize("data", ["scenes", "nyuv2"])
+def test_the_committed_tables_say_how_they_were_made(data):
+    table = read_table(BOOK / "results", f"encodings_{data}")
+    assert set(table.encoding) == {"metric", *ALONE} and set(table.device) == {"cpu"} and set(table.scale) == {"small"}
+    assert set(table.epochs) == {encodings("small", None)[0].recipe["epochs"] if data == "scenes" else 4}
+    assert ((table.low <= table.value) & (table.value <= table.high)).all()
