@@ -12,6 +12,7 @@ import argparse
 import hashlib
 import json
 import shutil
+import sys
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -26,6 +27,7 @@ from rgbd_insight._campaign.plans import ISOLATED, Plan, encodings, plans
 from rgbd_insight._campaign.shipping import ship
 from rgbd_insight._campaign.steps import ablate_one, extract_one, folder, label_one, name_of, once, prepare_samples
 from rgbd_insight._campaign.zoo import zoo_tables
+from rgbd_insight._commands.lines import say, unforeseen
 from rgbd_insight._ledger.inference import INTERVENTION
 from rgbd_insight._tape.files import MANIFEST, SUMS
 from rgbd_insight.features import Features, load, write_quantised
@@ -184,7 +186,7 @@ def _default_workers() -> int:
 def _options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m rgbd_insight.campaign", description=__doc__)
     parser.add_argument("--profile", choices=PROFILES, default="small")
-    parser.add_argument("--nyuv2", metavar="PATH", help="a folder of NYUv2 in the folder form; none: scenes only")
+    parser.add_argument("--nyuv2", type=_images, metavar="PATH", help="NYUv2 in the folder form; none: scenes only")
     parser.add_argument("--seed", type=int, default=0, help="first of the seeds, and that of the scenes")
     parser.add_argument("--work", type=Path, default=Path("features"), help="where weights and full features are kept")
     parser.add_argument("--book", type=Path, default=Path("book"), help="where the small copies go")
@@ -231,5 +233,21 @@ def main(argv: list[str] | None = None) -> None:
     print(json.dumps({"book": str(book), "plans": [plan.name for plan in chosen]}))
 
 
+def guarded(argv: list[str] | None = None) -> int:
+    """`main` as a command: 0, or 1 after one line that says what went wrong; what was finished before is kept."""
+    try:
+        return main(argv) or 0
+    except KeyboardInterrupt:
+        return say("stopped; the same command goes on", 130)
+    except Exception as error:
+        return unforeseen(error) if not isinstance(error, ValueError | OSError | RuntimeError) else say(error, 1)
+
+
+def _images(word: str) -> str:
+    if not (Path(word) / "splits.json").is_file():
+        raise argparse.ArgumentTypeError(f"must be a folder of images with splits.json; got {word!r}")
+    return word
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(guarded())

@@ -194,12 +194,7 @@ def encoding_changes(table: pd.DataFrame, measure: str, level: int, family: str 
     Returns
     -------
     DataFrame, indexed by encoding: value, low, high (of the difference), verdict: "more" or "less" where the interval
-    excludes 0 and every network's own difference has the same sign, else "no clear change".
-
-    Raises
-    ------
-    ValueError
-        Where there are no such rows.
+    excludes 0 and every network's own difference has the same sign, else "no clear change". No rows are a ValueError.
     """
     rows = table[(table.measure == measure) & (table.modality == "depth") & (table.level == level)]
     rows = rows[(rows.versus == "metric") & (rows.family.isna() if family is None else rows.family == family)]
@@ -249,10 +244,14 @@ def read_table(folder: str | Path, name: str) -> pd.DataFrame:
     index = Path(folder) / "index.json"
     if not index.is_file():
         raise FeaturesError(f"{index} does not exist; make the tables with `{COMMAND}`")
-    known = json.loads(index.read_text())
-    if name not in known:
-        raise FeaturesError(f"`name` must be one of {', '.join(known)}; got {name!r}")
-    path = index.with_name(known[name]["file"])
-    if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != known[name]["sha256"]:
-        raise FeaturesError(f"{path} is not the table that was written; make it again with `{known[name]['command']}`")
+    try:
+        known = json.loads(index.read_text())
+        places = {n: (index.with_name(e["file"]), e["sha256"], e["command"]) for n, e in known.items()}
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
+        raise FeaturesError(f"{index} is damaged ({error!r}); restore it or make the tables with `{COMMAND}`") from None
+    if name not in places:
+        raise FeaturesError(f"`name` must be one of {', '.join(places)}; got {name!r}")
+    path, digest, command = places[name]
+    if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+        raise FeaturesError(f"{path} is not the table that was written; make it again with `{command}`")
     return pd.read_parquet(path)

@@ -102,7 +102,9 @@ def test_one_command_makes_the_tables(tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(campaign, "work_off", lambda jobs, workers: asked.append(([job.name for job in jobs], workers)))
     monkeypatch.setattr(campaign, "encoding_table", lambda plan, work: pd.DataFrame({"plan": [plan.name]}))
-    campaign.main(["--encodings", "--profile", "tiny", "--book", str(tmp_path), "--nyuv2", "images", "--workers", "1"])
+    (tmp_path / "splits.json").write_text("{}")
+    home = str(tmp_path)
+    campaign.main(["--encodings", "--profile", "tiny", "--book", home, "--nyuv2", home, "--workers", "1"])
     assert [names[0] for names, _ in asked] == ["samples scenes-alone", "samples nyuv2-alone"]
     assert all(len(names) == 11 and workers == 1 for names, workers in asked)
     assert read_table(tmp_path / "results", "encodings_nyuv2").scale.tolist() == ["tiny"]

@@ -10,13 +10,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from rgbd_insight import cli
+from rgbd_insight import campaign, cli
 from rgbd_insight._commands.lines import LONGEST, WHERE, say
 from rgbd_insight.cli import main
 from rgbd_insight.data import Scenes
 from rgbd_insight.models import build, save
 from rgbd_insight.models.weights import FORMAT
 from rgbd_insight.recorder import extract
+from rgbd_insight.tables import read_table
 from tests.test_cli import images
 
 
@@ -173,3 +174,24 @@ def test_a_manifest_that_is_damaged_within(at, capsys, place, value):
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     (at / "f" / "SHA256SUMS").write_text("\n".join([*lines, f"{digest}  {path.name}"]) + "\n")
     one_line(capsys, ["audit", "f", "--html", "o.html"], "f")
+
+
+def test_a_campaign_ends_in_a_line(at, capsys, monkeypatch):
+    (at / "file").write_text("")
+    for words in (["--balance", "--book", "nowhere"], ["--encodings", "--profile", "tiny", "--work", "file/x"]):
+        capsys.readouterr()
+        assert campaign.guarded(words) == 1
+        err = capsys.readouterr().err.splitlines()
+        assert len(err) == 1 and err[0].startswith("rgbd-insight: ") and [p.name for p in at.iterdir()] == ["file"]
+    for folder in ("nowhere", "file", "../../etc"):
+        with pytest.raises(SystemExit) as stop:
+            campaign.guarded(["--nyuv2", folder])
+        assert stop.value.code == 2 and "must be a folder of images" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"zoo_scenes": 1}', '{"zoo_scenes": {"file": "../../etc/passwd"}}'])
+def test_results_that_are_damaged(at, capsys, text):
+    (at / "results").mkdir()
+    (at / "results" / "index.json").write_text(text)
+    with pytest.raises(ValueError):
+        read_table(at / "results", "zoo_scenes")
