@@ -44,7 +44,8 @@ book: $(READY) $(VENDOR)
 test: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest --ignore=tests/benchmarks --doctest-modules rgbd_insight tests book/_tools
+	$(BIN)/python -m pytest -n auto --dist loadgroup --no-loadscope-reorder --ignore=tests/benchmarks \
+		--doctest-modules rgbd_insight tests book/_tools
 
 bench: $(READY)
 	$(BIN)/python -m pytest tests/benchmarks -s

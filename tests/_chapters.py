@@ -2,7 +2,6 @@
 
 import os
 import time
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
@@ -14,7 +13,6 @@ from nbclient.exceptions import CellExecutionError
 
 BOOK = Path(__file__).resolve().parents[1] / "book"
 CHAPTERS = sorted(BOOK.glob("*.ipynb"))
-POOL = ThreadPoolExecutor(1)
 
 
 @cache
@@ -26,17 +24,6 @@ def read(path):
 def run(path):
     """The chapter after its run, and the seconds that the run takes on a machine that does nothing else."""
     return _run(path)[:2]
-
-
-def begin():
-    """Run all chapters, one after the other, beside the tests that need none of them."""
-    for path in CHAPTERS:
-        _begun(path)
-
-
-@cache
-def _begun(path):
-    return POOL.submit(_execute, path)
 
 
 def attempts(path):
@@ -54,11 +41,8 @@ def outputs(notebook):
             yield cell, output
 
 
+@cache
 def _run(path):
-    return _begun(path).result()
-
-
-def _execute(path):
     notebook = nbformat.from_dict(read(path))
     tasks = {e.cells["exercise"]: e for e in exercises(notebook) if "exercise" in e.cells}
     environment = {key: value for key, value in os.environ.items() if key != "MPLBACKEND"}

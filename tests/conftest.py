@@ -1,9 +1,10 @@
-"""The order of the tests: those that look at executed chapters come last; the chapters are run beside the others."""
+"""How `make test` shares the tests out to processes: the chapters are run in one of them, a module stays together."""
 
 import os
-import sys
 
-# one thread here and one in the chapters' kernels: two processes of two threads each wait for each other on two cores
+import pytest
+
+# one thread here and one in the chapters' kernels: processes of several threads each wait for each other
 os.environ["OMP_NUM_THREADS"] = "1"
 
 
@@ -12,16 +13,9 @@ def _needs_chapters(item):
     return hasattr(module, "run") and getattr(module.run, "__module__", "") == "tests._chapters"
 
 
-def pytest_collection_modifyitems(items):
-    items.sort(key=_needs_chapters)
-
-
-def pytest_collection_finish(session):
-    wanted = [item for item in session.items if _needs_chapters(item)]
-    if len(wanted) > 50 and not session.config.option.collectonly:  # all of them, not one that somebody looks into
-        sys.modules["tests._chapters"].begin()
-
-
-def pytest_sessionfinish(session):
-    if "tests._chapters" in sys.modules:
-        sys.modules["tests._chapters"].POOL.shutdown(wait=False, cancel_futures=True)
+def pytest_collection_modifyitems(config, items):
+    items.sort(key=lambda item: not _needs_chapters(item))  # the longest part begins first
+    if config.pluginmanager.hasplugin("xdist"):
+        for item in items:
+            group = "chapters" if _needs_chapters(item) else item.nodeid.partition("::")[0]
+            item.add_marker(pytest.mark.xdist_group(group))

@@ -194,7 +194,7 @@ def test_retention_shows_intervals_and_the_twins_spread():
 def test_accuracy_has_the_twins_and_chance():
     ax = plots.accuracy(made.collaboration())
     labels = [t.get_text() for t in ax.get_xticklabels()]
-    assert labels == ["both", "rgb", "depth", "none", "rgb\ntwin", "depth\ntwin"]
+    assert labels == ["both", "rgb", "depth", "none", "rgb twin", "depth twin"]
     assert segments(ax, 1) == ends(made.collaboration().rows("accuracy"))
     assert ax.lines[0].get_ydata()[0] == pytest.approx(1 / 20)
     assert plots.accuracy(made.collaboration(), chance=0.1).lines[0].get_ydata()[0] == 0.1
