@@ -44,7 +44,7 @@ book: $(READY) $(VENDOR)
 test: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -n auto --dist loadgroup --no-loadscope-reorder --ignore=tests/benchmarks \
+	$(BIN)/python -m pytest -n auto --no-loadscope-reorder --ignore=tests/benchmarks \
 		--doctest-modules rgbd_insight tests book/_tools
 
 bench: $(READY)

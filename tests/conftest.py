@@ -1,21 +1,29 @@
 """How `make test` shares the tests out to processes: the chapters are run in one of them, a module stays together."""
 
 import os
+from pathlib import Path
 
 import pytest
 
-# one thread here and one in the chapters' kernels: processes of several threads each wait for each other
+# one thread in each process: several processes of several threads wait for each other
 os.environ["OMP_NUM_THREADS"] = "1"
+EXECUTED = ("test_chapters", "test_exercises", "test_prose")  # they look at executed chapters, which one process keeps
 
 
-def _needs_chapters(item):
-    module = getattr(item, "module", None)
-    return hasattr(module, "run") and getattr(module.run, "__module__", "") == "tests._chapters"
+def _needs_chapters(nodeid):
+    return Path(nodeid.partition("::")[0]).stem in EXECUTED
 
 
-def pytest_collection_modifyitems(config, items):
-    items.sort(key=lambda item: not _needs_chapters(item))  # the longest part begins first
-    if config.pluginmanager.hasplugin("xdist"):
-        for item in items:
-            group = "chapters" if _needs_chapters(item) else item.nodeid.partition("::")[0]
-            item.add_marker(pytest.mark.xdist_group(group))
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: not _needs_chapters(item.nodeid))  # the longest part begins first
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Modules(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return "chapters" if _needs_chapters(nodeid) else nodeid.partition("::")[0]
+
+    return Modules(config, log)
