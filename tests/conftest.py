@@ -1,12 +1,14 @@
 """How `make test` shares the tests out to processes: the chapters are run in one of them, a module stays together."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
-# one thread in each process: several processes of several threads wait for each other
-os.environ["OMP_NUM_THREADS"] = "1"
+if not any("benchmarks" in word and "=" not in word for word in sys.argv):
+    # one thread in each process: several processes of several threads wait for each other
+    os.environ["OMP_NUM_THREADS"] = "1"
 EXECUTED = ("test_chapters", "test_exercises", "test_prose")  # they look at executed chapters, which one process keeps
 
 
