@@ -9,6 +9,7 @@ NYUV2 ?=
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+INSTALL := $(PIP) install -qq --no-compile  # half the time: what is imported is compiled then, the rest never
 READY := $(VENV)/.ready
 LAB := $(VENV)/.lab
 VENDOR := book/_vendor/site/vendor/widgets-config.js
@@ -85,16 +86,16 @@ $(BIN)/python:
 
 # torch first, from PyTorch's own index of builds without CUDA; where that is out of reach, pip's usual index.
 $(READY): pyproject.toml requirements.txt | $(BIN)/python
-	@$(PIP) install -qq --retries 0 --index-url $(TORCH_INDEX) $(TORCH) 2>/dev/null || { \
-	echo "torch is not to be had from $(TORCH_INDEX); taking pip's usual index"; $(PIP) install -qq $(TORCH); }
-	@$(PIP) install -qq -r requirements.txt
-	@$(PIP) install -qq --no-deps --no-build-isolation -e .
+	@$(INSTALL) --retries 0 --index-url $(TORCH_INDEX) $(TORCH) 2>/dev/null || { \
+	echo "torch is not to be had from $(TORCH_INDEX); taking pip's usual index"; $(INSTALL) $(TORCH); }
+	@$(INSTALL) -r requirements.txt
+	@$(INSTALL) --no-deps --no-build-isolation -e .
 	@mkdir -p $(VENV)/etc/ipython/profile_default
 	@echo 'get_config().IPKernelApp.log_level = 40' > $(VENV)/etc/ipython/profile_default/ipython_kernel_config.py
 	@touch $@
 
 $(LAB): $(READY)
-	@$(PIP) install -qq -c requirements.txt jupyterlab
+	@$(INSTALL) -c requirements.txt jupyterlab
 	@touch $@
 
 # Without npm there is no such file: the book is built all the same, and the next build tries again.

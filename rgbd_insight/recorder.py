@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -149,20 +150,30 @@ class _Todo:
 def _record(
     listener: Listener, writer: FeatureWriter | None, todo: _Todo, ablations: list[Ablation], *, progress: bool
 ) -> None:
-    """Listen to all blocks that are left, one a process at a time; the first process writes them in their order."""
+    """Listen to all blocks that are left, one a process at a time; the first process writes them in their order.
+
+    A block is written in a thread of its own, while the next one is listened to.
+    """
     n, block, team = len(listener.data), listener.block, ranks()
     listener.prepare(todo.conditions, ablations)
-    starts = range(todo.done, n, block)
+    starts, written = range(todo.done, n, block), Future()
+    written.set_result(None)
+
+    def write(start: int, part: dict) -> None:
+        writer.write(start, **part)
+        bar.update(min(block, n - start))
+
     with tqdm(total=n, initial=todo.done, unit="image", desc=writer and writer.id, disable=not progress) as bar:
         try:
-            for turn in range(0, len(starts), team.count):
-                mine = starts[turn + team.rank : turn + team.rank + 1]
-                heard = [listener.listen_to(range(s, min(s + block, n)), todo.conditions, ablations) for s in mine]
-                for start, part in zip(
-                    starts[turn:], (p for parts in team.collect(heard) for p in parts), strict=False
-                ):
-                    writer.write(start, **part)
-                    bar.update(min(block, n - start))
+            with ThreadPoolExecutor(1) as beside:  # when left, however it is left, what is under way has been written
+                for turn in range(0, len(starts), team.count):
+                    mine = starts[turn + team.rank : turn + team.rank + 1]
+                    heard = [listener.listen_to(range(s, min(s + block, n)), todo.conditions, ablations) for s in mine]
+                    parts = [part for parts in team.collect(heard) for part in parts]
+                    for start, part in zip(starts[turn:], parts, strict=False):
+                        written.result()  # an error of the last one; and no more than one waits
+                        written = beside.submit(write, start, part)
+                written.result()
         except KeyboardInterrupt:
             if writer is None:
                 raise

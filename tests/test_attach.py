@@ -257,8 +257,8 @@ def test_text_from_data_is_escaped_in_the_html(at, capsys):
     model = ri.models.build("sum", width=8)
     for folder in ("a", "b"):
         ri.extract(model, Nasty(24), out=at / folder, draws=1, progress=False, device="cpu")
-    assert main(["audit", "a", "--permutations", "20", "--html", "one.html"]) == 0
-    assert main(["audit", "a", "b", "--permutations", "20", "--html", "two.html"]) == 0
+    assert main(["audit", "a", "--permutations", "20", "--html", "one.html", "--json", "a.json"]) == 0
+    assert main(["audit", "a.json", "b", "--permutations", "20", "--html", "two.html"]) == 0
     for page in ("one.html", "two.html"):
         text = (at / page).read_text(encoding="utf-8")
         assert "<script" not in text and "<img src=x" not in text

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 import torch.nn.functional as F
+from threadpoolctl import threadpool_limits
 
 MISSING = {}  # package: why it is not compared
 
@@ -43,21 +44,24 @@ def debiased_cka_ways(levels):
 def minibatch_cka_ways(levels, batch):
     """(name, call) of packages that compute minibatch CKA, fed with features instead of models."""
     x = [level.split(batch) for level in centred(levels)]
-    grams = [torch.stack([part[b] @ part[b].T for part in x]) for b in range(len(x[0]))]  # (L, n, n) a batch
+
+    def grams():
+        return (torch.stack([part[b] @ part[b].T for part in x]) for b in range(len(x[0])))  # (L, n, n) a batch
+
     if together := package("cka.hsic", "pytorch-cka"):
-        yield "pytorch-cka", lambda: _ratio([together.hsic(k, k)[0] for k in grams])
+        yield "pytorch-cka", lambda: _ratio([together.hsic(k, k)[0] for k in grams()])
     if stack := package("cka_pytorch.hsic", "cka-pytorch"):
         index = torch.cartesian_prod(torch.arange(len(x)), torch.arange(len(x)))
 
         def stacked():
-            return _ratio([stack.hsic1(k[index[:, 0]], k[index[:, 1]]).reshape(len(x), -1) for k in grams])
+            return _ratio([stack.hsic1(k[index[:, 0]], k[index[:, 1]]).reshape(len(x), -1) for k in grams()])
 
         yield "cka-pytorch", stacked
     if single := package("torch_cka.cka", "torch-cka"):
         shell = SimpleNamespace(device="cpu")
 
         def pairs():
-            zero = [k.clone() for k in grams]
+            zero = list(grams())
             for k in zero:
                 k.diagonal(dim1=1, dim2=2).fill_(0)
             return _ratio([torch.tensor([[single.CKA._HSIC(shell, a, b) for b in k] for a in k]) for k in zero])
@@ -98,6 +102,7 @@ def dense_dissection(maps, thresholds, concepts, count, step=10):
     return (both / (unit[:, None] + concept - both).clamp(min=1)).numpy()
 
 
+@threadpool_limits.wrap(limits=1)  # with two threads it takes five times as long
 def group_ridge_account(y, bands, fold, penalties, seed=0):
     """Held-out R² (U, models) by himalaya's GroupRidgeCV: `bands` lists each model's predictors."""
     module = package("himalaya.ridge", "himalaya")

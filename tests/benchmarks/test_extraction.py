@@ -64,13 +64,13 @@ def contents(folder):
 
 def test_memory_is_flat_and_two_processes_share_the_work(tmp_path):
     few, many, two = (tmp_path / name for name in ("few", "many", "two"))
-    _, low = alone(few, FEW)
+    short, low = alone(few, FEW)
     seconds, high = alone(many, MANY)
     shared, peak = alone(two, MANY, processes=2)
-    for way, took, memory in (("one process, one thread", seconds, high), ("two processes, one thread", shared, peak)):
-        ROWS.append({"workload": "E", "work": f"pooled responses of {MANY} scenes", "way": way, "ours": True,
-                     "seconds": took, "low": took, "high": took, "runs": 1, "times": 1, "peak_mb": memory,
-                     "note": f"whole process; {low:.0f} MB at {FEW} scenes"})  # fmt: skip
+    for count, processes, took, memory in ((FEW, 1, short, low), (MANY, 1, seconds, high), (MANY, 2, shared, peak)):
+        ROWS.append({"workload": "E", "work": f"pooled responses of {count} scenes", "way": f"{processes} x one thread",
+                     "ours": True, "seconds": took, "low": took, "high": took, "runs": 1, "times": 1,
+                     "peak_mb": memory, "note": "memory of the whole process"})  # fmt: skip
     print(f"  {FEW} scenes {low:.0f} MB, {MANY} {high:.0f} MB; two processes are {seconds / shared:.2f} times as fast")
     assert abs(high / low - 1) <= 0.1
     assert contents(many) == contents(two)

@@ -72,8 +72,7 @@ def test_minibatch_cka(a):
     levels, _ = a
     reference = baselines.matrix("minibatch_cka", [level.astype(np.float64) for level in levels], batch=250)
     ways = [Way("minibatch_cka", lambda: baselines.matrix("minibatch_cka", levels, batch=250), ours=True)]
-    ways += [Way(name, call, note="inner products made beforehand")
-             for name, call in published.minibatch_cka_ways(levels, 250)]  # fmt: skip
+    ways += [Way(name, call, note="centred beforehand") for name, call in published.minibatch_cka_ways(levels, 250)]
     ROWS.extend(race("A", "minibatch CKA", ways, reference))
 
 
@@ -144,7 +143,7 @@ def test_variance_account():
     theirs = published.group_ridge_account(y, bands, fold, PENALTIES)
     if theirs is not None:
         ways.append(Way("himalaya GroupRidgeCV", lambda: published.group_ridge_account(y, bands, fold, PENALTIES),
-                        times=41, note="one account x 41"))  # fmt: skip
+                        times=41, note="one account x 41, one thread, its fastest"))  # fmt: skip
     made = race("V", "variance account, 40 leave-outs", ways)
     ROWS.extend(made)
     if theirs is not None:

@@ -10,7 +10,7 @@ from scipy.stats import rankdata
 
 from rgbd_insight.metrics._baselines.layers import centred_layers
 from rgbd_insight.metrics._check import compress
-from rgbd_insight.metrics.moments import Moments
+from rgbd_insight.metrics.moments import Moments, unbiased_hsic
 
 ROWS = 1024  # rows of the distance matrix that are held at a time
 
@@ -170,11 +170,21 @@ def batched_matrix(layers: Sequence[np.ndarray], batch: int = 256) -> np.ndarray
     count = min(-(-n // batch), n // 4)
     total = np.zeros((len(layers), len(layers)))
     for rows in np.array_split(np.arange(n), count):
-        parts = [layer[rows] - layer[rows].mean(0) for layer in layers]
-        total += len(rows) * Moments.from_rows(*(compress(part) for part in parts)).hsic()
+        total += len(rows) * _hsic([layer[rows] - layer[rows].mean(0) for layer in layers])
     own = np.diag(total)
     if not (own > 0).all():
         raise ValueError(
             f"`x` and `y` must each have more than chance variance within batches of {batch}; one has none."
         )
     return total / np.sqrt(np.outer(own, own))
+
+
+def _hsic(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Unbiased HSIC (L, L) of centred layers, from products of their units or of images, whichever costs less."""
+    n, width = len(parts[0]), sum(part.shape[1] for part in parts)
+    if n * (width + len(parts) ** 2) > width**2:
+        return Moments.from_rows(*map(compress, parts)).hsic()
+    grams = np.stack([part @ part.T for part in parts])  # (L, n, n)
+    lengths, flat = np.diagonal(grams, axis1=1, axis2=2), grams.reshape(len(parts), -1)
+    traces = lengths.sum(1)
+    return unbiased_hsic(flat @ flat.T, lengths @ lengths.T, (traces[:, None], traces), n)
