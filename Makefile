@@ -21,20 +21,21 @@ export IPYTHONDIR := $(CURDIR)/$(VENV)/etc/ipython
 export PYDEVD_DISABLE_FILE_VALIDATION := 1
 
 .DEFAULT_GOAL := help
-.PHONY: book test lab features figure figures student buttons links bench clean help
+.PHONY: book test lab features figure screenshot figures student buttons links bench clean help
 
 help:
-	@echo "make book       build the book into _build/html: every chapter is run from start to finish"
-	@echo "make test       ruff, import-linter, the tests and the documentation's examples"
-	@echo "make lab        open the chapters in JupyterLab"
-	@echo "make features   train and extract again: PROFILE=tiny|small|full, NYUV2=folder for real images too"
-	@echo "make figure     write the headline and figure of the book's first page into README.md"
-	@echo "make student    the chapters without solutions (a zip with all they need), and instructors' copies"
-	@echo "make figures    every figure as PNG and SVG with caption and alternative text, for slides"
-	@echo "make buttons    after the repository's address in pyproject.toml was set: chapters install themselves in Colab"
-	@echo "make links      look up every link to another site (needs a network)"
-	@echo "make bench      time and compare the measures with the public alternatives"
-	@echo "make clean      remove what was built; with .venv too: make clean VENV_TOO=1"
+	@echo "make book        build the book into _build/html: every chapter is run from start to finish"
+	@echo "make test        ruff, import-linter, the tests and the documentation's examples"
+	@echo "make lab         open the chapters in JupyterLab"
+	@echo "make features    train and extract again: PROFILE=tiny|small|full, NYUV2=folder for real images too"
+	@echo "make figure      write the headline and figure of the book's first page into README.md"
+	@echo "make screenshot  photograph a page of the built book for README.md (needs playwright and Chromium)"
+	@echo "make student     the chapters without solutions (a zip with all they need), and instructors' copies"
+	@echo "make figures     every figure as PNG and SVG with caption and alternative text, for slides"
+	@echo "make buttons     after the repository's address in pyproject.toml was set: chapters install themselves in Colab"
+	@echo "make links       look up every link to another site (needs a network)"
+	@echo "make bench       time and compare the measures with the public alternatives"
+	@echo "make clean       remove what was built; with .venv too: make clean VENV_TOO=1"
 
 book: $(READY) $(VENDOR)
 	@$(BIN)/python -c "from importlib.metadata import version as v; import sys; \
@@ -59,6 +60,9 @@ features: $(READY)
 
 figure: $(READY)
 	$(BIN)/python book/_tools/readme.py
+
+screenshot: $(READY)
+	$(BIN)/python book/_tools/screenshot.py
 
 student: $(READY)
 	$(BIN)/python book/_tools/copies.py

@@ -105,20 +105,22 @@ def stuck(page, by="click"):
 
 
 def _choose(control, by):
-    """Choose the second entry of a list or a row of buttons."""
+    """Choose another entry of a list or of a row of buttons: the second, or the first where the second is chosen."""
     if control.evaluate("c => c.tagName") == "SELECT":
+        now = control.evaluate("c => c.selectedIndex")
         if by == "click":
-            control.select_option(index=1)
+            control.select_option(index=int(now != 1))
         else:
             control.focus()
-            control.press("ArrowDown")
+            control.press("ArrowUp" if now == 1 else "ArrowDown")
         return
-    button = control.query_selector_all("button")[1]
+    buttons = control.query_selector_all("button")
+    other = buttons[int("mod-active" not in (buttons[1].get_attribute("class") or ""))]
     if by == "click":
-        button.click()
+        other.click()
     else:
-        button.focus()
-        button.press("Enter")
+        other.focus()
+        other.press("Enter")
 
 
 def _changes(page, index, before):

@@ -11,43 +11,51 @@ from tests.site.conftest import HTML, ROOT
 
 OWN_FILES = ROOT / "book" / "_vendor" / "site" / "vendor"  # MathJax and the widget manager, where npm could fetch them
 PAGES = sorted(p.name for p in HTML.glob("*.html"))
-CHAPTERS = [name for name in PAGES if (ROOT / "book" / name).with_suffix(".ipynb").is_file()]
 
 pytestmark = pytest.mark.skipif(not PAGES, reason="_build/html is not there: make book")
 offline = pytest.mark.skipif(not OWN_FILES.is_dir(), reason="the book was built without npm and loads from a CDN")
 audited = pytest.mark.skipif(not look.AXE.is_file(), reason="axe-core is not there: npm could not fetch it")
 
 
-@pytest.fixture(params=["http", "file"])
-def base(request, site):
-    return site if request.param == "http" else HTML.as_uri() + "/"
+@pytest.fixture(scope="module", params=PAGES)
+def seen(browser, site, request):
+    """A page that was loaded once for all that is looked at in daylight."""
+    with look.visit(browser, site + request.param) as (page, wrong):
+        yield page, wrong
+
+
+@offline
+def test_page_is_whole_and_stays_on_the_site(seen):
+    page, wrong = seen
+    assert not look.undrawn(page) + look.unlabelled(page) + look.too_wide(page) + wrong
+
+
+@audited
+def test_page_has_no_barrier_of_ours(seen):
+    assert not look.barriers(seen[0])
+
+
+@pytest.mark.parametrize("by", ["click", "keyboard"])
+def test_widgets_switch_without_a_kernel(seen, by):
+    page, wrong = seen
+    assert not look.stuck(page, by) + wrong
+
+
+def test_page_fits_a_phone(seen):
+    page, size = seen[0], seen[0].viewport_size
+    page.set_viewport_size(size | {"width": 390})
+    try:
+        assert not look.too_wide(page)
+    finally:
+        page.set_viewport_size(size)
 
 
 @offline
 @pytest.mark.parametrize("name", PAGES)
-def test_page_is_whole_and_stays_on_the_site(browser, base, name):
+def test_page_is_whole_without_a_server(browser, name):
+    base = HTML.as_uri() + "/"
     with look.visit(browser, base + name, own=base) as (page, wrong):
-        assert not look.undrawn(page) + look.unlabelled(page) + look.too_wide(page) + wrong
-
-
-@pytest.mark.parametrize("name", PAGES)
-def test_page_fits_a_phone(browser, site, name):
-    with look.visit(browser, site + name, width=390) as (page, _):
-        assert not look.too_wide(page)
-
-
-@pytest.mark.parametrize("by", ["click", "keyboard"])
-@pytest.mark.parametrize("name", CHAPTERS)
-def test_widgets_switch_without_a_kernel(browser, site, name, by):
-    with look.visit(browser, site + name) as (page, wrong):
-        assert not look.stuck(page, by) + wrong
-
-
-@audited
-@pytest.mark.parametrize("name", PAGES)
-def test_page_has_no_barrier_of_ours(browser, site, name):
-    with look.visit(browser, site + name) as (page, _):
-        assert not look.barriers(page)
+        assert not look.undrawn(page) + look.unlabelled(page) + wrong
 
 
 @pytest.mark.parametrize("name", PAGES)
