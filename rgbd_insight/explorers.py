@@ -285,12 +285,12 @@ def _page(page: Drawing, alt: str) -> widgets.HTML:
 
 
 def _png(figure: Figure) -> bytes:
-    """The figure in 64 colours, which is a third of the bytes; coarser where it is still large."""
+    """The figure in 128 colours, which is a third of the bytes; coarser where it is still large."""
     for dpi in RESOLUTIONS:
         raw, small = io.BytesIO(), io.BytesIO()
         options = {"facecolor": figure.get_facecolor(), "pil_kwargs": {"compress_level": 0}}  # it is read again at once
         figure.savefig(raw, format="png", dpi=dpi, bbox_inches="tight", **options)
-        Image.open(raw).convert("RGB").quantize(64).save(small, "PNG", optimize=True)
+        Image.open(raw).convert("RGB").quantize(128, Image.Quantize.FASTOCTREE).save(small, "PNG", optimize=True)
         if small.tell() <= LARGEST:
             break
     return small.getvalue()

@@ -72,9 +72,11 @@ def gallery(
         top = i * each
         _title(ax, top, features, unit)
         strong, weak = extremes(features, unit, count)
-        for part, name, start in ((strong, "strongest mean response", 0), (weak, "weakest", count + 0.25)):
-            ax.text(0.35 + start * cell, top + HEAD - 0.06, name, fontsize=9.5, va="bottom")
-            _images(ax, features, data, unit, part, (0.35 + start * cell, top + HEAD, cell, high))
+        apart = 0.35 + (count + 0.25) * cell
+        for name, x in (("strongest mean response", 0.35), ("weakest", apart)):
+            ax.text(x, top + HEAD - 0.06, name, fontsize=9.5, va="bottom")
+        places = [0.35 + i * cell for i in range(len(strong))] + [apart + i * cell for i in range(len(weak))]
+        _images(ax, features, data, unit, strong + weak, [(x, top + HEAD, cell, high) for x in places])
         for row, m in enumerate(features.modalities):
             name, at = "colour" if m.name == "rgb" else m.name, top + HEAD + (row + 0.5) * high
             ax.text(0.2, at, name, fontsize=9.5, rotation=90, ha="center", va="center")
@@ -148,19 +150,17 @@ def _title(ax: Axes, top: float, features: Features, unit: Unit) -> None:
     ax.text(0.05, top + 0.25, f"best at {unit.concept}{known}: {_number(unit)}", fontsize=10, va="top")
 
 
-def _images(ax: Axes, features: Features, data: Dataset, unit: Unit, indices: Sequence[int], box: tuple) -> None:
+def _images(ax: Axes, features: Features, data: Dataset, unit: Unit, indices: Sequence[int], boxes: list) -> None:
     """Columns of images, the first modality above the second, with the concept outlined in both."""
-    x, y, wide, high = box
-    batch, k = data.batch(list(indices)), _index(features, unit)
+    batch, k = data.batch(indices), _index(features, unit)
     plane = features.families.index(features.concepts["family"][k])
     masks = batch.concepts[:, plane].numpy() == k  # (B, H, W)
     shown = _shown(features, data, indices, masks, k)  # (B, 2)
     depth = np.where(batch.valid.numpy(), batch.depth.numpy(), np.nan)[:, 0]  # (B, H, W)
-    for i in range(len(indices)):
+    for i, (x, y, wide, high) in enumerate(boxes):  # in inches, from the top left
         for row in range(2):
             image = depth[i] if row else batch.rgb[i].movedim(0, -1).numpy()
-            left, upper, right, lower = x + i * wide, y + row * high, x + (i + 0.97) * wide, y + (row + 0.97) * high
-            extent = (left, right, lower, upper)
+            extent = (x, x + 0.97 * wide, y + (row + 0.97) * high, y + row * high)
             ax.imshow(image, cmap="viridis_r", interpolation="nearest", aspect="auto", extent=extent)
             _outline(ax, masks[i], extent, full=shown[i, row])
 
@@ -170,7 +170,7 @@ def _shown(features: Features, data: Dataset, indices: Sequence[int], masks: np.
     planted = [features.concepts[f"visible_{m.name}"][k] for m in features.modalities]
     if np.isnan(planted).any() or not hasattr(data, "visibility"):
         return np.ones((len(indices), 2), bool)
-    seen = data.visibility(list(indices)).numpy() & masks[:, None]  # (B, 2, H, W)
+    seen = data.visibility(indices).numpy() & masks[:, None]  # (B, 2, H, W)
     return seen.any((2, 3)) & (np.array(planted) > 0)
 
 
@@ -201,6 +201,7 @@ def _spread(ax: Axes, features: Features, unit: Unit) -> None:
         place = {"transform": ax.transAxes, "ha": side, "va": "bottom"}
         ax.text(at, 1.0, f"{name} ({rows.sum()})", fontsize=9.5, color=line, **place)
     ax.set(yticks=[], facecolor=PAPER)
+    ax.locator_params(axis="x", nbins=6)
     ax.grid(False)
     for side in ("top", "left", "right"):
         ax.spines[side].set_visible(False)

@@ -10,7 +10,7 @@ import numpy as np
 
 from rgbd_insight import stats
 from rgbd_insight.features import Features
-from rgbd_insight.metrics._auroc import enough, pair_counts
+from rgbd_insight.metrics._auroc import pair_counts
 from rgbd_insight.metrics.semantic import profiles
 from rgbd_insight.questions.networks import TWINS, networks
 
@@ -85,39 +85,38 @@ def best(
     run = _resolved(features, run, stream)
     condition = condition or (stream if stream in (m.name for m in features.modalities) else "both")
     wanted = _concepts(features, concepts)
-    first = stats.group_folds(features.groups, 2) == 0  # (N,)
     present, groups = features.present[:, wanted], features.groups  # (N, K)
     found = []
     for lv in _levels(features, run, stream, level, unit):
         x = features.responses(run, stream, lv, condition)  # (N, U)
         columns = _columns(x, unit)
-        s = profiles(x[first][:, columns], present[first], groups[first], folds=2).s  # (U, K)
-        s = np.zeros_like(s) if s.size == 1 else s  # one unit and one concept: nothing to choose
-        if np.isfinite(s).any():
-            u, k = np.unravel_index(np.nanargmax(np.abs(s)), s.shape)
-            found.append((abs(s[u, k]), lv, columns[u], wanted[k]))
+        halves = profiles(x[:, columns], present, groups, folds=2).by_fold  # (2, U, K)
+        size = np.where(np.isfinite(halves[0]), np.abs(halves[0]), -1)
+        u, k = np.unravel_index(size.argmax(), size.shape)
+        if size[u, k] >= 0 or size.size == 1:  # one unit and one concept: nothing to choose
+            found.append((size[u, k], lv, int(columns[u]), wanted[k], halves[1, u, k]))
     if not found:
         raise ValueError(
             f"`features` must show one of the concepts often enough to choose by it; {features.path} has "
             f"{len(features)} images. Extract more, or name one unit and one concept."
         )
-    _, lv, u, k = max(found, key=lambda f: f[0])
-    s, low, high = _measured(features.responses(run, stream, lv, condition)[~first, u], features, k, ~first)
-    return Unit(run, stream, lv, condition, int(u), features.concepts.name[k], s, low, high, int((~first).sum()))
+    _, lv, u, k, s = max(found, key=lambda f: f[0])
+    x = features.responses(run, stream, lv, condition)
+    rows = np.flatnonzero(stats.group_folds(groups, 2) == 1)  # the fold that did not choose
+    known = np.isfinite(s)
+    low, high = _interval(x[rows, u], features.present[rows, k], groups[rows]) if known else (np.nan, np.nan)
+    return Unit(run, stream, lv, condition, u, features.concepts["name"][k], float(s), low, high, len(rows))
 
 
-def _measured(x: np.ndarray, features: Features, k: int, rows: np.ndarray) -> tuple[float, float, float]:
-    """The s of one unit's responses (n,) to `rows`, with its interval."""
-    there, groups = features.present[rows, k], features.groups[rows]
-    if enough(there[:, None], groups)[0][0]:
-        return np.nan, np.nan, np.nan
+def _interval(x: np.ndarray, there: np.ndarray, groups: np.ndarray) -> tuple[float, float]:
+    """Of 2·AUROC - 1 of responses (n,) to images that show a concept or not (n,)."""
 
-    def s(i: np.ndarray, _: np.ndarray) -> float:
-        wins, pairs = pair_counts(x[None, i], there[None, i])
-        return 2 * wins[0] / pairs[0] - 1
+    def s(rows: np.ndarray, _: np.ndarray) -> float:
+        wins, pairs = pair_counts(x[None, rows], there[None, rows])
+        return 2 * wins[0] / pairs[0] - 1 if pairs[0] else np.nan
 
     found = stats.estimate(s, groups, null=False)
-    return found.value, max(found.low, -1.0), min(found.high, 1.0)
+    return max(found.low, -1.0), min(found.high, 1.0)
 
 
 def streams(features: Features, run: str) -> tuple[str, ...]:
