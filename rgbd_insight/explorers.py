@@ -10,6 +10,7 @@ import html
 import io
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from typing import TYPE_CHECKING
 
 import ipywidgets as widgets
 import matplotlib.pyplot as plt
@@ -19,7 +20,13 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from rgbd_insight import plots
+from rgbd_insight.features import Features
+from rgbd_insight.plots.units import WORDS, describe
+from rgbd_insight.questions import units
 from rgbd_insight.result import Result
+
+if TYPE_CHECKING:
+    from rgbd_insight.data import Dataset
 
 SHORTEST = 20  # characters of an alternative text
 LARGEST = 60_000  # bytes of a picture, beyond which it is drawn more coarsely
@@ -143,6 +150,49 @@ def explore(results: Result | Iterable[Result], by: str = "level", *, alt: Mappi
     return switch(drawn, alt=texts, description={"level": "Level", "modality": "Modality", "run": "Network"}[by])
 
 
+def gallery(
+    features: Features, data: Dataset, run: str, kinds: Iterable[str] = ("rgb", "depth", "both"), *, count: int = 3
+) -> widgets.VBox:
+    """What units see: for each kind of concept and each level, each modality's unit that tells one of them best.
+
+    Parameters
+    ----------
+    features, data : the responses, and their images (`data.redraw` for planted scenes).
+    run : a run id, a fusion, or "twins".
+    kinds : of concepts, as in `features.concepts["kind"]`: "rgb" are those that colour alone shows.
+    count : number of images with the strongest responses; see `plots.gallery`.
+
+    Returns
+    -------
+    VBox, as from `grid`: a list of kinds, and buttons for the levels.
+
+    Raises
+    ------
+    ValueError
+        Where `features` have no concept of a kind, the run no stream of a modality, or `plots.gallery` refuses.
+
+    Examples
+    --------
+    >>> import rgbd_insight as ri
+    >>> features = ri.load("book/features/scenes")
+    >>> box = gallery(features, ri.data.redraw(features), "sum", ["depth"])
+    >>> box.children[0].options, box.children[1].children[0].children[0].options
+    (('planted in depth only',), ('1', '2', '3', '4'))
+    """
+    pages, texts = {}, {}
+    for kind in kinds:
+        names = features.concepts["name"][features.concepts["kind"] == kind].tolist()
+        if not names:
+            known = ", ".join(features.concepts["kind"].unique())
+            raise ValueError(f"`kinds` must be among {known}, those of {features.path}; got {kind!r}")
+        for level in units.levels(features, run):
+            found = [units.best(features, run, m.name, level, concepts=names) for m in features.modalities]
+            cell = WORDS.get(kind, kind), str(level)
+            pages[cell] = partial(plots.gallery, features, data, found, count=count)
+            texts[cell] = ". ".join(describe(features, unit, count) for unit in found) + "."
+    return grid(pages, alt=texts, description=("Concepts", "Level"))
+
+
 Pages = dict[str, tuple[Callable[[], Axes], pd.DataFrame]]
 
 
@@ -235,11 +285,12 @@ def _page(page: Drawing, alt: str) -> widgets.HTML:
 
 
 def _png(figure: Figure) -> bytes:
-    """The figure in 64 colours, which is a third of the bytes; coarser where it is still large."""
+    """The figure in 128 colours, which is a third of the bytes; coarser where it is still large."""
     for dpi in RESOLUTIONS:
         raw, small = io.BytesIO(), io.BytesIO()
-        figure.savefig(raw, format="png", dpi=dpi, bbox_inches="tight", facecolor=figure.get_facecolor())
-        Image.open(raw).convert("RGB").quantize(64).save(small, "PNG", optimize=True)
+        options = {"facecolor": figure.get_facecolor(), "pil_kwargs": {"compress_level": 0}}  # it is read again at once
+        figure.savefig(raw, format="png", dpi=dpi, bbox_inches="tight", **options)
+        Image.open(raw).convert("RGB").quantize(128, Image.Quantize.FASTOCTREE).save(small, "PNG", optimize=True)
         if small.tell() <= LARGEST:
             break
     return small.getvalue()

@@ -1,5 +1,6 @@
 """Where aligned pairs of colour and depth come from: planted scenes and folders of images."""
 
+from rgbd_insight.data.again import redraw
 from rgbd_insight.data.batch import IGNORE, Batch, Dataset, batches
 from rgbd_insight.data.checkup import Checkup, Finding, check
 from rgbd_insight.data.convert import nyuv2, sunrgbd
@@ -23,5 +24,6 @@ __all__ = [
     "encode",
     "hha",
     "nyuv2",
+    "redraw",
     "sunrgbd",
 ]

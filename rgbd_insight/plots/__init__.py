@@ -20,11 +20,13 @@ from rgbd_insight.plots.planted import account_errors, advantages, against_truth
 from rgbd_insight.plots.specificity import by_depth, concepts, visibility
 from rgbd_insight.plots.streams import purity
 from rgbd_insight.plots.trust import calibration, coverage, false_positives, null_curves
+from rgbd_insight.plots.units import gallery
 from rgbd_insight.result import Result
 
 __all__ = [
     "ablation", "account_errors", "accuracy", "advantages", "against_truth", "beside_truth", "by_depth", "calibration",
-    "centre", "classes", "concepts", "coverage", "cues", "dimension", "false_positives", "families", "gradients",
+    "centre", "classes", "concepts", "coverage", "cues", "dimension", "false_positives", "families", "gallery",
+    "gradients",
     "levels", "null_curves", "plot", "purity", "retention", "scenes", "shares", "similarity", "training", "utilisation",
     "visibility",
 ]  # fmt: skip

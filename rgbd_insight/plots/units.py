@@ -1,0 +1,209 @@
+"""What a unit sees: the images that move it most and least, in both modalities, and the concept that it tells best."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patheffects import withStroke
+
+from rgbd_insight.features import Features
+from rgbd_insight.plots._style import INK, PAPER, SHADE, modality_colours, settings
+from rgbd_insight.questions.units import Unit
+
+if TYPE_CHECKING:
+    from rgbd_insight.data import Dataset
+
+WIDTH, HEAD, FOOT, GAP = 6.0, 0.62, 0.72, 0.42  # inches: of the figure; of a unit's title, histogram, space below
+WORDS = {  # of each kind of concept
+    "rgb": "planted in colour only", "depth": "planted in depth only", "both": "planted in both",
+    "neither": "shown by neither", "together": "shown by both together only", "graded": "planted by degrees",
+}  # fmt: skip
+
+
+def gallery(
+    features: Features, data: Dataset, units: Unit | Iterable[Unit], ax: Axes | None = None, *, count: int = 4
+) -> Axes:
+    """The images with a unit's strongest and weakest mean responses, colour above depth, and the responses to all.
+
+    Parameters
+    ----------
+    features : holds the responses, which are means over the image: *where* in it a unit responded was not kept.
+    data : the images of `features`, for example from `data.redraw`.
+    units : one or several from `questions.units.best`.
+    ax : where to draw; a figure of its own by default.
+    count : number of strongest images, each of another group; half as many weakest stand beside them.
+
+    Returns
+    -------
+    Axes. A line goes around the unit's concept wherever it is in the image: full in a modality that shows it there (or
+    where it is not known who does), dotted in one that does not. Below, how the responses are spread over the images
+    with the concept (in the stream's colour) and without it (grey).
+
+    Raises
+    ------
+    ValueError
+        Where `data` are not the images of `features`, or `count` is not in 1 … number of groups.
+
+    Examples
+    --------
+    >>> import rgbd_insight as ri
+    >>> from rgbd_insight.questions.units import best
+    >>> features = ri.load("book/features/scenes")
+    >>> ax = gallery(features, ri.data.redraw(features), best(features, "sum", "depth", 4))
+    >>> len(ax.images), len(ax.child_axes)  # six images in colour, the same in depth; the responses
+    (12, 1)
+    """
+    units = [units] if isinstance(units, Unit) else list(units)
+    _check(features, data, count)
+    columns = count + -(-count // 2)
+    cell = (WIDTH - 0.45) / (columns + 0.25)  # a quarter of a column parts the strongest from the weakest
+    high = cell * data.size[0] / data.size[1]
+    each = HEAD + 2 * high + FOOT + GAP
+    if ax is None:
+        with plt.rc_context(settings()):
+            ax = plt.figure(figsize=(WIDTH, each * len(units)), layout="none").add_axes((0, 0, 1, 1))
+    ax.set_axis_off()
+    ax.set(xlim=(0, WIDTH), ylim=(each * len(units), 0), autoscale_on=False)  # inches, from the top
+    for i, unit in enumerate(units):
+        top = i * each
+        _title(ax, top, features, unit)
+        strong, weak = extremes(features, unit, count)
+        apart = 0.35 + (count + 0.25) * cell
+        for name, x in (("strongest mean response", 0.35), ("weakest", apart)):
+            ax.text(x, top + HEAD - 0.06, name, fontsize=9.5, va="bottom")
+        places = [0.35 + i * cell for i in range(len(strong))] + [apart + i * cell for i in range(len(weak))]
+        _images(ax, features, data, unit, strong + weak, [(x, top + HEAD, cell, high) for x in places])
+        for row, m in enumerate(features.modalities):
+            name, at = "colour" if m.name == "rgb" else m.name, top + HEAD + (row + 0.5) * high
+            ax.text(0.2, at, name, fontsize=9.5, rotation=90, ha="center", va="center")
+        total, below = each * len(units), top + HEAD + 2 * high + FOOT
+        box = (0.35 / WIDTH, 1 - below / total, (WIDTH - 0.45) / WIDTH, (FOOT - 0.24) / total)
+        _spread(ax.inset_axes(box), features, unit)
+    return ax
+
+
+def extremes(features: Features, unit: Unit, count: int = 4) -> tuple[list[int], list[int]]:
+    """Indices of the `count` images with the strongest responses and of half as many with the weakest, one a group.
+
+    Examples
+    --------
+    >>> import rgbd_insight as ri
+    >>> from rgbd_insight.questions.units import best
+    >>> features = ri.load("book/features/scenes")
+    >>> unit = best(features, "sum", "depth", 4)
+    >>> strong, weak = extremes(features, unit)
+    >>> bool(unit.responses(features)[strong].min() > unit.responses(features)[weak].max())
+    True
+    """
+    x, groups = unit.responses(features), features.groups
+
+    def first(order: np.ndarray, n: int) -> list[int]:
+        _, at = np.unique(groups[order], return_index=True)  # where each group comes first
+        return order[np.sort(at)[:n]].tolist()
+
+    return first(np.argsort(-x, kind="stable"), count), first(np.argsort(x, kind="stable"), -(-count // 2))
+
+
+def describe(features: Features, unit: Unit, count: int = 4) -> str:
+    """What `gallery` shows of a unit, in words: its alternative text."""
+    there = features.present[:, _index(features, unit)]
+    held = [f"{there[part].sum()} of the {len(part)} images with the {name} mean response"
+            for part, name in zip(extremes(features, unit, count), ("strongest", "weakest"), strict=True)]  # fmt: skip
+    return (f"Unit {unit.unit} of the {unit.stream} stream at level {unit.level}: {held[0]} hold {unit.concept}, and "
+            f"{held[1]} do; {_number(unit)}")  # fmt: skip
+
+
+def _check(features: Features, data: Dataset, count: int) -> None:
+    kept, given = features.manifest["fingerprint"], data.fingerprint()
+    if kept != given:
+        differing = [k for k in dict.fromkeys([*kept, *given]) if kept.get(k) != given.get(k)]
+        one, other = (", ".join(f"{k}={d.get(k)!r}" for k in differing) for d in (given, kept))
+        raise ValueError(
+            f"`data` must be the images that `features` were extracted from; got {data.name} with {one}, and "
+            f"{features.path} is of {features.manifest['name']} with {other}. For planted scenes: "
+            "ri.data.redraw(features)"
+        )
+    if not 1 <= count <= features.groups.max() + 1:
+        raise ValueError(f"`count` must be in 1…{features.groups.max() + 1}, the number of groups; got {count}")
+
+
+def _index(features: Features, unit: Unit) -> int:
+    return features.concepts["name"].tolist().index(unit.concept)
+
+
+def _number(unit: Unit) -> str:
+    if not np.isfinite(unit.s):
+        return "too few images for s"
+    return f"s = {unit.s:.2f} ({unit.low:.2f} to {unit.high:.2f})".replace("-", "\u2212")
+
+
+def _title(ax: Axes, top: float, features: Features, unit: Unit) -> None:
+    kind = features.concepts["kind"][_index(features, unit)]
+    known = f" ({WORDS[kind]})" if kind in WORDS else ""
+    colour = modality_colours([unit.stream])[unit.stream]
+    ax.text(0.05, top + 0.06, f"{unit.stream} stream, level {unit.level}, unit {unit.unit}", fontsize=10.5, va="top",
+            weight="bold", color=colour)  # fmt: skip
+    ax.text(0.05, top + 0.25, f"best at {unit.concept}{known}: {_number(unit)}", fontsize=10, va="top")
+
+
+def _images(ax: Axes, features: Features, data: Dataset, unit: Unit, indices: Sequence[int], boxes: list) -> None:
+    """Columns of images, the first modality above the second, with the concept outlined in both."""
+    batch, k = data.batch(indices), _index(features, unit)
+    plane = features.families.index(features.concepts["family"][k])
+    masks = batch.concepts[:, plane].numpy() == k  # (B, H, W)
+    shown = _shown(features, data, indices, masks, k)  # (B, 2)
+    depth = np.where(batch.valid.numpy(), batch.depth.numpy(), np.nan)[:, 0]  # (B, H, W)
+    for i, (x, y, wide, high) in enumerate(boxes):  # in inches, from the top left
+        for row in range(2):
+            image = depth[i] if row else batch.rgb[i].movedim(0, -1).numpy()
+            extent = (x, x + 0.97 * wide, y + (row + 0.97) * high, y + row * high)
+            ax.imshow(image, cmap="viridis_r", interpolation="nearest", aspect="auto", extent=extent)
+            _outline(ax, masks[i], extent, full=shown[i, row])
+
+
+def _shown(features: Features, data: Dataset, indices: Sequence[int], masks: np.ndarray, k: int) -> np.ndarray:
+    """Whether each modality shows concept `k` in each image, bool (B, 2); True where nobody knows."""
+    planted = [features.concepts[f"visible_{m.name}"][k] for m in features.modalities]
+    if np.isnan(planted).any() or not hasattr(data, "visibility"):
+        return np.ones((len(indices), 2), bool)
+    seen = data.visibility(indices).numpy() & masks[:, None]  # (B, 2, H, W)
+    return seen.any((2, 3)) & (np.array(planted) > 0)
+
+
+def _outline(ax: Axes, mask: np.ndarray, extent: tuple[float, ...], full: bool) -> None:
+    """A line around the pixels of `mask` (H, W) of the image at `extent`: white in a dark seam, or dotted."""
+    if not mask.any():
+        return
+    left, right, lower, upper = extent
+    (high, wide), padded = mask.shape, np.pad(mask, 1).astype(float)  # a line along the edge of the image too
+    across = left + (right - left) * np.clip(np.arange(-1, wide + 1) + 0.5, 0, wide) / wide
+    down = upper + (lower - upper) * np.clip(np.arange(-1, high + 1) + 0.5, 0, high) / high
+    style = ["-" if full else (0, (1, 1.2))]
+    line = ax.contour(across, down, padded, [0.5], colors="white", linewidths=1.1, linestyles=style)
+    if full:
+        line.set_path_effects([withStroke(linewidth=2.4, foreground=INK)])
+
+
+def _spread(ax: Axes, features: Features, unit: Unit) -> None:
+    """Histograms of the responses to images with and without the concept, each as shares of its own number."""
+    x, there = unit.responses(features), features.present[:, _index(features, unit)]
+    edges, own = np.histogram_bin_edges(x, 40), modality_colours([unit.stream])[unit.stream]
+    for rows, name, at, side, fill, line in (
+        (~there, "without it", 0, "left", SHADE, "#6a6a6a"),
+        (there, f"with {unit.concept}", 1, "right", f"{own}88", own),
+    ):
+        weights = np.full(rows.sum(), 1 / max(rows.sum(), 1))
+        ax.hist(x[rows], edges, weights=weights, histtype="stepfilled", facecolor=fill, edgecolor=line, lw=0.8)
+        place = {"transform": ax.transAxes, "ha": side, "va": "bottom"}
+        ax.text(at, 1.0, f"{name} ({rows.sum()})", fontsize=9.5, color=line, **place)
+    ax.set(yticks=[], facecolor=PAPER)
+    ax.locator_params(axis="x", nbins=6)
+    ax.grid(False)
+    for side in ("top", "left", "right"):
+        ax.spines[side].set_visible(False)
+    ax.tick_params(labelsize=9, length=2, pad=1)
+    ax.set_xlabel("mean response", fontsize=9.5, labelpad=1)
