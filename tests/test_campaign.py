@@ -142,10 +142,11 @@ def test_opponents():
 
 def test_the_best_of_the_zoo_is_the_most_accurate_but_for_those_that_are_named(tmp_path, monkeypatch):
     monkeypatch.setattr(intervention, "FUSIONS", {f: FUSIONS[f] for f in ("rgb", "sum", "se", "early")})
-    monkeypatch.setattr(intervention, "ZOO_SEEDS", (0, 1))
     features = load(BOOK / "features" / "scenes")
+    seeds = [features.entry(run)["seed"] for run in features.find(fusion="sum", role="final")]
+    monkeypatch.setattr(intervention, "ZOO_SEEDS", seeds)
     for run in ("sum", "se", "early"):
-        for seed in (0, 1):
+        for seed in seeds:
             write_quantised(features, tmp_path / "extracted" / "scenes" / f"{run}-s{seed}", keep=features.find(
                 fusion=run, seed=seed, role="final"))  # fmt: skip
     mean = {f: np.mean([accuracy_estimate(features, r, "both").value for r in features.find(fusion=f, role="final")])
@@ -199,6 +200,8 @@ def test_tables_of_the_zoo_are_those_of_the_deep_runs(data, monkeypatch):
     monkeypatch.setattr(zoo, "PERMUTATIONS", 20)
     monkeypatch.setattr(zoo, "ASKED", {"consistency": ("cka",), "collaboration": ("accuracy",)})
     features = load(BOOK / "features" / data)
+    if {run["device"]["type"] for run in features.execution["runs"]} != {"cuda"}:
+        pytest.skip("the features were made anew, and the zoo's table is of the runs of a GPU")
     again = pd.concat([zoo.asked(features, "sum", question) for question in ("consistency", "collaboration")])
     keys = ["run", "measure", "level", "modality", "condition", "fusion"]
     stored = read_table(BOOK / "results", f"zoo_{data}").merge(again, on=keys, suffixes=("", "_again"))

@@ -44,7 +44,7 @@ def balance(features: Features, runs: Iterable[str] | None = None) -> Result:
     --------
     >>> import rgbd_insight as ri
     >>> scenes = ri.load("book/features/scenes")
-    >>> found = balance(scenes, scenes.find(fusion="sum", seed=0, role="final"))
+    >>> found = balance(scenes, scenes.find(fusion="sum", role="final")[:1])
     >>> bool(found.one("S").low > 0)  # there is something that one stream alone names
     True
     """
