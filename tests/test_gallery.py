@@ -185,7 +185,7 @@ def test_histograms_are_of_all_images_with_and_without_the_concept(features, dra
 def test_other_images_are_refused(features):
     unit = best(features, "sum", "depth", 4)
     own = features.manifest["fingerprint"]["seed"]
-    message = rf"got scenes with n=20, seed={own + 1}, and .* of scenes with n=600, seed={own}.*ri.data.redraw\(features\)"
+    message = rf"got scenes with n=20, seed={own + 1}, and .* of scenes with n=600, seed={own}.*redraw\(features\)"
     with pytest.raises(ValueError, match=message):
         plots.gallery(features, Scenes(n=20, seed=own + 1), unit)
     for count in (0, 601):
