@@ -12,6 +12,10 @@
       }
     });
   }
-  window.addEventListener("load", mark);
-  window.addEventListener("resize", mark);
+  window.addEventListener("load", function () {
+    var article = document.querySelector(".bd-article");
+    if (article) {
+      new ResizeObserver(mark).observe(article); // the window's own event comes before the new layout
+    }
+  });
 })();
