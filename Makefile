@@ -37,10 +37,11 @@ help:
 	@echo "make bench       time and compare the measures with the public alternatives"
 	@echo "make clean       remove what was built; with .venv too: make clean VENV_TOO=1"
 
+# One thread: the chapters' many small steps take a tenth longer where two wait for each other.
 book: $(READY) $(VENDOR)
 	@$(BIN)/python -c "from importlib.metadata import version as v; import sys; \
 	v('jupyter-book').startswith('1.') or sys.exit('jupyter-book 1.x is needed, found ' + v('jupyter-book') + '; type: make clean VENV_TOO=1 book')"
-	$(BIN)/jupyter-book build book --all -W -n --keep-going
+	OMP_NUM_THREADS=1 $(BIN)/jupyter-book build book --all -W -n --keep-going
 	@echo "The book is in _build/html/index.html"
 
 test: $(READY)
