@@ -43,6 +43,7 @@ def test_page_fits_a_phone(seen):
         assert not look.too_wide(page)
     finally:
         page.set_viewport_size(size)
+        page.wait_for_timeout(500)  # the sidebars slide back
 
 
 @audited  # last, as axe looks for files of its own
