@@ -11,8 +11,15 @@ from exercises import exercises
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
+from rgbd_insight.features import load
+
 BOOK = Path(__file__).resolve().parents[1] / "book"
 CHAPTERS = sorted(BOOK.glob("*.ipynb"))
+
+
+def of_a_gpu(name):
+    """Whether the book's features `name` are those of a GPU that come with it, not made anew by a reader."""
+    return {run["device"]["type"] for run in load(BOOK / "features" / name).execution["runs"]} == {"cuda"}
 
 
 @cache

@@ -30,6 +30,7 @@ from rgbd_insight.questions.claims import specification
 from rgbd_insight.questions.intervention import COLUMNS
 from rgbd_insight.questions.losses import accuracy_estimate
 from rgbd_insight.tables import read_table
+from tests._chapters import of_a_gpu
 from tests.questions.test_intervention import outcomes
 
 BOOK = Path(__file__).resolve().parents[1] / "book"
@@ -200,7 +201,7 @@ def test_tables_of_the_zoo_are_those_of_the_deep_runs(data, monkeypatch):
     monkeypatch.setattr(zoo, "PERMUTATIONS", 20)
     monkeypatch.setattr(zoo, "ASKED", {"consistency": ("cka",), "collaboration": ("accuracy",)})
     features = load(BOOK / "features" / data)
-    if {run["device"]["type"] for run in features.execution["runs"]} != {"cuda"}:
+    if not of_a_gpu(data):
         pytest.skip("the features were made anew, and the zoo's table is of the runs of a GPU")
     again = pd.concat([zoo.asked(features, "sum", question) for question in ("consistency", "collaboration")])
     keys = ["run", "measure", "level", "modality", "condition", "fusion"]

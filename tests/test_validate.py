@@ -18,6 +18,7 @@ from rgbd_insight.data.worlds import Knobs, World
 from rgbd_insight.metrics.similarity import cka_statistic
 from rgbd_insight.tables import read_table
 from rgbd_insight.validate import COLUMNS, bars
+from tests._chapters import of_a_gpu
 
 RESULTS = Path(__file__).resolve().parents[1] / "book" / "results"
 PLAN = read_plan()
@@ -225,7 +226,8 @@ def test_bars_say_what_was_asked_of_the_committed_rows_and_of_the_scenes():
     assert {"concept labels, spearman", "ranking, paired difference", "degenerate input"} <= set(found["score"])
     assert found["value"].notna().all()
     absent = found[found["score"] == "a true δ of .1 called absent"]
-    scenes = absent["about"].str.startswith("scenes")  # of whatever networks the features are of
-    assert scenes.sum() == 2 and absent["met"][~scenes].dropna().all()
+    scenes = absent["about"].str.startswith("scenes")
+    asked = absent if of_a_gpu("scenes") else absent[~scenes]  # a reader's own networks may be worse
+    assert scenes.sum() == 2 and asked["met"].dropna().all()
     shown = found["bar"].str.startswith(("shown", "reported"))
     assert (found["met"].isna() == shown).all()

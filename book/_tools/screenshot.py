@@ -16,6 +16,9 @@ PAGE = BOOK.parent / "_build" / "html" / "consistency.html"
 PICTURE = BOOK / "_static" / "page.png"
 WINDOW = {"width": 1280, "height": 860}
 COLOURS = 128  # enough for text and figures, and a third of the bytes
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+BROWSER = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
 def main() -> None:
@@ -26,12 +29,10 @@ def main() -> None:
         sys.exit("playwright is not installed; type: .venv/bin/python -m pip install playwright")
     if not PAGE.is_file():
         sys.exit(f"{PAGE} is not there; type: make book")
-    names = (os.environ.get("CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome")
-    program = next(filter(None, map(shutil.which, names)), None)
-    if program is None:
+    if BROWSER is None:
         sys.exit("Chromium is not installed; name its executable: CHROMIUM=/path/to/it make screenshot")
     with sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
+        browser = p.chromium.launch(executable_path=BROWSER, args=ARGUMENTS)
         page = browser.new_page(viewport=WINDOW)
         page.goto(PAGE.as_uri(), wait_until="networkidle")
         widget = page.wait_for_selector(".widget-subarea img")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 import numpy as np
 
 from rgbd_insight import stats
+from rgbd_insight._tape.files import nearest
 from rgbd_insight.features import Features
 from rgbd_insight.metrics._auroc import pair_counts
 from rgbd_insight.metrics.semantic import profiles
@@ -132,8 +132,10 @@ def levels(features: Features, run: str) -> tuple[int, ...]:
 def _resolved(features: Features, run: str, stream: str) -> str:
     known = streams(features, run)
     if stream not in known:
-        near = ", ".join(get_close_matches(str(stream), known, 3, 0.0))
-        raise ValueError(f"`stream` must be one of {', '.join(known)}, those of {run}; got {stream!r}. Nearest: {near}")
+        raise ValueError(
+            f"`stream` must be one of {', '.join(known)}, those of {run}; got {stream!r}. Nearest: "
+            f"{nearest(stream, known)}"
+        )
     return networks(features, TWINS).members[0][stream] if run == TWINS else features.resolve(run)
 
 
@@ -160,8 +162,10 @@ def _concepts(features: Features, names: Iterable[str] | None) -> np.ndarray:
     names = known if names is None else list(names)
     for name in names:
         if name not in known:
-            near = ", ".join(get_close_matches(str(name), known, 3, 0.0))
-            raise ValueError(f"`concepts` must be names of concepts of {features.path}; got {name!r}. Nearest: {near}")
+            raise ValueError(
+                f"`concepts` must be names of concepts of {features.path}; got {name!r}. Nearest: "
+                f"{nearest(name, known)}"
+            )
     if not names:
         raise ValueError("`concepts` must name at least one; got none. Leave it out for all.")
     return np.array([known.index(name) for name in names])

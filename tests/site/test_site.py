@@ -56,7 +56,7 @@ def test_page_has_no_barrier_of_ours(seen):
 def test_page_is_whole_without_a_server(browser, name):
     base = HTML.as_uri() + "/"
     with look.visit(browser, base + name, own=base) as (page, wrong):
-        assert not look.undrawn(page) + look.unlabelled(page) + wrong
+        assert not look.undrawn(page) + look.unlabelled(page) + look.too_wide(page) + wrong
 
 
 @pytest.mark.parametrize("name", PAGES)
