@@ -38,11 +38,15 @@ def once(step: Callable[..., None], plan: Plan, work: Path, *more: object) -> No
     The mark lies beside the features and not beside the weights: where features were brought from another machine, no
     run is trained for what they hold already.
     """
-    mark = work / "extracted" / plan.name / "finished" / f"{step.__name__}-{name_of(more[-1])}"
+    mark = _mark(step, plan, work, more[-1])
     if not mark.exists():
         step(plan, work, *more)
         mark.parent.mkdir(parents=True, exist_ok=True)
         mark.touch()
+
+
+def _mark(step: Callable[..., None], plan: Plan, work: Path, run: Run) -> Path:
+    return work / "extracted" / plan.name / "finished" / f"{step.__name__}-{name_of(run)}"
 
 
 def trained(plan: Plan, work: Path, run: Run) -> Path:
@@ -65,8 +69,12 @@ def samples(plan: Plan, work: Path) -> Cache:
 
 
 def prepare_samples(plan: Plan, work: Path) -> None:
-    """Make the training samples of a plan, on the thread that the process has: the others are busy with other runs."""
-    samples(plan, work)
+    """Make the training samples of a plan where a run is left that is trained on them.
+
+    On the thread that the process has: the others are busy with other runs.
+    """
+    if not all(_mark(extract_one, plan, work, run).exists() for run in plan.runs):
+        samples(plan, work)
 
 
 def write_part(path: Path, table: pd.DataFrame) -> None:

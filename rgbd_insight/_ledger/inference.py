@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.stats import spearmanr
+from scipy.stats import spearmanr, t
 
 from rgbd_insight import stats
 from rgbd_insight._ledger.networks import ALL, joint_fusions
@@ -99,13 +99,14 @@ def derived(features: Features, spec: dict) -> Row:
     gains = {f: np.array([mine[s] - theirs[f][s] for s in seeds]) for f, seeds in paired.items()}
     p = dict(zip(gains, stats.holm([sign_flip(gain) for gain in gains.values()]), strict=True))
     least = min(gains, key=lambda f: gains[f].mean())
-    half = 1.96 * gains[least].std(ddof=1) / np.sqrt(len(gains[least]))
+    seeds = len(gains[least])
+    half = t.ppf(0.975, seeds - 1) * gains[least].std(ddof=1) / np.sqrt(seeds)
     mean = float(gains[least].mean())
     won = all(p[f] < spec["level"] and gains[f].mean() > 0 for f in gains)
     lost = any(p[f] < spec["level"] and gains[f].mean() < 0 for f in gains)
     verdict = "supported" if won else "not supported" if lost else "inconclusive"
     return Row(f"accuracy beyond `{least}`", mean, mean - half, mean + half, float(max(p.values())), verdict,
-               f"{len(gains[least])} fresh paired seeds, {len(gains)} opponents, segmentation only")  # fmt: skip
+               f"{seeds} fresh paired seeds, {len(gains)} opponents, segmentation only")  # fmt: skip
 
 
 def sign_flip(gains: np.ndarray, *, seed: int = 0) -> float:
