@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from rgbd_insight._inference.corrections import benjamini_hochberg, holm, max_p
 from rgbd_insight._inference.estimate import Estimate, Number, plain, with_interval, with_null
+from rgbd_insight._inference.halves import halved
 from rgbd_insight.metrics.groups import blocks_of, cut_groups, group_codes, group_folds, permute_groups
 
 __all__ = [
@@ -30,6 +31,7 @@ def estimate(
     blocks: int = 40,
     seed: int = 0,
     null: bool = True,
+    jumps: bool = False,
     confidence: float = 0.95,
 ) -> Estimate:
     """Value, interval and permutation null of a statistic of paired samples, with whole groups as what varies.
@@ -43,6 +45,8 @@ def estimate(
     blocks : left out in turn, at least 20; as many as there are groups where there are fewer groups.
     seed : decides the permutations.
     null : False leaves the permutations out.
+    jumps : True for a statistic that jumps when a few samples are left out (`matching`, whose partners change): its
+        interval comes from its values on halves and quarters of the blocks. Needs 20 groups; of fewer, leave-outs.
     confidence : of the interval, per component.
 
     Returns
@@ -61,10 +65,11 @@ def estimate(
     are compared with alike. Undefined draws count as larger than the value. Independence is judged by `p`, never by
     the interval.
 
+    A statistic that jumps changes by as much for one block as for many, and the jackknife adds the jumps up: of
+    `matching` its standard error was 2.4 times too large. With `jumps`, `halved` says what is done instead.
+
     Measured on 200 images in 40 groups: the standard error is right, or too large by up to a third, for what varies
-    smoothly with the images (CKA, the account, predictivity, probes), and twice too large for `matching`, whose
-    partners jump. Where predictivity is close to 0 (.02) its chosen penalty jumps instead, value and standard error are
-    small together, and 95 % intervals hold the expectation in .88; at .08 to .09 in .98.
+    smoothly with the images (CKA, the account, predictivity, probes).
 
     References
     ----------
@@ -86,12 +91,16 @@ def estimate(
     block = blocks_of(codes, used)
     every = np.arange(len(codes))
     value = np.asarray(statistic(every, every), float)
-    kept = (np.flatnonzero(block != b) for b in range(used))
-    leave_outs = _each(statistic, [(rows, rows) for rows in kept])
+    halves = jumps and used >= BLOCKS
+    if halves:
+        leave_outs = halved(lambda pairs: _each(statistic, pairs), block, value, seed)
+    else:
+        kept = (np.flatnonzero(block != b) for b in range(used))
+        leave_outs = _each(statistic, [(rows, rows) for rows in kept])
     notes = [f"only {count} groups: {used} jackknife blocks instead of {BLOCKS} or more"] if used < BLOCKS else []
     if null and permutations < PERMUTATIONS:
         notes.append(f"only {permutations} permutations instead of {PERMUTATIONS} or more")
-    key = hashlib.sha1(block.astype("<i8").tobytes()).hexdigest()[:12]
+    key = hashlib.sha1(block.astype("<i8").tobytes()).hexdigest()[:12] + f"-halves-{seed}" * halves
     made = dict(n=len(codes), groups=count, confidence=confidence, seed=seed, key=key, note="; ".join(notes))
     found = with_interval(value, leave_outs, made)
     if not null:

@@ -5,6 +5,7 @@ import pytest
 from scipy import stats as reference
 
 from rgbd_insight import stats
+from rgbd_insight.metrics.pairing import matching_statistic
 
 
 def mean_of(x):
@@ -338,3 +339,53 @@ def test_p_of_the_maximum_pays_for_looking_everywhere():
     np.testing.assert_allclose(p, (1 + (draws >= found.null_value.max(1)).sum(0)) / 201)
     with pytest.raises(ValueError, match="`found` must be an array estimate with a null"):
         stats.max_p(found[0, 0])
+
+
+def test_halves_give_a_mean_its_standard_error():
+    rng = np.random.default_rng(3)
+    groups = np.arange(400) // 5
+    x = rng.normal(size=(400, 3)) + rng.normal(size=(80, 3))[groups]
+    mean = [stats.estimate(lambda i, _: x[i].mean(0), groups, null=False, jumps=jumps) for jumps in (False, True)]
+    np.testing.assert_allclose(mean[1].se, mean[0].se, rtol=0.35)  # their rate is estimated
+    assert (mean[1].se >= 0.85 * mean[0].se).all()  # but never below that of a mean, up to the choice of the splits
+    np.testing.assert_allclose(mean[1].leave_outs.mean(0), mean[1].value)
+    with pytest.raises(ValueError, match="share their blocks"):
+        stats.combine(np.subtract, *mean)
+
+
+def test_halves_are_the_stated_formula():
+    x, block = np.random.default_rng(4).normal(size=120) ** 3, np.arange(120) // 3
+    statistic = lambda rows, _: float(np.median(x[rows]))  # noqa: E731
+    found = stats.estimate(statistic, block, null=False, jumps=True, seed=5)
+    rng, half, quarter = np.random.default_rng([5, 2]), [], []
+    for _ in range(40):
+        parts = np.array_split(rng.permutation(40), 4)
+        value = [np.median(x[np.isin(block, part)]) for part in (np.r_[parts[0], parts[1]], np.r_[parts[2], parts[3]])]
+        half.append((value[0] - value[1]) ** 2 / 2)
+        quarter.append(np.var([np.median(x[np.isin(block, part)]) for part in parts], ddof=1))
+    rate = np.clip(np.mean(half) / np.mean(quarter), 0.5, 1)
+    assert found.se == pytest.approx(np.sqrt(rate * np.mean(half)))
+
+
+def test_halves_hold_what_jumps_where_leave_outs_are_far_too_wide():
+    """Of each of many draws, the pairs that 30 units choose: the spread over draws is known."""
+    groups, values, spans = np.arange(200) // 5, [], {True: [], False: []}
+    for draw in range(24):
+        rng = np.random.default_rng(draw)
+        shared = rng.normal(size=(200, 8))
+        x, y = (shared @ np.random.default_rng(k).normal(size=(8, 30)) + 8 * rng.normal(size=(200, 30)) for k in (1, 2))
+        statistic = matching_statistic(x, y, groups)
+        for jumps, kept in spans.items():
+            found = stats.estimate(statistic, groups, null=False, jumps=jumps)
+            kept.append(found.se)
+        values.append(found.value)
+    spread = np.std(values, ddof=1)
+    assert 0.6 < np.sqrt(np.mean(np.square(spans[True]))) / spread < 1.5
+    assert np.sqrt(np.mean(np.square(spans[False]))) / spread > 1.6
+
+
+def test_what_jumps_is_left_out_where_there_are_few_groups():
+    x, groups = np.random.default_rng(0).normal(size=45), np.arange(45) // 5
+    found = stats.estimate(lambda i, _: x[i].mean(), groups, null=False, jumps=True)
+    assert found.blocks == 9 and "9 jackknife blocks" in found.note
+    np.testing.assert_allclose(found.leave_outs[0], x[stats.blocks_of(groups, 9) != 0].mean())

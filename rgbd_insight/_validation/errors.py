@@ -118,7 +118,8 @@ def _measured(world: World, few: bool, interval: bool) -> dict[str, stats.Estima
         statistics["matching"] = matching_statistic(x, y, groups)
     for name, statistic in statistics.items():
         if interval:
-            found[name] = stats.estimate(statistic, groups, null=False, blocks=20 if few else 40)
+            blocks, jumps = 20 if few else 40, name == "matching"
+            found[name] = stats.estimate(statistic, groups, null=False, blocks=blocks, jumps=jumps)
         else:
             found[name] = _plain(statistic(every, every))
     if few:

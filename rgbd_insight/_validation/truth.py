@@ -8,6 +8,7 @@ from rgbd_insight import stats
 from rgbd_insight._validation.alternatives import SYMMETRIC, unit_free
 from rgbd_insight._validation.plan import held_out_knobs
 from rgbd_insight.data.worlds import Knobs, World
+from rgbd_insight.metrics.attenuation import corrected_account
 from rgbd_insight.metrics.joint import SHARES, variance_account
 from rgbd_insight.metrics.probes import concept_labels, decodability
 from rgbd_insight.metrics.similarity import debiased_cka, matching, predictivity
@@ -57,21 +58,30 @@ def shared(plan: dict, seed: int) -> list[dict]:
 
 
 def account(plan: dict, seed: int, n: int, noise: float, noise_ratio: float) -> list[dict]:
-    """Shares of units of four pure types, with 1, 2 and 4 networks pooled, and carried on to infinitely many."""
+    """Shares of units of four pure types: 1, 2 and 4 networks pooled, carried on to infinitely many, and corrected."""
     counts = plan["account"]["networks"]
     knobs = Knobs(n=n, noise=noise, noise_ratio=noise_ratio, pure=True, networks=1 + max(counts))
     world = World(knobs, seed)
-    types, y, tables = world.types("rgb"), world.stream("rgb"), {}
+    types, y, tables, truths = world.types("rgb"), world.stream("rgb"), {}, {}
+
+    def by_type(shares: np.ndarray, ceiling: np.ndarray) -> np.ndarray:  # (type, share): ratios of sums
+        return np.array([shares[types == t].sum(0) / ceiling[types == t].sum() for t in range(4)])
+
     for count in counts:
         nets = range(1, 1 + count)
         found = variance_account(y, world.areas, world.streams("depth", nets), world.streams("rgb", nets), world.groups)
-        sums = [(found.shares[types == t].sum(0), found.r2[types == t, 2].sum()) for t in range(4)]
-        tables[str(count)] = np.array([shares / ceiling for shares, ceiling in sums])  # (type, share)
+        planted = world.unit_shares("rgb", beside=nets)  # a concept that no unit of these networks shows is no one's
+        tables[str(count)], truths[str(count)] = by_type(found.shares, found.r2[:, 2]), by_type(planted, planted.sum(1))
     if len(counts) > 1:
         tables["extrapolated"] = carried_on(*(tables[str(c)] for c in counts[-2:]), counts[-2:])
+        truths["extrapolated"] = np.eye(4)
+    if max(counts) > 1:
+        streams = world.streams("depth", nets), world.streams("rgb", nets)  # of all networks
+        found = corrected_account(y, world.areas, *streams, world.groups)
+        tables["corrected"], truths["corrected"] = by_type(found.shares, found.ceiling), truths[str(max(counts))]
     base = {"ours": True, "n": len(y), "width": knobs.width, "noise": noise, "noise_ratio": noise_ratio}
     return [base | {"measure": "variance_account", "condition": condition, "part": f"{SHARES[t]} -> {SHARES[s]}",
-                    "value": table[t, s], "truth": float(t == s)}
+                    "value": table[t, s], "truth": truths[condition][t, s]}
             for condition, table in tables.items() for t in range(4) for s in range(4)]  # fmt: skip
 
 

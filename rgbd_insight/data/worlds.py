@@ -200,10 +200,17 @@ class World:
         signal = self._net(modality, network).mixing
         return 1 - r2(signal, self.plan.visible(_other(modality)))
 
-    def unit_shares(self, modality: str, network: int = 0) -> np.ndarray:
-        """(U, 4) planted variance account (`joint.SHARES`): of the signal, for perfect networks of either modality."""
+    def unit_shares(self, modality: str, network: int = 0, beside: range | list[int] | None = None) -> np.ndarray:
+        """(U, 4) planted variance account (`joint.SHARES`): of the signal, for perfect networks of either modality.
+
+        `beside` names networks whose signal takes the place of what a perfect network of their modality sees: few units
+        may leave out what both modalities show.
+        """
         plan = self.plan
-        seen = plan.visible(_other(modality)), plan.visible(modality)
+        if beside is None:
+            seen = [plan.visible(m) for m in (_other(modality), modality)]
+        else:
+            seen = [np.hstack([self._net(m, i).mixing for i in beside]) for m in (_other(modality), modality)]
         return shares_of(self._net(modality, network).mixing, plan.concepts[:, plan.named], *seen)
 
     def shares(self, modality: str, network: int = 0) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from rgbd_insight.metrics import baselines, joint, probes, semantic, similarity
+from rgbd_insight.metrics import attenuation, baselines, joint, probes, semantic, similarity
 
 INVARIANCES = ("shift", "scale", "unit_scale", "sign", "permutation", "rotation")
 
@@ -78,5 +78,8 @@ MEASURES: dict[str, Measure] = {
     "concept_variance": Measure(semantic.concept_variance, -0.5, 2.0, True, (), "profiles", identical=0.0),
     "variance_account": Measure(
         joint.variance_account, None, 1.0, False, _UNITS, "account", grouped=True, identical=None
+    ),
+    "corrected_account": Measure(
+        attenuation.corrected_account, None, None, False, _UNITS, "account", grouped=True, identical=None
     ),
 }

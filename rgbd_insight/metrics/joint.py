@@ -174,12 +174,23 @@ def _checked(penalties, folds: int, groups: np.ndarray, seed: int) -> tuple[np.n
 
 def _table(y, inputs: dict[str, Sequence], groups, components) -> tuple[np.ndarray, Layout, np.ndarray]:
     """All columns side by side, [1 | a block of each input | y], centred and scaled; their places; the groups."""
+    if components < 1:
+        raise ValueError(f"`components` must be >= 1; got {components}. 32 is the default.")
+    arrays, groups = checked_streams(y, inputs, groups)
+    ends = np.cumsum([1, *map(len, inputs.values())])
+    blocks = [np.hstack(arrays[a:b]) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+    table = np.hstack([np.ones((len(groups), 1)), *blocks, arrays[0]])
+    return table, Layout([b.shape[1] for b in blocks], arrays[0].shape[1], components), groups
+
+
+def checked_streams(y, inputs: dict[str, Sequence], groups) -> tuple[list[np.ndarray], np.ndarray]:
+    """The array `y` and the streams of every input, in order, centred, of variance 1 (0: constant); the groups."""
     groups = np.asarray(groups)
     counts = {name: len(streams) for name, streams in inputs.items()}
-    if not all(counts.values()) or components < 1:
+    if not all(counts.values()):
         raise ValueError(
-            f"each of `{'`, `'.join(inputs)}` must hold at least one stream, `components` be >= 1; got "
-            f"{', '.join(map(str, counts.values()))}, {components}. Pass lists of (N, D) arrays from another seed."
+            f"each of `{'`, `'.join(inputs)}` must hold at least one stream; got "
+            f"{', '.join(map(str, counts.values()))}. Pass lists of (N, D) arrays from another seed."
         )
     arrays = []
     for name, a in [("y", y), *((name, z) for name, streams in inputs.items() for z in streams)]:
@@ -191,10 +202,7 @@ def _table(y, inputs: dict[str, Sequence], groups, components) -> tuple[np.ndarr
         a = a - a[:1]  # a constant column becomes exactly 0
         a = a - a.mean(0) * a.any(0)
         arrays.append(a / np.maximum(a.std(0), 1e-300))
-    ends = np.cumsum([1, *counts.values()])
-    blocks = [np.hstack(arrays[a:b]) for a, b in zip(ends[:-1], ends[1:], strict=True)]
-    table = np.hstack([np.ones((len(groups), 1)), *blocks, arrays[0]])
-    return table, Layout([b.shape[1] for b in blocks], arrays[0].shape[1], components), groups
+    return arrays, groups
 
 
 def _choices(sums, f, kept, layout, models) -> list[np.ndarray]:

@@ -70,9 +70,8 @@ def matching(
 
     Unchanged by shift, scale, sign and order of the units, but not by a rotation: it is about single units. 0 on
     average for unrelated streams; biased towards 0 for related ones, as partners are missed on few images. Needs as
-    many groups as folds, and some 100 images to find partners by a correlation of .3. Jackknife intervals are twice too
-    wide (200 images: 95 % intervals hold the expectation in 1.00): without a block some units change their partner, and
-    such jumps count as if they added up over the blocks. They are safe, not sharp.
+    many groups as folds, and some 100 images to find partners by a correlation of .3. Without a few images some units
+    change their partner, so leave-outs jump: for an interval use `stats.estimate` with jumps=True.
 
     References
     ----------
@@ -96,6 +95,8 @@ def matching_statistic(
     x: ArrayLike, y: ArrayLike, groups: ArrayLike, *, folds: int = 5, seed: int = 0, price: float | None = None
 ) -> Callable[[np.ndarray, np.ndarray], float]:
     """The mean of `matching` as a function of the rows of x and their partners in y, for `stats.estimate`.
+
+    It jumps when images are left out, so its interval is asked for with jumps=True.
 
     The division into folds is made once, so a leave-out changes the folds only by the images it lacks; pairs and signs
     are found anew every time. Parameters and errors are those of `matching`.

@@ -83,7 +83,7 @@ def _similarities(nets: Networks, level: int, measures: Iterable[str], permutati
     rows, cells = [], nets.cells(level) | {"modality": a, "versus": b}
     wanted = [m for m in makers if m in measures or (m == "cka" and "cka normalised" in measures)]
     for name in wanted:
-        across = stats.estimate(averaged(makers[name], nets.across(level)), groups, **options)
+        across = stats.estimate(averaged(makers[name], nets.across(level)), groups, jumps=name == "matching", **options)
         ceilings = [stats.estimate(averaged(makers[name], nets.within(m, level)), groups, null=False) for m in (a, b)]
         ceiling = float(np.mean([c.value for c in ceilings]))
         if name in measures:
