@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -106,7 +107,22 @@ def derived(features: Features, spec: dict) -> Row:
     lost = any(p[f] < spec["level"] and gains[f].mean() < 0 for f in gains)
     verdict = "supported" if won else "not supported" if lost else "inconclusive"
     return Row(f"accuracy beyond `{least}`", mean, mean - half, mean + half, float(max(p.values())), verdict,
-               f"{seeds} fresh paired seeds, {len(gains)} opponents, segmentation only")  # fmt: skip
+               f"{seeds} fresh paired seeds, {len(gains)} opponents, segmentation only{_where(features, paired)}")
+
+
+def _where(features: Features, paired: dict[str, list[int]]) -> str:
+    """Where the runs were made, said where that is more than one place: a pair should differ by its fusion alone."""
+    devices = {run["run"]: run["device"] for run in features.execution["runs"]}
+    place = {
+        (row.fusion, int(row.seed)): "a CPU" if devices[row.Index]["type"] == "cpu" else devices[row.Index]["name"]
+        for row in features.runs.itertuples()
+    }
+    seen = {(name, seed) for f, seeds in paired.items() for name in (f, "insight") for seed in seeds}
+    used = Counter(place[key] for key in seen)
+    if len(used) == 1:
+        return ""
+    apart = sum(place[f, s] != place["insight", s] for f, seeds in paired.items() for s in seeds)
+    return "; runs: " + ", ".join(f"{n} on {name}" for name, n in used.most_common()) + f", {apart} pairs on both"
 
 
 def sign_flip(gains: np.ndarray, *, seed: int = 0) -> float:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy import stats as reference
 
 from rgbd_insight import load, stats
 from rgbd_insight._ledger import inference, levels, networks
@@ -156,6 +157,8 @@ class Paired:
             [(run, run.split("-s")[0], int(run.split("-s")[1])) for run in self.values],
             columns=["run", "fusion", "seed"],
         ).set_index("run")
+        gpu = {"type": "cuda", "name": "a GPU"}
+        self.execution = {"runs": [{"run": run, "device": gpu} for run in self.values]}
 
     def find(self, *, fusion, role):
         return self.runs.index[self.runs.fusion == fusion].tolist()
@@ -175,6 +178,20 @@ def test_derived_fusion(monkeypatch, gains, verdict):
     monkeypatch.setattr(inference, "accuracy_estimate", lambda f, run, c: type("E", (), {"value": f.values[run]}))
     assert inference.derived(fake, specification()["7"]).verdict == verdict
     assert inference.derived(Paired(gains, first=0), specification()["7"]).verdict == "not tested"  # not fresh
+
+
+def test_derived_fusion_says_where_its_runs_were_made(monkeypatch):
+    fake = Paired({"se": 0.02, "sum": 0.03, "cross": 0.01})
+    monkeypatch.setattr(inference, "accuracy_estimate", lambda f, run, c: type("E", (), {"value": f.values[run]}))
+    row = inference.derived(fake, specification()["7"])
+    assert "GPU" not in row.why
+    gains = np.array([fake.values[f"insight-s{300 + i}"] - fake.values[f"cross-s{300 + i}"] for i in range(10)])
+    low, high = reference.ttest_1samp(gains, 0).confidence_interval()
+    assert (row.value, row.low, row.high) == pytest.approx((gains.mean(), low, high))
+    for entry in fake.execution["runs"]:
+        if entry["run"] in ("sum-s304", "insight-s309", "se-s309", "sum-s309", "cross-s309"):
+            entry["device"] = {"type": "cpu", "name": "x86_64"}
+    assert inference.derived(fake, specification()["7"]).why.endswith("runs: 35 on a GPU, 5 on a CPU, 1 pairs on both")
 
 
 @pytest.fixture(scope="module")
