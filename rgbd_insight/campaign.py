@@ -145,7 +145,7 @@ def compare_encodings(chosen: Iterable[Plan], scale: str, work: Path, book: Path
     """Train and extract what is not finished of the twins with each encoding of depth, and write their tables."""
     for plan in chosen:
         work_off(_zoo_jobs(plan, scale, work), workers)
-        data = plan.name.removesuffix("-alone")
+        data = plan.name.removesuffix("-given")
         command = f"{WEIGH} --encodings --profile {scale}" + (" --nyuv2 PATH" if data == "nyuv2" else "")
         table, results = encoding_table(plan, work).assign(scale=scale), book / "results"
         results.mkdir(parents=True, exist_ok=True)

@@ -10,11 +10,12 @@ import pytest
 
 from rgbd_insight import campaign
 from rgbd_insight._campaign import encoded, steps
-from rgbd_insight._campaign.plans import ALONE, encodings, plans
+from rgbd_insight._campaign.plans import GIVEN, encodings, given, plans
 from rgbd_insight.features import load, write_quantised
 from rgbd_insight.models import build
 from rgbd_insight.plots import encodings as figures
 from rgbd_insight.questions.consistency import consistency
+from rgbd_insight.questions.losses import iou_estimate
 from rgbd_insight.tables import encoding_changes, read_table
 
 BOOK = Path(__file__).resolve().parents[1] / "book"
@@ -22,15 +23,17 @@ BOOK = Path(__file__).resolve().parents[1] / "book"
 
 def test_the_plan_has_every_encoding_of_the_depth_twin():
     scenes, real = encodings("small", "images")
-    assert sorted(scenes.runs) == sorted(
-        (f, s) for f in ("rgb", "depth", *(f"depth+{name}" for name in ALONE)) for s in (0, 1)
-    )
-    assert scenes.runs == real.runs and (scenes.name, real.name) == ("scenes-alone", "nyuv2-alone")
+    twins = ("rgb", *given("depth"))
+    assert given("depth") == ("depth", *(f"depth+{name}" for name in GIVEN))
+    assert sorted(real.runs) == sorted((f, s) for f in twins for s in (0, 1))
+    assert sorted(scenes.runs) == sorted((f, s) for f in (*twins, *given("se")) for s in (0, 1))
+    assert (scenes.name, real.name) == ("scenes-given", "nyuv2-given")
     assert not scenes.trajectories and not scenes.silenced and scenes.recipe["epochs"] < 8 > real.recipe["epochs"]
     full = [plan for plan in plans("full", "images") if plan.beside is None]
     assert [plan.recipe for plan in encodings("full", "images")] == [plan.recipe for plan in full]
-    for name in ALONE:
-        build("depth", classes=3, seed=0, encoding=name, intrinsics=scenes.intrinsics, **scenes.model)
+    for name in GIVEN:
+        for fusion in ("depth", "se"):
+            build(fusion, classes=3, seed=0, encoding=name, intrinsics=scenes.intrinsics, **scenes.model)
 
 
 def test_a_twin_stays_a_twin_whatever_depth_is_given_as():
@@ -40,7 +43,7 @@ def test_a_twin_stays_a_twin_whatever_depth_is_given_as():
 
 
 def test_an_encoding_that_is_metric_changes_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(encoded, "ALONE", ("inverse",))
+    monkeypatch.setattr(encoded, "GIVEN", ("inverse",))
     monkeypatch.setattr(encoded, "null_of_consistent", lambda *_: np.linspace(0, 0.1, 20))
     features = load(BOOK / "features" / "scenes")
     seeds = tuple(features.entry(run)["seed"] for run in features.find(fusion="rgb", role="final")[:2])
@@ -61,6 +64,12 @@ def test_an_encoding_that_is_metric_changes_nothing(tmp_path, monkeypatch):
     first = own.set_index("seed").value[str(seeds[0])]
     assert first == pytest.approx(asked.value, abs=0.02)  # of other quantised units
     assert set(table.seed) == {*map(str, seeds), "mean"} and table.epochs.nunique() == table.device.nunique() == 1
+    fused = table[table.measure.str.startswith("fused") & table.versus.isna()]
+    assert set(fused.measure) == {"fused accuracy", "fused IoU"} and set(fused.modality) == {"both", "rgb", "depth"}
+    both = fused[(fused.measure == "fused IoU") & (fused.modality == "both") & (fused.encoding == "metric")]
+    run = features.find(fusion="se", seed=seeds[1], role="final")[0]
+    assert both.set_index("seed").value[str(seeds[1])] == iou_estimate(features, run, "both").value[0]
+    assert both.set_index("seed").value["mean"] == pytest.approx(both[both.seed != "mean"].value.mean())
     colour = table[(table.measure == "told") & (table.modality == "rgb")]
     assert set(colour.encoding) == {"metric"} and "planted: rgb" in set(colour.family)
 
@@ -85,7 +94,7 @@ def test_a_change_is_clear_where_its_interval_and_both_networks_say_so(values, r
 
 
 def test_figures_show_what_the_table_holds():
-    names = ("metric", *ALONE)
+    names = ("metric", *GIVEN)
     made = [rows(name, (0.1 * i, 0.1 * i + 0.1), 0.05, versus=None, null_high=0.02) for i, name in enumerate(names)]
     table = pd.DataFrame([row for some in made for row in some])
     (panel,) = figures.shares({"scenes": table}).child_axes
@@ -94,7 +103,7 @@ def test_figures_show_what_the_table_holds():
         assert any(np.allclose(y, [0.1 * i + 0.05]) for y in drawn if len(y) == 1)
     told = table.assign(measure="told", level=0, family="hue")
     legend = figures.told(pd.concat([told, told[:3].assign(modality="rgb")])).get_legend()
-    assert [text.get_text() for text in legend.get_texts()] == ["metric", *ALONE, "colour network"]
+    assert [text.get_text() for text in legend.get_texts()] == ["metric", *GIVEN, "colour network"]
     with pytest.raises(ValueError, match="'told' of 'depth'; got none"):
         figures.told(table)
     plt.close("all")
@@ -107,8 +116,8 @@ def test_one_command_makes_the_tables(tmp_path, monkeypatch):
     (tmp_path / "splits.json").write_text("{}")
     home = str(tmp_path)
     campaign.main(["--encodings", "--profile", "tiny", "--book", home, "--nyuv2", home, "--workers", "1"])
-    assert [names[0] for names, _ in asked] == ["samples scenes-alone", "samples nyuv2-alone"]
-    assert all(len(names) == 11 and workers == 1 for names, workers in asked)
+    assert [names[0] for names, _ in asked] == ["samples scenes-given", "samples nyuv2-given"]
+    assert [(len(names), workers) for names, workers in asked] == [(19, 1), (11, 1)]
     assert read_table(tmp_path / "results", "encodings_nyuv2").scale.tolist() == ["tiny"]
     assert "--encodings --profile tiny --nyuv2 PATH" in (tmp_path / "results" / "index.json").read_text()
 
@@ -116,6 +125,6 @@ def test_one_command_makes_the_tables(tmp_path, monkeypatch):
 @pytest.mark.parametrize("data", ["scenes", "nyuv2"])
 def test_the_committed_tables_say_how_they_were_made(data):
     table = read_table(BOOK / "results", f"encodings_{data}")
-    assert set(table.encoding) == {"metric", *ALONE} and set(table.device) == {"cpu"} and set(table.scale) == {"small"}
+    assert set(table.encoding) == {"metric", *GIVEN} and set(table.device) == {"cpu"} and set(table.scale) == {"small"}
     assert set(table.epochs) == {encodings("small", None)[0].recipe["epochs"] if data == "scenes" else 4}
     assert ((table.low <= table.value) & (table.value <= table.high)).all()

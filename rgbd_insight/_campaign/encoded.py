@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 
 from rgbd_insight import stats
-from rgbd_insight._campaign.plans import ALONE, ISOLATED, Plan
+from rgbd_insight._campaign.plans import FUSED, GIVEN, ISOLATED, Plan
 from rgbd_insight._campaign.steps import folder
 from rgbd_insight.features import Features, load
 from rgbd_insight.metrics.joint import MODELS, Account
 from rgbd_insight.metrics.similarity import cka_statistic
 from rgbd_insight.questions.account import level_account, null_of_consistent
 from rgbd_insight.questions.evolution import families
-from rgbd_insight.questions.losses import accuracy_estimate
+from rgbd_insight.questions.losses import accuracy_estimate, iou_estimate
 from rgbd_insight.questions.networks import TWINS, WHOLE, Networks, averaged, networks
 from rgbd_insight.questions.specificity import probe
 from rgbd_insight.result import numbers
@@ -53,19 +53,24 @@ def encoding_table(plan: Plan, work: Path) -> pd.DataFrame:
     whose interval holds for the three encodings and all families together; else None), and of the runs: device, epochs,
     train (images).
     """
-    tapes = {name: load(*_homes(plan, work, name), verify=False) for name in (METRIC, *ALONE)}
+    tapes = {name: load(*_homes(plan, work, name), verify=False) for name in (METRIC, *GIVEN)}
     answers = {name: _ask(networks(tape, TWINS), colour=name == METRIC) for name, tape in tapes.items()}
     rows = [row for name, answer in answers.items() for row in _rows(name, plan.seeds, answer)]
-    rows += [row for name in ALONE for row in _changes(name, plan.seeds, answers)]
+    rows += [row for name in GIVEN for row in _changes(name, plan.seeds, answers)]
     rows += [row for name, tape in tapes.items() for row in _accuracies(name, tape)]
+    if FUSED in plan.fusions:
+        rows += _fused(plan, work)
     return pd.DataFrame(rows).assign(
         device=_device(tapes.values()), epochs=plan.recipe["epochs"], train=len(plan.data("train"))
     )
 
 
 def _homes(plan: Plan, work: Path, encoding: str) -> list[Path]:
-    depth = "depth" if encoding == METRIC else f"depth+{encoding}"
-    return [folder(plan, work, (fusion, seed)) for seed in plan.seeds for fusion in ("rgb", depth)]
+    return [folder(plan, work, (fusion, seed)) for seed in plan.seeds for fusion in ("rgb", _run("depth", encoding))]
+
+
+def _run(fusion: str, encoding: str) -> str:
+    return fusion if encoding == METRIC else f"{fusion}+{encoding}"
 
 
 def _ask(nets: Networks, *, colour: bool) -> dict[tuple, _Asked]:
@@ -153,7 +158,7 @@ def _changes(encoding: str, seeds: tuple[int, ...], answers: dict[str, dict[tupl
     for key, one in ours.items():
         before = answers[METRIC][key]
         asked = sum(k[0] == key[0] == "told" and k[1] == key[1] for k in ours) or 1  # families
-        found = stats.combine(np.subtract, one.found, before.found).simultaneous(asked * len(ALONE))
+        found = stats.combine(np.subtract, one.found, before.found).simultaneous(asked * len(GIVEN))
         for i, seed in _seeds(one, seeds):
             rows.append({"encoding": encoding, "versus": METRIC} | one.cells | {"seed": seed} | numbers(found, i))
     return rows
@@ -175,6 +180,31 @@ def _accuracies(encoding: str, tape: Features) -> list[dict]:
             seed = {"seed": str(tape.runs.seed[run])}
             rows.append(cells | seed | numbers(accuracy_estimate(tape, run, modality)))
     return rows
+
+
+def _fused(plan: Plan, work: Path) -> list[dict]:
+    """How well the fusion does with each encoding, given both inputs or one; `modality` is then what it was given."""
+    answers = {}
+    for name in (METRIC, *GIVEN):
+        tape = load(*(folder(plan, work, (_run(FUSED, name), seed)) for seed in plan.seeds), verify=False)
+        runs = [only for seed in plan.seeds for only in tape.find(seed=seed, role="final")]
+        asked = {}
+        for condition in ("both", *ISOLATED):
+            for measure, ask in (("fused accuracy", accuracy_estimate), ("fused IoU", _mean_iou)):
+                found = stats.combine(_and_mean, *(ask(tape, one, condition) for one in runs))
+                cells = _cells(measure, condition, WHOLE)
+                asked[tuple(cells.values())] = _Asked(cells, found, {})
+        answers[name] = asked
+    rows = [row for name, answer in answers.items() for row in _rows(name, plan.seeds, answer)]
+    return rows + [row for name in GIVEN for row in _changes(name, plan.seeds, answers)]
+
+
+def _mean_iou(tape: Features, run: str, condition: str) -> Estimate:
+    return iou_estimate(tape, run, condition)[0]
+
+
+def _and_mean(*values: float) -> np.ndarray:
+    return np.append(values, np.mean(values))
 
 
 def _device(tapes) -> str:

@@ -16,9 +16,10 @@ NYUV2_DEPTH = (2.75, 1.25)  # metres: mean and standard deviation over the valid
 ISOLATED = ("rgb", "depth")
 DEEP = ("rgb", "depth", "early", "sum", "se")  # whose responses are committed at the full profile; of others, tables
 ENCODED = ("inverse", "log", "normals", "hha")  # what depth is given as to further runs of `se`, at the full profile
-ALONE = ("inverse", "normals", "hha")  # what depth is given as, beside metres, to networks that see nothing else
-ALONE_SIZE = (48, 64)  # of NYUv2 there, as large as the scenes: a CPU has to do it
-ALONE_PASSES = {"scenes": 3, "nyuv2": 4}  # over the training images there: what one core trains in half an hour
+GIVEN = ("inverse", "normals", "hha")  # what depth is given as, beside metres, to the networks that are compared by it
+FUSED = "se"  # the one that sees colour too; on the scenes only, as a CPU has to do it
+GIVEN_SIZE = (48, 64)  # of NYUv2 there, as large as the scenes: a CPU has to do it
+GIVEN_PASSES = {"scenes": 3, "nyuv2": 4}  # over the training images there: what one core trains in half an hour
 BLOCK = 300  # images listened to at a time, where the images are small and a GPU is large
 DEEP_SEEDS = 2
 TRACED = ("sum", "se", "cross", "exchange")  # whose checkpoints are extracted at the full profile
@@ -145,27 +146,39 @@ def _encoded(plan: Plan) -> Plan:
 
 
 def encodings(profile: str, nyuv2: str | None, seed: int = 0) -> list[Plan]:
-    """The twins of a profile, that of depth once for every encoding; the profile "small" is cut to what a CPU can do.
+    """Networks of a profile, once for every encoding of depth; the profile "small" is cut to what a CPU can do.
 
     Examples
     --------
-    >>> [(plan.name, plan.fusions) for plan in encodings("small", None)]
-    [('scenes-alone', ('rgb', 'depth', 'depth+inverse', 'depth+normals', 'depth+hha'))]
+    >>> [(plan.name, plan.fusions) for plan in encodings("small", None)]  # doctest: +NORMALIZE_WHITESPACE
+    [('scenes-given', ('rgb', 'depth', 'depth+inverse', 'depth+normals', 'depth+hha',
+                       'se', 'se+inverse', 'se+normals', 'se+hha'))]
     """
-    return [_alone(plan, profile, nyuv2) for plan in plans(profile, nyuv2, seed) if plan.beside is None]
+    return [_given(plan, profile, nyuv2) for plan in plans(profile, nyuv2, seed) if plan.beside is None]
 
 
-def _alone(plan: Plan, profile: str, nyuv2: str | None) -> Plan:
-    """The twins of a plan, that of depth once for every encoding."""
-    cut = {}
+def _given(plan: Plan, profile: str, nyuv2: str | None) -> Plan:
+    """The twins of a plan and, on the scenes, a fusion: those that see depth, once for every encoding."""
+    cut, seeing = {}, ("depth", FUSED) if plan.name == "scenes" else ("depth",)
     if profile == "small":
-        cut["recipe"] = plan.recipe | {"epochs": ALONE_PASSES[plan.name]}
+        cut["recipe"] = plan.recipe | {"epochs": GIVEN_PASSES[plan.name]}
         if plan.name == "nyuv2":
-            cut["data"] = partial(_folder, nyuv2, size=ALONE_SIZE)
+            cut["data"] = partial(_folder, nyuv2, size=GIVEN_SIZE)
     return replace(
-        plan, name=f"{plan.name}-alone", fusions=(*ISOLATED, *(f"depth+{name}" for name in ALONE)),
-        seeds=plan.seeds[:2], twin_seeds=(), silenced=(), trajectories=(), deep=(), **cut,
+        plan, name=f"{plan.name}-given", fusions=("rgb", *(f for name in seeing for f in given(name))),
+        seeds=plan.seeds[:2], twin_seeds=(), silenced=(), trajectories=(), removals=("mean",), deep=(), **cut,
     )  # fmt: skip
+
+
+def given(fusion: str) -> tuple[str, ...]:
+    """Names of a fusion's runs: metric depth, then every other encoding.
+
+    Examples
+    --------
+    >>> given("se")
+    ('se', 'se+inverse', 'se+normals', 'se+hha')
+    """
+    return (fusion, *(f"{fusion}+{name}" for name in GIVEN))
 
 
 def _whole_zoo(plan: Plan, seed: int) -> Plan:
