@@ -183,20 +183,23 @@ def certificate_bound(table: pd.DataFrame) -> float:
     return float(hidden["high"].max())
 
 
-def encoding_changes(table: pd.DataFrame, measure: str, level: int, family: str | None = None) -> pd.DataFrame:
+def encoding_changes(
+    table: pd.DataFrame, measure: str, level: int, family: str | None = None, modality: str = "depth"
+) -> pd.DataFrame:
     """How far each encoding of depth is from metric depth, and what is said of that: one row an encoding.
 
     Parameters
     ----------
     table : the committed "encodings_scenes" or "encodings_nyuv2".
     measure, level, family : of the depth networks; `family` for the measure "told" only.
+    modality : "depth", or what the fused network was given: "both", "rgb" or "depth".
 
     Returns
     -------
     DataFrame, indexed by encoding: value, low, high (of the difference), verdict: "more" or "less" where the interval
     excludes 0 and every network's own difference has the same sign, else "no clear change". No rows are a ValueError.
     """
-    rows = table[(table.measure == measure) & (table.modality == "depth") & (table.level == level)]
+    rows = table[(table.measure == measure) & (table.modality == modality) & (table.level == level)]
     rows = rows[(rows.versus == "metric") & (rows.family.isna() if family is None else rows.family == family)]
     if rows.empty:
         raise ValueError(f"`table` must have differences of {measure!r}, {family!r}, level {level}; got none")

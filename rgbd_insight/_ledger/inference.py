@@ -106,7 +106,7 @@ def derived(features: Features, spec: dict) -> Row:
     won = all(p[f] < spec["level"] and gains[f].mean() > 0 for f in gains)
     lost = any(p[f] < spec["level"] and gains[f].mean() < 0 for f in gains)
     verdict = "supported" if won else "not supported" if lost else "inconclusive"
-    return Row(f"accuracy beyond `{least}`", mean, mean - half, mean + half, float(max(p.values())), verdict,
+    return Row(f"accuracy beyond `{least}`", mean, mean - half, mean + half, float(p[least]), verdict,
                f"{seeds} fresh paired seeds, {len(gains)} opponents, segmentation only{_where(features, paired)}")
 
 
