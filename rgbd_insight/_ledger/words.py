@@ -40,3 +40,14 @@ def untested(why: str, command: str) -> Row:
 def judged(low: float, high: float, threshold: float = 0.0) -> str:
     """What an interval says of "larger than the threshold"."""
     return "supported" if low > threshold else "not supported" if high < threshold else "inconclusive"
+
+
+def written(value: float) -> str:
+    """A number to two places, or to four where two would say nothing.
+
+    Examples
+    --------
+    >>> written(0.187), written(-0.0011), written(0.0)
+    ('0.19', '-0.0011', '0.00')
+    """
+    return f"{value:.2f}" if value == 0 or abs(value) >= 0.005 else f"{value:.4f}"

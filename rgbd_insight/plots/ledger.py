@@ -8,7 +8,7 @@ from matplotlib.patches import Rectangle
 
 from rgbd_insight.plots._style import INK, canvas, finish
 from rgbd_insight.plots.zoo import mark
-from rgbd_insight.questions.claims import Ledger
+from rgbd_insight.questions.claims import Ledger, written
 
 COLOURS = {"supported": "#b7dfcb", "not supported": "#f3c3a6", "inconclusive": "#e8e3c8", "not tested": "#ececec",
            "exploratory": "#cfdcec"}  # fmt: skip
@@ -40,9 +40,9 @@ def verdicts(found: Ledger, ax: Axes | None = None) -> Axes:
     for row in table.itertuples():
         x, y = data.index(row.data), names.index(row.claim)
         ax.add_patch(Rectangle((x - 0.48, y - 0.44), 0.96, 0.88, color=COLOURS[row.verdict]))
-        number = "" if pd.isna(row.value) else f"\n{row.value:.2f}"
+        number = "" if pd.isna(row.value) else f"\n{written(row.value)}"
         if pd.notna(row.low):
-            number += f" ({row.low:.2f} to {row.high:.2f})"
+            number += f" ({written(row.low)} to {written(row.high)})"
         ax.text(x, y, f"{row.verdict}{number}", ha="center", va="center", fontsize=9, color=INK, linespacing=1.15)
     titles = table.drop_duplicates("claim").set_index("claim").name
     ax.set_yticks(range(len(names)), [f"{claim}  {titles[claim]}" for claim in names])

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from rgbd_insight._ledger import inference, levels, networks
-from rgbd_insight._ledger.words import VERDICTS, Row
+from rgbd_insight._ledger.words import VERDICTS, Row, written
 from rgbd_insight._wires import unknown
 from rgbd_insight.features import Features
 
@@ -21,7 +21,7 @@ COLUMNS = ("claim", "name", "data", "effect", "value", "low", "high", "p", "verd
            "says", "test")  # fmt: skip
 SCENES_ONLY = ("1b", "6b", "7")  # what was planted, or is an intervention on scenes
 
-__all__ = ["COLUMNS", "VERDICTS", "Ledger", "claims", "digest", "specification"]
+__all__ = ["COLUMNS", "VERDICTS", "Ledger", "claims", "digest", "specification", "written"]
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,9 @@ class Ledger:
 
 
 def _number(row: tuple) -> str:
-    text = f"{row.value:.3f}"
+    text = written(row.value)
     if pd.notna(row.low):
-        text += f" [{row.low:.3f}, {row.high:.3f}]"
+        text += f" [{written(row.low)}, {written(row.high)}]"
     return text + (f", p = {row.p:.3f}" if pd.notna(row.p) else "")
 
 
