@@ -42,12 +42,15 @@ def judged(low: float, high: float, threshold: float = 0.0) -> str:
     return "supported" if low > threshold else "not supported" if high < threshold else "inconclusive"
 
 
-def written(value: float) -> str:
-    """A number to two places, or to four where two would say nothing.
+def written(row: Row) -> str:
+    """The effect of a row (or of one of the ledger's table) with its interval: two places, three where all are small.
 
     Examples
     --------
-    >>> written(0.187), written(-0.0011), written(0.0)
-    ('0.19', '-0.0011', '0.00')
+    >>> written(Row("", 0.187, 0.03, 0.34)), written(Row("", -0.0011, -0.0016, -0.0006)), written(Row("", 16.4))
+    ('0.19 (0.03 to 0.34)', '-0.001 (-0.002 to -0.001)', '16.40')
     """
-    return f"{value:.2f}" if value == 0 or abs(value) >= 0.005 else f"{value:.4f}"
+    numbers = [row.value, row.low, row.high]
+    places = 2 if np.nanmax(np.abs(numbers)) >= 0.005 else 3
+    value, low, high = (f"{number:.{places}f}" for number in numbers)
+    return f"{value} ({low} to {high})" if np.isfinite(row.low) else value

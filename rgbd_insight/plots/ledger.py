@@ -40,9 +40,7 @@ def verdicts(found: Ledger, ax: Axes | None = None) -> Axes:
     for row in table.itertuples():
         x, y = data.index(row.data), names.index(row.claim)
         ax.add_patch(Rectangle((x - 0.48, y - 0.44), 0.96, 0.88, color=COLOURS[row.verdict]))
-        number = "" if pd.isna(row.value) else f"\n{written(row.value)}"
-        if pd.notna(row.low):
-            number += f" ({written(row.low)} to {written(row.high)})"
+        number = "" if pd.isna(row.value) else f"\n{written(row)}"
         ax.text(x, y, f"{row.verdict}{number}", ha="center", va="center", fontsize=9, color=INK, linespacing=1.15)
     titles = table.drop_duplicates("claim").set_index("claim").name
     ax.set_yticks(range(len(names)), [f"{claim}  {titles[claim]}" for claim in names])

@@ -57,10 +57,7 @@ class Ledger:
 
 
 def _number(row: tuple) -> str:
-    text = written(row.value)
-    if pd.notna(row.low):
-        text += f" [{written(row.low)}, {written(row.high)}]"
-    return text + (f", p = {row.p:.3f}" if pd.notna(row.p) else "")
+    return written(row) + (f", p = {row.p:.3f}" if pd.notna(row.p) else "")
 
 
 @cache
