@@ -52,5 +52,5 @@ def written(row: Row) -> str:
     """
     numbers = [row.value, row.low, row.high]
     places = 2 if np.nanmax(np.abs(numbers)) >= 0.005 else 3
-    value, low, high = (f"{number:.{places}f}" for number in numbers)
+    value, low, high = (f"{number:z.{places}f}" for number in numbers)
     return f"{value} ({low} to {high})" if np.isfinite(row.low) else value
