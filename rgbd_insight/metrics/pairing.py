@@ -120,18 +120,19 @@ def _matcher(
     if price is not None and not 0 <= price < 1:
         raise ValueError(f"`price` must be an absolute correlation in [0, 1); got {price}.")
     fold = group_folds(codes, folds, seed)
+    fold_of = fold[np.unique(codes, return_index=True)[1]]  # of each group
     x, y = _unit_range(x), _unit_range(y)
 
     def match(rows: np.ndarray, partner: np.ndarray) -> Matching:
-        at, present = fold[rows], codes[rows]
+        at = fold[rows]
         sums = np.stack([_pair_sums(x[rows[at == f]], y[partner[at == f]]) for f in range(folds)])
-        sizes = np.bincount(at, minlength=folds)
-        cost = price
+        total, sizes = sums.sum(0), np.bincount(at, minlength=folds)
+        seen = np.bincount(codes[rows], minlength=len(fold_of)) > 0
+        groups = seen.sum() - np.bincount(fold_of[seen], minlength=folds)  # (folds,) that are trained on
         found = []
         for f in range(folds):
-            if price is None:
-                cost = 1 / np.sqrt(max(len(np.unique(present[at != f])), 1))
-            found.append(_one_fold(sums.sum(0) - sums[f], sums[f], len(rows) - sizes[f], sizes[f], cost))
+            cost = 1 / np.sqrt(max(groups[f], 1)) if price is None else price
+            found.append(_one_fold(total - sums[f], sums[f], len(rows) - sizes[f], sizes[f], cost))
         return _collect(found, sizes, min(x.shape[1], y.shape[1]))
 
     return match
