@@ -74,7 +74,7 @@ def _similarities(nets: Networks, level: int, measures: Iterable[str], permutati
     groups = nets.features.groups
     a, b = nets.modalities
     options = {"permutations": permutations}
-    confounds = nets.features.samples[CONFOUNDS].to_numpy()
+    every, confounds = np.arange(len(groups)), nets.features.samples[CONFOUNDS].to_numpy()
     makers = {
         "cka": cka_statistic,
         "cka controlled": lambda x, y: cka_statistic(x, y, confounds),
@@ -84,12 +84,13 @@ def _similarities(nets: Networks, level: int, measures: Iterable[str], permutati
     wanted = [m for m in makers if m in measures or (m == "cka" and "cka normalised" in measures)]
     for name in wanted:
         across = stats.estimate(averaged(makers[name], nets.across(level)), groups, jumps=name == "matching", **options)
-        ceilings = [stats.estimate(averaged(makers[name], nets.within(m, level)), groups, null=False) for m in (a, b)]
-        ceiling = float(np.mean([c.value for c in ceilings]))
+        own = [averaged(makers[name], nets.within(m, level)) for m in (a, b)]
         if name in measures:
+            ceiling = float(np.mean([statistic(every, every) for statistic in own]))
             top = {"ceiling": ceiling, "ceiling_kind": nets.ceiling_kind}
             rows.append(cells | {"measure": name} | top | numbers(across))
         if name == "cka" and "cka normalised" in measures:
+            ceilings = [stats.estimate(statistic, groups, null=False) for statistic in own]
             rows.append(cells | {"measure": "cka normalised"} | _share_of_ceiling(across, ceilings))
     if "cka within" in measures and nets.fused and nets.ceiling_kind == "other seed":
         inside = cka_statistic(nets.view(0, a, level), nets.view(0, b, level))
