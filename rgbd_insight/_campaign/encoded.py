@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from rgbd_insight import stats
-from rgbd_insight._campaign.plans import FUSED, GIVEN, ISOLATED, Plan
+from rgbd_insight._campaign.plans import FUSED, GIVEN, ISOLATED, Plan, named
 from rgbd_insight._campaign.steps import folder
 from rgbd_insight.features import Features, load
 from rgbd_insight.metrics.joint import MODELS, Account
@@ -70,7 +70,7 @@ def _homes(plan: Plan, work: Path, encoding: str) -> list[Path]:
 
 
 def _run(fusion: str, encoding: str) -> str:
-    return fusion if encoding == METRIC else f"{fusion}+{encoding}"
+    return fusion if encoding == METRIC else named(fusion, encoding)
 
 
 def _ask(nets: Networks, *, colour: bool) -> dict[tuple, _Asked]:

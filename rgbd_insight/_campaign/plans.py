@@ -140,8 +140,9 @@ def plans(profile: str, nyuv2: str | None, seed: int = 0) -> list[Plan]:
 def _encoded(plan: Plan) -> Plan:
     """The same with one operator, to which depth is given in other ways."""
     return replace(
-        plan, name=f"{plan.name}-encodings", fusions=tuple(f"se+{name}" for name in ENCODED), seeds=plan.seeds[:2],
-        twin_seeds=(), silenced=(), trajectories=(), removals=("mean",), deep=(), beside=plan.name,
+        plan, name=f"{plan.name}-encodings", fusions=tuple(named(FUSED, name) for name in ENCODED),
+        seeds=plan.seeds[:2], twin_seeds=(), silenced=(), trajectories=(), removals=("mean",), deep=(),
+        beside=plan.name,
     )  # fmt: skip
 
 
@@ -178,7 +179,18 @@ def given(fusion: str) -> tuple[str, ...]:
     >>> given("se")
     ('se', 'se+inverse', 'se+normals', 'se+hha')
     """
-    return (fusion, *(f"{fusion}+{name}" for name in GIVEN))
+    return (fusion, *(named(fusion, name) for name in GIVEN))
+
+
+def named(fusion: str, encoding: str) -> str:
+    """Name of a fusion's run with another encoding of depth than metres.
+
+    Examples
+    --------
+    >>> named("se", "hha")
+    'se+hha'
+    """
+    return f"{fusion}+{encoding}"
 
 
 def _whole_zoo(plan: Plan, seed: int) -> Plan:
