@@ -23,10 +23,10 @@ from rgbd_insight import tables
 from rgbd_insight._campaign import intervention
 from rgbd_insight._campaign.encoded import encoding_table
 from rgbd_insight._campaign.jobs import Job, work_off
-from rgbd_insight._campaign.plans import ISOLATED, Plan, encodings, plans
+from rgbd_insight._campaign.plans import ISOLATED, Plan, encodings, overlaps, plans
 from rgbd_insight._campaign.shipping import ship
 from rgbd_insight._campaign.steps import ablate_one, extract_one, folder, label_one, name_of, once, prepare_samples
-from rgbd_insight._campaign.zoo import zoo_tables
+from rgbd_insight._campaign.zoo import overlap_table, zoo_tables
 from rgbd_insight._commands.lines import say, unforeseen
 from rgbd_insight._ledger.inference import INTERVENTION
 from rgbd_insight._tape.files import MANIFEST, SUMS
@@ -40,6 +40,7 @@ __all__ = ["Plan", "copies", "main", "plans", "run_all", "tabulate"]
 WEIGH = "python -m rgbd_insight.campaign"
 LEAST_WEIGHED = 500  # images: of fewer, nothing can be accounted for
 A_GPU = 16  # runs that share one: a small network alone leaves it idle most of the time
+COMPARED = {"encodings": (encodings, encoding_table), "overlaps": (overlaps, overlap_table)}
 LABEL_SCENES = {"tiny": 300, "small": 6000, "full": 12000}
 
 
@@ -141,15 +142,24 @@ def tabulate(chosen: Iterable[Plan], scale: str, work: Path, book: Path, *, work
         tables.write_table(table, results, "intervention", f"{INTERVENTION} --profile {scale}")
 
 
-def compare_encodings(chosen: Iterable[Plan], scale: str, work: Path, book: Path, *, workers: int = 1) -> None:
-    """Train and extract what is not finished of the twins with each encoding of depth, and write their tables."""
+def compare(chosen: Iterable[Plan], what: str, scale: str, work: Path, book: Path, *, workers: int = 1) -> None:
+    """Train and extract what is not finished of the plans of `encodings` or `overlaps`, and write their tables.
+
+    Parameters
+    ----------
+    chosen : from `plans.encodings` or `plans.overlaps`.
+    what : "encodings" or "overlaps".
+    scale : the profile.
+    work, book : where weights and full features are kept; where the tables go.
+    workers : runs at a time.
+    """
     for plan in chosen:
         work_off(_zoo_jobs(plan, scale, work), workers)
-        data = plan.name.removesuffix("-given")
-        command = f"{WEIGH} --encodings --profile {scale}" + (" --nyuv2 PATH" if data == "nyuv2" else "")
-        table, results = encoding_table(plan, work).assign(scale=scale), book / "results"
+        data = plan.name.removesuffix(f"-{'given' if what == 'encodings' else what}")
+        command = f"{WEIGH} --{what} --profile {scale}" + (" --nyuv2 PATH" if data == "nyuv2" else "")
+        table, results = COMPARED[what][1](plan, work).assign(scale=scale), book / "results"
         results.mkdir(parents=True, exist_ok=True)
-        tables.write_table(table, results, f"encodings_{data}", command)
+        tables.write_table(table, results, f"{what}_{data}", command)
 
 
 def weigh(data: str, book: Path) -> None:
@@ -197,7 +207,8 @@ def _options() -> argparse.ArgumentParser:
     more.add_argument("--ship", type=Path, metavar="OUT", help="only copy what the tables need of finished runs")
     more.add_argument("--intervention", action="store_true", help="only the runs of the ledger's claim 6b, on scenes")
     more.add_argument("--derived", action="store_true", help="only what claim 7 needs: the zoo on scenes, 6b, 7")
-    more.add_argument("--encodings", action="store_true", help="only the twins, depth given in several ways")
+    more.add_argument("--encodings", action="store_true", help="only twins and one fusion, depth given in several ways")
+    more.add_argument("--overlaps", action="store_true", help="only two seeds of every operator, for their IoU")
     more.add_argument("--balance", action="store_true", help="only (C, S) of the committed features")
     parser.add_argument("--workers", type=int, help=f"runs at a time; default one a core, or {A_GPU} a GPU")
     return parser
@@ -215,9 +226,10 @@ def main(argv: list[str] | None = None) -> None:
     if options.ship:
         print(json.dumps({"shipped": len(ship(work, options.ship))}))
         return
-    if options.encodings:
-        compare_encodings(encodings(scale, options.nyuv2, options.seed), scale, work, book, workers=workers)
-        return
+    for what, (of, _) in COMPARED.items():
+        if getattr(options, what):
+            compare(of(scale, options.nyuv2, options.seed), what, scale, work, book, workers=workers)
+            return
     chosen = plans(scale, options.nyuv2, options.seed)
     if options.intervention or options.derived:
         zoo = _zoo_jobs(chosen[0], scale, work) if options.derived else []

@@ -21,12 +21,12 @@ from rgbd_insight.tables import encoding_changes, read_table
 BOOK = Path(__file__).resolve().parents[1] / "book"
 
 
-def test_the_plan_has_every_encoding_of_the_depth_twin():
+def test_the_plan_has_every_encoding_of_the_depth_twin_and_of_a_fusion():
     scenes, real = encodings("small", "images")
     twins = ("rgb", *given("depth"))
     assert given("depth") == ("depth", *(f"depth+{name}" for name in GIVEN))
-    assert sorted(real.runs) == sorted((f, s) for f in twins for s in (0, 1))
     assert sorted(scenes.runs) == sorted((f, s) for f in (*twins, *given("se")) for s in (0, 1))
+    assert sorted(real.runs) == sorted(scenes.runs)
     assert (scenes.name, real.name) == ("scenes-given", "nyuv2-given")
     assert not scenes.trajectories and not scenes.silenced and scenes.recipe["epochs"] < 8 > real.recipe["epochs"]
     full = [plan for plan in plans("full", "images") if plan.beside is None]
@@ -109,17 +109,18 @@ def test_figures_show_what_the_table_holds():
     plt.close("all")
 
 
-def test_one_command_makes_the_tables(tmp_path, monkeypatch):
-    asked = []
+@pytest.mark.parametrize(("what", "folder", "jobs"), [("encodings", "given", 19), ("overlaps", "overlaps", 33)])
+def test_one_command_makes_the_tables(tmp_path, monkeypatch, what, folder, jobs):
+    asked, (of, _) = [], campaign.COMPARED[what]
     monkeypatch.setattr(campaign, "work_off", lambda jobs, workers: asked.append(([job.name for job in jobs], workers)))
-    monkeypatch.setattr(campaign, "encoding_table", lambda plan, work: pd.DataFrame({"plan": [plan.name]}))
+    monkeypatch.setitem(campaign.COMPARED, what, (of, lambda plan, work: pd.DataFrame({"plan": [plan.name]})))
     (tmp_path / "splits.json").write_text("{}")
     home = str(tmp_path)
-    campaign.main(["--encodings", "--profile", "tiny", "--book", home, "--nyuv2", home, "--workers", "1"])
-    assert [names[0] for names, _ in asked] == ["samples scenes-given", "samples nyuv2-given"]
-    assert [(len(names), workers) for names, workers in asked] == [(19, 1), (11, 1)]
-    assert read_table(tmp_path / "results", "encodings_nyuv2").scale.tolist() == ["tiny"]
-    assert "--encodings --profile tiny --nyuv2 PATH" in (tmp_path / "results" / "index.json").read_text()
+    campaign.main([f"--{what}", "--profile", "tiny", "--book", home, "--nyuv2", home, "--workers", "1"])
+    assert [names[0] for names, _ in asked] == [f"samples scenes-{folder}", f"samples nyuv2-{folder}"]
+    assert [(len(names), workers) for names, workers in asked] == [(jobs, 1), (jobs, 1)]
+    assert read_table(tmp_path / "results", f"{what}_nyuv2").scale.tolist() == ["tiny"]
+    assert f"--{what} --profile tiny --nyuv2 PATH" in (tmp_path / "results" / "index.json").read_text()
 
 
 @pytest.mark.parametrize("data", ["scenes", "nyuv2"])

@@ -17,9 +17,10 @@ ISOLATED = ("rgb", "depth")
 DEEP = ("rgb", "depth", "early", "sum", "se")  # whose responses are committed at the full profile; of others, tables
 ENCODED = ("inverse", "log", "normals", "hha")  # what depth is given as to further runs of `se`, at the full profile
 GIVEN = ("inverse", "normals", "hha")  # what depth is given as, beside metres, to the networks that are compared by it
-FUSED = "se"  # the one that sees colour too; on the scenes only, as a CPU has to do it
+FUSED = "se"  # the one that sees colour too
 GIVEN_SIZE = (48, 64)  # of NYUv2 there, as large as the scenes: a CPU has to do it
 GIVEN_PASSES = {"scenes": 3, "nyuv2": 4}  # over the training images there: what one core trains in half an hour
+OVERLAP_PASSES = {"scenes": 3, "nyuv2": 8}  # of every operator, by a CPU: two cores train them in an hour
 BLOCK = 300  # images listened to at a time, where the images are small and a GPU is large
 DEEP_SEEDS = 2
 TRACED = ("sum", "se", "cross", "exchange")  # whose checkpoints are extracted at the full profile
@@ -155,19 +156,30 @@ def encodings(profile: str, nyuv2: str | None, seed: int = 0) -> list[Plan]:
     [('scenes-given', ('rgb', 'depth', 'depth+inverse', 'depth+normals', 'depth+hha',
                        'se', 'se+inverse', 'se+normals', 'se+hha'))]
     """
-    return [_given(plan, profile, nyuv2) for plan in plans(profile, nyuv2, seed) if plan.beside is None]
+    fusions = ("rgb", *given("depth"), *given(FUSED))
+    return [_cut(plan, profile, nyuv2, GIVEN_PASSES, name=f"{plan.name}-given", fusions=fusions)
+            for plan in plans(profile, nyuv2, seed) if plan.beside is None]  # fmt: skip
 
 
-def _given(plan: Plan, profile: str, nyuv2: str | None) -> Plan:
-    """The twins of a plan and, on the scenes, a fusion: those that see depth, once for every encoding."""
-    cut, seeing = {}, ("depth", FUSED) if plan.name == "scenes" else ("depth",)
+def overlaps(profile: str, nyuv2: str | None, seed: int = 0) -> list[Plan]:
+    """Every operator of a profile, for its intersection over union; "small" is cut to what a CPU can do.
+
+    Examples
+    --------
+    >>> [(plan.name, len(plan.fusions), plan.recipe["epochs"]) for plan in overlaps("small", None)]
+    [('scenes-overlaps', 16, 3)]
+    """
+    return [_cut(plan, profile, nyuv2, OVERLAP_PASSES, name=f"{plan.name}-overlaps", fusions=tuple(FUSIONS))
+            for plan in plans(profile, nyuv2, seed) if plan.beside is None]  # fmt: skip
+
+
+def _cut(plan: Plan, profile: str, nyuv2: str | None, passes: dict[str, int], **named: object) -> Plan:
+    """The plan with two seeds and nothing asked beyond them; of "small", with few passes and small images of NYUv2."""
     if profile == "small":
-        cut["recipe"] = plan.recipe | {"epochs": GIVEN_PASSES[plan.name]}
-        if plan.name == "nyuv2":
-            cut["data"] = partial(_folder, nyuv2, size=GIVEN_SIZE)
+        data = partial(_folder, nyuv2, size=GIVEN_SIZE) if plan.name == "nyuv2" else plan.data
+        plan = replace(plan, recipe=plan.recipe | {"epochs": passes[plan.name]}, data=data)
     return replace(
-        plan, name=f"{plan.name}-given", fusions=("rgb", *(f for name in seeing for f in given(name))),
-        seeds=plan.seeds[:2], twin_seeds=(), silenced=(), trajectories=(), removals=("mean",), deep=(), **cut,
+        plan, seeds=plan.seeds[:2], twin_seeds=(), silenced=(), trajectories=(), removals=("mean",), deep=(), **named,
     )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from rgbd_insight.questions.balance import balance
 from rgbd_insight.questions.collaboration import collaboration
 from rgbd_insight.questions.consistency import consistency
 from rgbd_insight.questions.evolution import evolution
-from rgbd_insight.questions.losses import accuracy_estimate, iou_estimate
+from rgbd_insight.questions.losses import accuracy_estimate, overlap_rows
 from rgbd_insight.questions.networks import TWINS
 from rgbd_insight.questions.specificity import specificity
 from rgbd_insight.result import numbers
@@ -59,6 +59,22 @@ def zoo_tables(plan: Plan, work: Path, results: Path, workers: int = 1) -> None:
     tables.write_table(table, results, f"zoo_{plan.name.replace('-', '_')}", "make features PROFILE=full")
 
 
+def overlap_table(plan: Plan, work: Path) -> pd.DataFrame:
+    """Accuracy and intersection over union of every run of a plan of `overlaps`, under each condition.
+
+    Returns
+    -------
+    A row a number: run, fusion, seed, epoch, condition, measure ("accuracy", "IoU": the means over classes; "class
+    IoU"), concept (the class), value, low, high, n, groups, and of the runs: device, epochs, train (images).
+    """
+    tapes = [load(*(folder(plan, work, (name, s)) for s in plan.seeds), verify=False) for name in plan.fusions]
+    table = pd.concat([_every_seed(tape, name) for tape, name in zip(tapes, plan.fusions, strict=True)])
+    devices = {run["device"]["type"] for tape in tapes for run in tape.execution["runs"]}
+    return table.reset_index(drop=True).assign(
+        device=" and ".join(sorted(devices)), epochs=plan.recipe["epochs"], train=len(plan.data("train"))
+    )
+
+
 def _joint(plan: Plan) -> list[str]:
     """Fusions of a plan that see both modalities."""
     return [f for f in plan.fusions if len(FUSIONS[f.partition("+")[0]].modalities) == 2]
@@ -90,13 +106,12 @@ def asked(features: Features, run: str, question: str) -> pd.DataFrame:
 
 
 def _every_seed(features: Features, run: str) -> pd.DataFrame:
-    """How well every seed of a fusion does under each condition; of twins too, whatever their size."""
+    """How well every seed of a fusion does under each condition, and on each class; of twins too, of any size."""
     rows = []
     for name in features.find(fusion=run, role="final"):
         cells = {"run": name, "fusion": run, "seed": features.runs.seed[name], "epoch": features.runs.epoch[name]}
         for condition in features.conditions(name):
-            cells |= {"condition": condition}
-            rows.append(cells | {"measure": "accuracy"} | numbers(accuracy_estimate(features, name, condition)))
-            overlap = iou_estimate(features, name, condition)
-            rows += [] if overlap is None else [cells | {"measure": "IoU"} | numbers(overlap, 0)]
+            asked = cells | {"condition": condition}
+            rows.append(asked | {"measure": "accuracy"} | numbers(accuracy_estimate(features, name, condition)))
+            rows += overlap_rows(features, name, condition, asked)
     return pd.DataFrame(rows)

@@ -70,19 +70,22 @@ def iou_estimate(features: Features, run: str, condition: str) -> Estimate | Non
     return stats.estimate(statistic, features.groups, null=False)
 
 
+def overlap_rows(features: Features, run: str, condition: str, cells: dict) -> list[dict]:
+    """Mean ("IoU") and per-class ("class IoU") intersection over union of a run; none where guesses were not kept."""
+    found = iou_estimate(features, run, condition)
+    if found is None:
+        return []
+    seen = np.flatnonzero(features.predictions(run, condition)["target"].any(0))
+    each = [{"measure": "class IoU", "concept": features.classes[c]} | numbers(found, c + 1) for c in seen]
+    return [cells | row for row in ({"measure": "IoU"} | numbers(found, 0), *each)]
+
+
 def overlaps(nets: Networks) -> Found:
     """Mean and per-class intersection over union under every condition of which the guesses were kept."""
     features, run, rows, absent = nets.features, run_of(nets), [], []
     for condition in features.conditions(run):
-        found = iou_estimate(features, run, condition)
-        if found is None:
-            absent.append(condition)
-            continue
-        cells = nets.cells() | {"condition": condition}
-        rows.append(cells | {"measure": "IoU"} | numbers(found, 0))
-        seen = features.predictions(run, condition)["target"].any(0)
-        rows += [cells | {"measure": "class IoU", "concept": features.classes[c]} | numbers(found, c + 1)
-                 for c in np.flatnonzero(seen)]  # fmt: skip
+        found = overlap_rows(features, run, condition, nets.cells() | {"condition": condition})
+        rows, absent = rows + found, absent + [condition] * (not found)
     if not absent:
         return rows, []
     why = "an intersection over union needs what was guessed, which small copies leave out for some conditions"
