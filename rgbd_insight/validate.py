@@ -117,6 +117,10 @@ def _chance(table: pd.DataFrame) -> list[tuple]:
         met = 0.92 <= row.coverage <= 0.98 if asked else None
         about = f"{row.measure}, n {row.n:.0f}, width {row.width:.0f}"
         found.append(_row("coverage of 95 % intervals", about, row.coverage, bar, met, row.low, row.high))
+    for row in scores.containment(table, kinds=True).itertuples():
+        about = f"{row.measure}, concepts of kind {row.part}, n {row.n:.0f}"
+        numbers = (row.coverage, "reported", None, row.low, row.high)
+        found.append(_row("coverage of 95 % intervals", about, *numbers))
     silent = (table.loc[table["battery"] == "inputs", "part"] == "silent").sum()
     found.append(_row("degenerate input", "silent NaN", silent, "none", silent == 0))
     return found

@@ -44,6 +44,7 @@ class Plan:
     shares, draws : of the units that are ablated at a time, and random sets that they are compared with.
     deep : runs whose responses are committed; of the others the tables are. None: all runs are deep.
     block : images listened to at a time.
+    partners : whose input takes the place of a sample's own where one modality is given.
     beside : the plan whose runs of the same operator the tables stand beside, for runs with other encodings of depth.
     """
 
@@ -62,6 +63,7 @@ class Plan:
     draws: int = 19
     deep: tuple[tuple[str, int], ...] | None = None
     block: int = 64
+    partners: int = 4
     beside: str | None = None
 
     @property
@@ -169,7 +171,8 @@ def overlaps(profile: str, nyuv2: str | None, seed: int = 0) -> list[Plan]:
     >>> [(plan.name, len(plan.fusions), plan.recipe["epochs"]) for plan in overlaps("small", None)]
     [('scenes-overlaps', 16, 3)]
     """
-    return [_cut(plan, profile, nyuv2, OVERLAP_PASSES, name=f"{plan.name}-overlaps", fusions=tuple(FUSIONS))
+    return [_cut(plan, profile, nyuv2, OVERLAP_PASSES, name=f"{plan.name}-overlaps", fusions=tuple(FUSIONS),
+                 partners=1)  # what is predicted is of the first one anyway
             for plan in plans(profile, nyuv2, seed) if plan.beside is None]  # fmt: skip
 
 

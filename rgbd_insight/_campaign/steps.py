@@ -103,7 +103,8 @@ def extract_one(plan: Plan, work: Path, run: Run) -> None:
     last = trained(plan, work, run)
     out, data, model = folder(plan, work, run), images(plan.data("test")), load_model(last)
     about = {"curves": last.with_name("curves.parquet")} | _called(run[0])
-    extract(model, data, out=out, conditions=_conditions(plan, model), run=about, batch_size=plan.block)
+    options = {"draws": plan.partners, "batch_size": plan.block}
+    extract(model, data, out=out, conditions=_conditions(plan, model), run=about, **options)
     if run in plan.trajectories:
         for path in sorted(last.parent.glob("epoch-*.safetensors")):
             early = load_model(path)

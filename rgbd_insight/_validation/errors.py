@@ -98,18 +98,21 @@ def coverage(plan: dict, seed: int, size: tuple[int, int, bool], what: str, star
     base = {"ours": True, "condition": what, "n": n, "width": width}
     sums: dict[str, list[float]] = {}
     for draw in range(start, start + count):
-        for name, found in _measured(World(knobs, seed, draw + 10**6 * expectation), few, not expectation).items():
+        for place, found in _measured(World(knobs, seed, draw + 10**6 * expectation), few, not expectation).items():
             if expectation:
-                sums.setdefault(name, []).append(found.value)
+                sums.setdefault(place, []).append(found.value)
             else:
                 numbers = {"value": found.value, "low": found.low, "high": found.high}
-                rows.append(base | {"measure": name, "repetition": draw} | numbers)
-    return rows + [base | {"measure": name, "repetition": start, "value": float(np.mean(values)), "count": count}
-                   for name, values in sums.items()]  # fmt: skip
+                rows.append(base | {"measure": place[0], "part": place[1], "repetition": draw} | numbers)
+    return rows + [base | {"measure": name, "part": part, "repetition": start, "value": float(np.mean(values)),
+                           "count": count} for (name, part), values in sums.items()]  # fmt: skip
 
 
-def _measured(world: World, few: bool, interval: bool) -> dict[str, stats.Estimate | SimpleNamespace]:
-    """Estimates of one draw; with `few`, at the largest size, of debiased CKA alone: the others take too long there."""
+def _measured(world: World, few: bool, interval: bool) -> dict[tuple, stats.Estimate | SimpleNamespace]:
+    """Estimates of one draw, by measure and part; with `few`, at the largest size, of debiased CKA alone.
+
+    The others take too long there. Parts of decodability are the concepts, named by who shows them.
+    """
     x, y, groups = world.stream("rgb", 0), world.stream("depth", 1), world.groups
     every, found = np.arange(len(groups)), {}
     statistics = {"debiased_cka": cka_statistic(x, y)}
@@ -119,20 +122,19 @@ def _measured(world: World, few: bool, interval: bool) -> dict[str, stats.Estima
     for name, statistic in statistics.items():
         if interval:
             blocks, jumps = 20 if few else 40, name == "matching"
-            found[name] = stats.estimate(statistic, groups, null=False, blocks=blocks, jumps=jumps)
+            found[name, None] = stats.estimate(statistic, groups, null=False, blocks=blocks, jumps=jumps)
         else:
-            found[name] = _plain(statistic(every, every))
+            found[name, None] = _plain(statistic(every, every))
     if few:
         return found
     blocks = stats.blocks_of(groups, 40) if interval else None
     probe = decodability(x, world.present, groups, components=16, blocks=blocks)
     account = variance_account(x[:, :12], world.areas, [y], [world.stream("rgb", 1)], groups, components=12,
                                blocks=blocks)  # fmt: skip
-    k = int(np.flatnonzero(world.kinds == "both")[0])
-    parts = {"decodability": (probe.delta, probe.leave_outs, k)}
-    parts |= {f"share, {name}": (account.level, account.level_out, i) for i, name in enumerate(SHARES)}
-    for name, (value, out, i) in parts.items():
-        found[name] = stats.from_leave_outs(value[i], out[:, i], groups, blocks) if interval else _plain(value[i])
+    parts = {("decodability", f"{kind} {k}"): (probe.delta, probe.leave_outs, k) for k, kind in enumerate(world.kinds)}
+    parts |= {(f"share, {name}", None): (account.level, account.level_out, i) for i, name in enumerate(SHARES)}
+    for place, (value, out, i) in parts.items():
+        found[place] = stats.from_leave_outs(value[i], out[:, i], groups, blocks) if interval else _plain(value[i])
     return found
 
 

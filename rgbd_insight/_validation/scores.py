@@ -39,21 +39,29 @@ def null_means(table: pd.DataFrame) -> pd.DataFrame:
     return found
 
 
-def containment(table: pd.DataFrame) -> pd.DataFrame:
-    """Share of the 95 % intervals that hold the estimator's expectation at that n, with its own 95 % interval."""
-    rows = _of(table, "coverage")
+def containment(table: pd.DataFrame, *, kinds: bool = False) -> pd.DataFrame:
+    """Share of the 95 % intervals that hold the estimator's expectation at that n, with its own 95 % interval.
+
+    Intervals of several concepts count together, or, with `kinds`, those of each kind of concept (`part`).
+    """
+    rows = _of(table, "coverage").assign(part=lambda t: t["part"].fillna(""))
+    size = ["measure", "n", "width"]
     expected = rows[rows["condition"] == "expectation"].assign(sum=lambda t: t["value"] * t["count"])
-    keys = ["measure", "n", "width"]
-    expected = expected.groupby(keys, sort=False)[["sum", "count"]].sum()
+    expected = expected.groupby([*size, "part"], sort=False)[["sum", "count"]].sum()
     expected = (expected["sum"] / expected["count"]).rename("expectation").reset_index()
-    draws = rows[rows["condition"] == "interval"].merge(expected, on=keys)
+    draws = rows[rows["condition"] == "interval"].merge(expected, on=[*size, "part"])
     draws["inside"] = (draws["low"] <= draws["expectation"]) & (draws["expectation"] <= draws["high"])
     draws["reach"] = (draws["high"] - draws["low"]) / 2
+    draws["off"] = (draws["value"] - draws["expectation"]) ** 2
+    keys = size
+    if kinds:
+        keys, draws = [*size, "part"], draws[draws["part"] != ""].assign(part=lambda t: t["part"].str.split().str[0])
     found = draws.groupby(keys, sort=False).agg(
-        coverage=("inside", "mean"), repetitions=("inside", "size"), expectation=("expectation", "first"),
-        reach=("reach", "mean"), spread=("value", "std"),
+        coverage=("inside", "mean"), repetitions=("repetition", "nunique"), expectation=("expectation", "mean"),
+        reach=("reach", "mean"), spread=("off", "mean"),
     )  # fmt: skip
-    hits = (found["coverage"] * found["repetitions"]).round()
+    found["spread"] **= 0.5
+    hits = (found["coverage"] * found["repetitions"]).round()  # concepts of one draw are no repetitions
     found["low"], found["high"] = _bounds(hits, found["repetitions"], 0.025)
     return found.reset_index()
 

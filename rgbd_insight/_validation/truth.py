@@ -57,9 +57,12 @@ def shared(plan: dict, seed: int) -> list[dict]:
              "truth": share} for name, value in found.items() for part, share in truth.items()]  # fmt: skip
 
 
-def account(plan: dict, seed: int, n: int, noise: float, noise_ratio: float) -> list[dict]:
-    """Shares of units of four pure types: 1, 2 and 4 networks pooled, carried on to infinitely many, and corrected."""
-    counts = plan["account"]["networks"]
+def account(plan: dict, seed: int, n: int, noise: float, noise_ratio: float, alone: bool = False) -> list[dict]:
+    """Shares of units of four pure types: 1, 2 and 4 networks pooled, carried on to infinitely many, and corrected.
+
+    `alone`: of one network only.
+    """
+    counts = plan["account"]["networks"][: 1 if alone else None]
     knobs = Knobs(n=n, noise=noise, noise_ratio=noise_ratio, pure=True, networks=1 + max(counts))
     world = World(knobs, seed)
     types, y, tables, truths = world.types("rgb"), world.stream("rgb"), {}, {}

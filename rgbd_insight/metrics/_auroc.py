@@ -8,35 +8,65 @@ MIN_POSITIVES = 50
 MIN_GROUPS = 10
 
 
-def pair_counts(scores: np.ndarray, positive: np.ndarray, strata: np.ndarray | None = None):
+def pair_counts(
+    scores: np.ndarray, positive: np.ndarray, strata: np.ndarray | None = None, block: np.ndarray | None = None,
+    blocks: int = 0,
+) -> tuple[np.ndarray, ...]:  # fmt: skip
     """Count, row by row of (K, n), the pairs of a positive above a negative of its stratum (ties ½), and all pairs.
 
-    The AUROC is the ratio of the two (K,) results; counts add over folds, which weights folds by their pairs.
+    The AUROC is the ratio of the two (K,) results; counts add over folds, which weights folds by their pairs. With
+    `block` (n,) a third result (K, blocks) has the pairs in order by their members' blocks, half of a pair to each.
     """
     order = np.argsort(scores, axis=1)
-    sorted_scores = np.take_along_axis(scores, order, axis=1)  # (K, n)
-    y = np.take_along_axis(positive, order, axis=1)
-    same = sorted_scores[:, 1:] == sorted_scores[:, :-1]
-    runs = _tie_runs(same) if same.any() else None
+    rows = np.arange(len(scores))[:, None]
+    if strata is not None:  # by stratum, and by score inside it
+        order = order[rows, np.argsort(strata[rows, order], axis=1, kind="stable")]
+    y, ranked = positive[rows, order], scores[rows, order]  # (K, n)
+    same = np.ones((len(y), y.shape[1] - 1), bool)
+    if strata is not None:
+        code = strata[rows, order]
+        same = code[:, 1:] == code[:, :-1]
+    cell = None if same.all() else _runs(same)
+    tied = same & (ranked[:, 1:] == ranked[:, :-1])
+    ties = _runs(tied) if tied.any() else None
+    lower = _lower(~y, rows, cell, ties)
+    wins, pairs = np.einsum("kn,kn->k", lower, y, dtype=float), all_pairs(positive, strata)
+    if block is None:
+        return wins, pairs
+    higher = _upto(y, rows, cell)
+    higher = (higher[:, -1:] if cell is None else higher[rows, cell[1]]) - _lower(y, rows, cell, ties)
+    parts, places = np.where(y, lower, higher) / 2, rows * blocks + block[order]
+    return wins, pairs, np.bincount(places.ravel(), parts.ravel(), len(y) * blocks).reshape(-1, blocks)
+
+
+def all_pairs(positive: np.ndarray, strata: np.ndarray | None = None) -> np.ndarray:
+    """Number (K,) of pairs of a positive and a negative (K, n) of its stratum."""
     if strata is None:
-        cells = [(y, ~y)]
-    else:
-        code = np.take_along_axis(strata, order, axis=1)
-        cells = [(y & (code == c), ~y & (code == c)) for c in range(int(strata.max(initial=0)) + 1)]
-    wins = pairs = 0.0
-    for above, below in cells:
-        count = np.cumsum(below, axis=1, dtype=np.int32)
-        if runs is not None:
-            first, last = runs
-            before = np.take_along_axis(count - below, first, axis=1)
-            count = 0.5 * (before + np.take_along_axis(count, last, axis=1))
-        wins = wins + np.einsum("kn,kn->k", count, above, dtype=float)
-        pairs = pairs + above.sum(1, dtype=float) * below.sum(1)
-    return wins, pairs
+        return positive.sum(1, dtype=float) * (~positive).sum(1)
+    count = int(strata.max(initial=0)) + 1
+    places = np.arange(len(strata))[:, None] * count + strata
+    each = (np.bincount(places[rows], minlength=len(strata) * count) for rows in (positive, ~positive))
+    above, below = (n.reshape(-1, count).astype(float) for n in each)
+    return (above * below).sum(1)
 
 
-def _tie_runs(same: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """First and last position (K, n) of the run of equal scores that every position lies in."""
+def _lower(these: np.ndarray, rows: np.ndarray, cell, ties) -> np.ndarray:
+    """How many of `these` (K, n) lie below each position of its stratum, of those in its own run of ties half."""
+    count = _upto(these, rows, cell)
+    if ties is None:
+        return count
+    first, last = ties
+    return 0.5 * ((count - these)[rows, first] + count[rows, last])
+
+
+def _upto(these: np.ndarray, rows: np.ndarray, cell) -> np.ndarray:
+    """How many of `these` (K, n) there are in its stratum up to each position."""
+    count = np.cumsum(these, axis=1, dtype=np.int32)
+    return count if cell is None else count - (count - these)[rows, cell[0]]
+
+
+def _runs(same: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """First and last position (K, n) of the run that every position lies in, `same` (K, n - 1) as the next one."""
     k, n = same.shape[0], same.shape[1] + 1
     edge = np.ones((k, 1), bool)
     position = np.arange(n)

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rgbd_insight.metrics._auroc import checked, chosen, enough, pair_counts
+from rgbd_insight.metrics._auroc import all_pairs, checked, chosen, enough, pair_counts
 from rgbd_insight.metrics._eigen import leading
+from rgbd_insight.metrics._leave_outs import counted_once
 from rgbd_insight.metrics._threads import one_thread, spread
 from rgbd_insight.metrics.groups import group_folds
 from rgbd_insight.metrics.intervals import checked_blocks
@@ -38,7 +39,8 @@ class Decodability:
     control : array (K,)
         The shuffled-label control.
     leave_outs : array (G, K) or None
-        delta without each block, where `blocks` was given.
+        delta without each block, where `blocks` was given; of cross-fitting drawn towards their mean, so that what
+        hangs on two blocks together is counted once.
     components : int
         Principal components that the probe was given.
     """
@@ -73,7 +75,7 @@ def decodability(
     folds, controls, seed : int
         Number of folds, number of shuffled-label controls (0: none is subtracted), seed of both. One fold is one
         split, for thousands of images: a third of the groups fits the probe and the rest judges it; the leave-outs
-        then say how well that probe is known (those of cross-fitting are too wide where δ is 0).
+        then say how well that probe is known.
     strata : array (N, P), optional
         Co-variables, column k < K belonging to concept k: see `cooccurrence_strata`. The AUROC is then taken inside
         strata, so that what is decoded through co-occurrence gets no credit.
@@ -133,39 +135,56 @@ def decodability(
     x = x / np.maximum(np.abs(x).max(0), 1e-300)  # the scale cancels; sums of squares then neither vanish nor overflow
     y, codes = present[partner], None if codes is None else codes[partner]
     block = None if block is None else block[rows]
-    wins, pairs = _held_out(x, y, fold[rows], codes, components, block, single=folds == 1)
+    wins, pairs, traded = _held_out(x, y, fold[rows], codes, components, block, single=folds == 1)
     reason = _also_few_pairs(reason, y, fold[rows], pairs[0])
     control = _control(x, y, fold[rows], codes, components, groups[rows], controls, seed, single=folds == 1)
     with np.errstate(invalid="ignore"):  # 0 / 0 pairs: NaN, and the reason says so
         delta = np.where(reason == "", 2 * wins.sum(1) / pairs.sum(1) - 1 - control, np.nan)  # (1 + G, K)
         by_fold = np.where(reason == "", 2 * wins[0] / pairs[0] - 1, np.nan)
-    leave_outs = None if block is None else delta[1:]
+        leave_outs = None if block is None else counted_once(delta[1:], 2 * traded / pairs[0].sum(0))
     return Decodability(delta[0], reason, positives, by_fold, control, leave_outs, min(components, x.shape[1]))
 
 
-def _held_out(x, y, fold, strata, components, block=None, single=False) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs in order and all pairs (1 + G, F, K): of the whole set, then without each block."""
+def _held_out(x, y, fold, strata, components, block=None, single=False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pairs in order and all pairs (1 + G, F, K): of the whole set, then without each block.
+
+    And (G, G, K) how many more pairs of a block (second) the probe puts in order that a block (first) was left out of;
+    0 where there is one split.
+    """
     left = np.ones((len(x), 1))
     left = np.hstack([left, x])  # (n, 1 + U)
     right = np.hstack([left, y])  # (n, 1 + U + K)
     folds, count = 1 if single else fold.max() + 1, 0 if block is None else block.max() + 1
-    counts = []
+    counts, traded = [], np.zeros((count, count, y.shape[1]))
     for f in range(folds):
         train, test = fold != f, fold == f
         fit = _fitter(x, y, left, right, train, components)
         whole = fit(np.zeros(len(x), bool))
 
-        def judge(g: int, test=test, fit=fit, whole=whole) -> np.ndarray:
+        def judge(g: int, train=train, test=test, fit=fit, whole=whole) -> tuple[np.ndarray, ...]:
             gone = np.zeros(len(x), bool) if g < 0 else block == g
             # of one split only the judging part is left out: the probe is what is judged
-            weights = whole if g < 0 or single else fit(gone)
-            inside = np.flatnonzero(test & ~gone)
-            cells = None if strata is None else strata[inside].T
-            return np.stack(pair_counts((x[inside] @ weights).T, y[inside].T, cells))  # (2, K)
+            weights = whole if g < 0 or single or not (train & gone).any() else fit(gone)
+            if single or not count:
+                return pair_counts(*_judged(x, y, strata, test & ~gone, weights))
+            wins, pairs, parts = pair_counts(*_judged(x, y, strata, test, weights), block[test], count)
+            if (test & gone).any():  # without the pairs that it has a part in; those inside it were counted twice
+                own, _ = pair_counts(*_judged(x, y, strata, test & gone, weights))
+                wins, pairs = wins - 2 * parts[:, g] + own, all_pairs(*_judged(x, y, strata, test & ~gone, None)[1:])
+            return wins, pairs, parts.T
 
-        counts.append(spread(judge, range(-1, count)))
+        found = spread(judge, range(-1, count))
+        counts.append([each[:2] for each in found])
+        if count and not single:
+            traded += np.stack([each[2] for each in found[1:]]) - found[0][2]
     wins, pairs = np.array(counts).transpose(2, 1, 0, 3)  # each (1 + G, F, K)
-    return wins, pairs
+    return wins, pairs, traded
+
+
+def _judged(x, y, strata, inside: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray | None, ...]:
+    """Scores, labels and strata of some rows, each (K, n)."""
+    scores = None if weights is None else (x[inside] @ weights).T
+    return scores, y[inside].T, None if strata is None else strata[inside].T
 
 
 def _fitter(
@@ -220,7 +239,7 @@ def _control(x, y, fold, strata, components, groups, controls, seed, single=Fals
     shuffled = np.hstack([y[order] for order in orders])  # (n, controls · K)
     cells = None if strata is None else np.hstack([strata[order] for order in orders])
     wins, pairs = (
-        a[0].sum(0).reshape(controls, -1) for a in _held_out(x, shuffled, fold, cells, components, single=single)
+        a[0].sum(0).reshape(controls, -1) for a in _held_out(x, shuffled, fold, cells, components, single=single)[:2]
     )
     return (2 * np.divide(wins, pairs, out=np.full_like(wins, 0.5), where=pairs > 0) - 1).mean(0)
 

@@ -11,6 +11,7 @@ from sklearn.preprocessing import StandardScaler
 
 from rgbd_insight.metrics import probes
 from rgbd_insight.metrics._auroc import pair_counts
+from rgbd_insight.metrics._leave_outs import counted_once
 from rgbd_insight.metrics.groups import blocks_of, group_folds
 from rgbd_insight.metrics.intervals import checked_blocks, jackknife_bounds
 from rgbd_insight.metrics.probes import concept_labels, decodability
@@ -69,7 +70,8 @@ def test_pair_counts_with_ties_and_strata_equal_double_loops():
 
 
 @pytest.mark.parametrize("with_strata", [False, True])
-def test_leave_outs_are_the_procedure_on_the_other_rows(with_strata):
+def test_leave_outs_are_the_procedure_on_the_other_rows(with_strata, monkeypatch):
+    monkeypatch.setattr(probes, "counted_once", lambda leave_outs, traded: leave_outs)
     x, present, groups = world(n=400)
     blocks = blocks_of(groups, 8)
     options = {"controls": 0, "strata": present if with_strata else None}
@@ -79,6 +81,58 @@ def test_leave_outs_are_the_procedure_on_the_other_rows(with_strata):
         assert np.allclose(whole.leave_outs[g], again.delta, atol=1e-10)
 
 
+@pytest.mark.parametrize("with_strata", [False, True])
+def test_what_a_block_in_the_fit_changes_in_every_block_that_is_judged(with_strata, monkeypatch):
+    kept = []
+    monkeypatch.setattr(probes, "counted_once", lambda leave_outs, traded: kept.append(traded) or leave_outs)
+    x, present, groups = world(n=120, units=6)
+    present = present[:, :2]
+    strata = present if with_strata else None
+    block, fold = blocks_of(groups, 6), group_folds(groups, 5, 0)
+    decodability(x, present, groups, blocks=block, controls=0, strata=strata, components=4)
+    code = np.zeros(present.shape, int) if strata is None else cooccurrence_strata(strata, present, groups)
+    x = x - x.mean(0)
+
+    def won(f, gone):  # by the block of each member of a pair, half to each
+        train = (fold != f) & ~gone
+        scale, middle = x[train].std(0), x[train].mean(0)
+        z = (x[train] - middle) / scale
+        values, vectors = np.linalg.eigh(z.T @ z / len(z))
+        values, vectors = values[-4:], vectors[:, -4:]
+        target = present[train] - present[train].mean(0)
+        shrunk = vectors.T @ z.T @ target / len(z) / (values + probes.PENALTY * values.mean())[:, None]
+        scores, parts = x @ (vectors @ shrunk / scale[:, None]), np.zeros((6, 2))
+        for k in range(2):
+            for i in np.flatnonzero((fold == f) & present[:, k]):
+                for j in np.flatnonzero((fold == f) & ~present[:, k] & (code[:, k] == code[i, k])):
+                    for member in (i, j):
+                        parts[block[member], k] += 0.5 * (scores[i, k] > scores[j, k])
+        return parts
+
+    none = np.zeros(len(x), bool)
+    expected = [sum(won(f, block == g) - won(f, none) for f in range(5)) for g in (0, 3)]
+    pairs = sum(present[(fold == f) & (code[:, 0] == c), 0].sum() * (~present[(fold == f) & (code[:, 0] == c), 0]).sum()
+                for f in range(5) for c in range(code.max() + 1))  # fmt: skip
+    np.testing.assert_allclose(kept[0][[0, 3], :, 0] * pairs / 2, np.array(expected)[:, :, 0], atol=1e-9)
+
+
+def test_what_hangs_on_two_groups_is_counted_once():
+    rng, ratios = np.random.default_rng(0), []
+    g, worlds = 40, 400
+    u, v = rng.normal(size=(2, g, worlds))  # what a group brings to the fit, and to the judgement
+    traded = -u[:, None] * v[None] / (g - 1) ** 2  # without i in the fit
+    whole = u.sum(0) * v.sum(0) / g**2
+    out = (u.sum(0) - u) * (v.sum(0) - v) / (g - 1) ** 2
+    for leave_outs in (out, counted_once(out, traded)):
+        error = (g - 1) / g * ((leave_outs - leave_outs.mean(0)) ** 2).sum(0)
+        ratios.append(error.mean() / whole.var())
+    assert 1.7 < ratios[0] < 2.4 and 0.85 < ratios[1] < 1.2
+    same = counted_once(out, np.zeros_like(traded))
+    assert np.allclose(same, out)
+    assert np.allclose(counted_once(out, 1e3 * traded).mean(0), out.mean(0))
+    assert np.isfinite(counted_once(np.zeros((5, 2)), np.zeros((5, 5, 2)))).all()
+
+
 def test_jackknife_error_matches_the_spread_over_worlds():
     results = [
         decodability(*data, controls=0, blocks=blocks_of(data[2], 20))
@@ -86,7 +140,7 @@ def test_jackknife_error_matches_the_spread_over_worlds():
     ]
     spread = np.std([r.delta[3:] for r in results])  # concepts that are not there: the same truth in every world
     errors = np.mean([np.sqrt(19 * r.leave_outs[:, 3:].var(0)) for r in results])
-    assert 0.8 < errors / spread < 2  # near δ = 0 the jackknife is wide (1.6 times), never narrow
+    assert 0.8 < errors / spread < 1.6  # near δ = 0 the jackknife is wide (1.3 times), never narrow
 
 
 def test_absent_concepts_and_permuted_groups_score_zero():
