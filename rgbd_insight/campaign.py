@@ -21,12 +21,13 @@ import torch
 
 from rgbd_insight import tables
 from rgbd_insight._campaign import intervention
-from rgbd_insight._campaign.encoded import encoding_table
+from rgbd_insight._campaign.compared import COMMAND, COMPARED, compare, write_places
 from rgbd_insight._campaign.jobs import Job, work_off
-from rgbd_insight._campaign.plans import ISOLATED, Plan, encodings, overlaps, plans
+from rgbd_insight._campaign.listed import urgency, zoo_jobs
+from rgbd_insight._campaign.plans import ISOLATED, Plan, plans
 from rgbd_insight._campaign.shipping import ship
-from rgbd_insight._campaign.steps import ablate_one, extract_one, folder, label_one, name_of, once, prepare_samples
-from rgbd_insight._campaign.zoo import overlap_table, zoo_tables
+from rgbd_insight._campaign.steps import folder, name_of
+from rgbd_insight._campaign.zoo import zoo_tables
 from rgbd_insight._commands.lines import say, unforeseen
 from rgbd_insight._ledger.inference import INTERVENTION
 from rgbd_insight._tape.files import MANIFEST, SUMS
@@ -37,11 +38,8 @@ from rgbd_insight.trainer import PROFILES
 
 __all__ = ["Plan", "copies", "main", "plans", "run_all", "tabulate"]
 
-WEIGH = "python -m rgbd_insight.campaign"
 LEAST_WEIGHED = 500  # images: of fewer, nothing can be accounted for
 A_GPU = 16  # runs that share one: a small network alone leaves it idle most of the time
-COMPARED = {"encodings": (encodings, encoding_table), "overlaps": (overlaps, overlap_table)}
-LABEL_SCENES = {"tiny": 300, "small": 6000, "full": 12000}
 
 
 def run_all(chosen: Iterable[Plan], scale: str, work: Path, *, workers: int = 1) -> None:
@@ -54,35 +52,10 @@ def run_all(chosen: Iterable[Plan], scale: str, work: Path, *, workers: int = 1)
     work : where weights and full features are kept.
     workers : runs at a time.
     """
-    jobs = [job for plan in chosen for job in _zoo_jobs(plan, scale, work)]
+    jobs = [job for plan in chosen for job in zoo_jobs(plan, scale, work)]
     if scale == "full":
         jobs += intervention_jobs(scale, work) + derived_jobs(scale, work)
-    work_off(sorted(jobs, key=_urgency), workers)
-
-
-def _urgency(job: Job) -> int:
-    """The most wanted first, should it be stopped; what only stands beside other runs comes last."""
-    kinds = ("samples", "extract", "label", "cell", "ablate", "derived")
-    return len(kinds) if "-encodings" in job.name else kinds.index(job.name.split()[0])
-
-
-def _zoo_jobs(plan: Plan, scale: str, work: Path) -> list[Job]:
-    samples = Job(f"samples {plan.name}", partial(prepare_samples, plan, work))
-
-    def job(kind: str, step, run: tuple[str, int], needs: Iterable[tuple[str, int]] = (), *more) -> Job:
-        before = {f"extract {plan.name} {name_of(other)}" for other in needs} or {samples.name}
-        return Job(f"{kind} {plan.name} {name_of(run)}", partial(once, step, plan, work, *more, run), frozenset(before))
-
-    jobs = [samples, *(job("extract", extract_one, run) for run in plan.runs)]
-    jobs += [job("ablate", ablate_one, run, [(run[0], s) for s in plan.seeds]) for run in plan.silenced]
-    if plan.name == "scenes":
-        jobs += [job("label", label_one, run, [run], LABEL_SCENES[scale]) for run in _labelled(plan)]
-    return jobs
-
-
-def _labelled(plan: Plan) -> list[tuple[str, int]]:
-    wanted = ("rgb", "depth", *tables.LABELLED)
-    return [run for run in plan.runs if run[0] in wanted and run[1] in plan.seeds[:2]]
+    work_off(sorted(jobs, key=urgency), workers)
 
 
 def intervention_jobs(scale: str, work: Path) -> list[Job]:
@@ -136,30 +109,11 @@ def tabulate(chosen: Iterable[Plan], scale: str, work: Path, book: Path, *, work
             weigh(plan.name, book)
         if plan.name == "scenes" and (work / "extracted" / "labels").exists():
             tables.write_all(work, results, plan.seeds[:2])
+        write_places(plan, scale, work, results, f"where_{plan.name}", f"make features PROFILE={scale}")
     if (work / "extracted" / "intervention").exists():
         spec = specification()["6b"]
         table = intervention.intervention_table(scale, work, spec, workers).assign(scale=scale, claims=digest())
         tables.write_table(table, results, "intervention", f"{INTERVENTION} --profile {scale}")
-
-
-def compare(chosen: Iterable[Plan], what: str, scale: str, work: Path, book: Path, *, workers: int = 1) -> None:
-    """Train and extract what is not finished of the plans of `encodings` or `overlaps`, and write their tables.
-
-    Parameters
-    ----------
-    chosen : from `plans.encodings` or `plans.overlaps`.
-    what : "encodings" or "overlaps".
-    scale : the profile.
-    work, book : where weights and full features are kept; where the tables go.
-    workers : runs at a time.
-    """
-    for plan in chosen:
-        work_off(_zoo_jobs(plan, scale, work), workers)
-        data = plan.name.removesuffix(f"-{'given' if what == 'encodings' else what}")
-        command = f"{WEIGH} --{what} --profile {scale}" + (" --nyuv2 PATH" if data == "nyuv2" else "")
-        table, results = COMPARED[what][1](plan, work).assign(scale=scale), book / "results"
-        results.mkdir(parents=True, exist_ok=True)
-        tables.write_table(table, results, f"{what}_{data}", command)
 
 
 def weigh(data: str, book: Path) -> None:
@@ -169,7 +123,7 @@ def weigh(data: str, book: Path) -> None:
         return
     sums = hashlib.sha256((home / SUMS).read_bytes()).hexdigest()
     table = balance(load(home)).table.dropna(axis="columns", how="all").assign(features=sums)
-    tables.write_table(table, book / "results", f"balance_{data}", f"{WEIGH} --balance")
+    tables.write_table(table, book / "results", f"balance_{data}", f"{COMMAND} --balance")
 
 
 def _replace(small: Path, features: Features, plan: Plan | None) -> None:
@@ -232,7 +186,7 @@ def main(argv: list[str] | None = None) -> None:
             return
     chosen = plans(scale, options.nyuv2, options.seed)
     if options.intervention or options.derived:
-        zoo = _zoo_jobs(chosen[0], scale, work) if options.derived else []
+        zoo = zoo_jobs(chosen[0], scale, work) if options.derived else []
         jobs = [job for job in zoo if job.name.startswith(("samples", "extract"))] + intervention_jobs(scale, work)
         work_off(jobs + (derived_jobs(scale, work) if options.derived else []), workers)
         chosen = []

@@ -68,7 +68,7 @@ def estimate(
     A statistic that jumps changes by as much for one block as for many, and the jackknife adds the jumps up: of
     `matching` its standard error was 2.4 times too large. With `jumps`, `halved` says what is done instead.
 
-    Measured on 200 images in 40 groups: the standard error is right, or too large by up to a third, for what varies
+    Measured on 200 images in 40 groups: the standard error is right, or too large by up to a fifth, for what varies
     smoothly with the images (CKA, the account, predictivity, probes).
 
     References

@@ -1,6 +1,7 @@
 """What a campaign makes, and that it does not make it twice."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from rgbd_insight import campaign
+from rgbd_insight import campaign, stats
 from rgbd_insight._campaign import intervention, steps, zoo
 from rgbd_insight._campaign.intervention import (
     Cell,
@@ -20,7 +21,8 @@ from rgbd_insight._campaign.intervention import (
     weights_by_rule,
 )
 from rgbd_insight._campaign.jobs import Job, work_off
-from rgbd_insight._campaign.plans import DEEP, ENCODED, TRACED, plans
+from rgbd_insight._campaign.listed import urgency, zoo_jobs
+from rgbd_insight._campaign.plans import DEEP, ENCODED, TRACED, overlaps, plans
 from rgbd_insight._campaign.shipping import ship
 from rgbd_insight.data import Scenes
 from rgbd_insight.features import load, write_quantised
@@ -63,13 +65,13 @@ def test_full_is_the_whole_zoo():
 
 
 def test_the_most_wanted_jobs_come_first_and_need_what_is_there():
-    jobs = [job for plan in plans("full", "images") for job in campaign._zoo_jobs(plan, "full", Path("w"))]
+    jobs = [job for plan in plans("full", "images") for job in zoo_jobs(plan, "full", Path("w"))]
     jobs += campaign.intervention_jobs("full", Path("w")) + campaign.derived_jobs("full", Path("w"))
     names = [job.name for job in jobs]
     assert len(set(names)) == len(names) and all(job.needs <= set(names) for job in jobs)
-    first = [job.name.split()[0] for job in sorted(jobs, key=campaign._urgency)]
+    first = [job.name.split()[0] for job in sorted(jobs, key=urgency)]
     assert first[:3] == ["samples", "samples", "extract"] and first.index("label") < first.index("cell")
-    assert sorted(jobs, key=campaign._urgency)[-1].name.startswith("extract nyuv2-encodings")
+    assert sorted(jobs, key=urgency)[-1].name.startswith("extract nyuv2-encodings")
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -232,3 +234,33 @@ def test_copies_leave_no_twins_of_an_earlier_campaign(tmp_path, monkeypatch):
         campaign.copies(plans(profile, None), tmp_path / "work", tmp_path)
         left.append(sorted(path.name for path in (tmp_path / "features").iterdir()))
     assert left == [["scenes", "scenes-twins"], ["scenes"]]
+
+
+def test_overlaps_of_every_operator_are_compared_with_one_on_the_same_images(tmp_path):
+    features = load(BOOK / "features" / "scenes")
+    plan = replace(overlaps("small", None)[0], fusions=("rgb", "sum", "se", "early"))
+    for fusion, seed in plan.runs:
+        home = tmp_path / "extracted" / plan.name / f"{fusion}-s{seed}"
+        home.parent.mkdir(parents=True, exist_ok=True)
+        write_quantised(features, home, keep=features.find(fusion=fusion, seed=seed, role="final"))
+    table = zoo.overlap_table(plan, tmp_path)
+    gaps = table[table.versus.notna()].set_index("fusion")
+    assert set(gaps.index) == {"sum", "early"} and set(gaps.versus) == {"se"}
+    runs = {name: features.find(fusion=name, role="final") for name in ("sum", "se")}
+
+    def mean_iou(run, rows):
+        counts = features.predictions(run, "both")
+        hit, target, guess = (counts[part][rows].sum(0) for part in ("hit", "target", "guess"))
+        return np.mean([h / (t + g - h) for h, t, g in zip(hit, target, guess, strict=True) if t])
+
+    def gap(rows):
+        return np.subtract(*(np.mean([mean_iou(run, rows) for run in runs[name]]) for name in ("sum", "se")))
+
+    groups = features.groups
+    found = stats.estimate(lambda rows, _: gap(rows), groups, null=False).simultaneous(2)
+    row = gaps.loc["sum"]
+    np.testing.assert_allclose([row.value, row.low, row.high], [found.value, found.low, found.high], atol=1e-9)
+    each = table[(table.measure == "class IoU") & (table.run == runs["se"][0]) & (table.condition == "both")]
+    whole = table[(table.measure == "IoU") & (table.run == runs["se"][0]) & (table.condition == "both")]
+    assert each.value.mean() == pytest.approx(whole.value.item()) and set(each.concept) <= set(features.classes)
+    assert set(table[table.fusion == "rgb"].condition) == {"rgb"}  # a twin has one input

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from rgbd_insight import campaign
-from rgbd_insight._campaign import encoded, steps
+from rgbd_insight._campaign import compared, encoded, steps
 from rgbd_insight._campaign.plans import GIVEN, encodings, given, plans
 from rgbd_insight.features import load, write_quantised
 from rgbd_insight.models import build
@@ -109,16 +109,18 @@ def test_figures_show_what_the_table_holds():
     plt.close("all")
 
 
-@pytest.mark.parametrize(("what", "folder", "jobs"), [("encodings", "given", 19), ("overlaps", "overlaps", 33)])
+@pytest.mark.parametrize(
+    ("what", "folder", "jobs"), [("encodings", "given", (19, 19)), ("overlaps", "overlaps", (34, 33))]
+)
 def test_one_command_makes_the_tables(tmp_path, monkeypatch, what, folder, jobs):
-    asked, (of, _) = [], campaign.COMPARED[what]
-    monkeypatch.setattr(campaign, "work_off", lambda jobs, workers: asked.append(([job.name for job in jobs], workers)))
-    monkeypatch.setitem(campaign.COMPARED, what, (of, lambda plan, work: pd.DataFrame({"plan": [plan.name]})))
+    asked, (of, _) = [], compared.COMPARED[what]
+    monkeypatch.setattr(compared, "work_off", lambda jobs, workers: asked.append(([job.name for job in jobs], workers)))
+    monkeypatch.setitem(compared.COMPARED, what, (of, lambda plan, work: pd.DataFrame({"plan": [plan.name]})))
     (tmp_path / "splits.json").write_text("{}")
     home = str(tmp_path)
     campaign.main([f"--{what}", "--profile", "tiny", "--book", home, "--nyuv2", home, "--workers", "1"])
     assert [names[0] for names, _ in asked] == [f"samples scenes-{folder}", f"samples nyuv2-{folder}"]
-    assert [(len(names), workers) for names, workers in asked] == [(jobs, 1), (jobs, 1)]
+    assert [(len(names), workers) for names, workers in asked] == [(count, 1) for count in jobs]
     assert read_table(tmp_path / "results", f"{what}_nyuv2").scale.tolist() == ["tiny"]
     assert f"--{what} --profile tiny --nyuv2 PATH" in (tmp_path / "results" / "index.json").read_text()
 

@@ -82,3 +82,17 @@ def test_the_intervention_has_a_panel_a_redundancy_and_leaves_the_placebo_out():
     np.testing.assert_allclose(y, x * (1 - x) + 0.5, atol=1e-9)  # the parabola that was planted
     with pytest.raises(ValueError, match="no placebo; got none"):
         zoo.intervention(pd.DataFrame(rows).assign(placebo=True))
+
+
+def test_the_classes_of_every_network():
+    rows = [
+        {"fusion": f, "concept": k, "condition": c, "seed": seed, "measure": "class IoU", "value": value + seed / 50}
+        for f, conditions in (("rgb_wide", ["rgb"]), ("sum", ["both", "rgb"]))
+        for c in conditions for k, value in (("rug", 0.5), ("dome", 0.1)) for seed in (0, 1)
+    ]  # fmt: skip
+    ax = zoo.overlaps(pd.DataFrame(rows))
+    assert [text.get_text() for text in ax.texts] == ["51", "51", "11", "11"]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["rgb_wide", "sum"]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["rug", "dome"]
+    with pytest.raises(ValueError, match='rows "class IoU" under "both"'):
+        zoo.overlaps(pd.DataFrame(rows).query("condition == 'rgb' and fusion == 'sum'"))

@@ -45,6 +45,7 @@ class Plan:
     deep : runs whose responses are committed; of the others the tables are. None: all runs are deep.
     block : images listened to at a time.
     partners : whose input takes the place of a sample's own where one modality is given.
+    located : runs of which it is kept where in the image some units respond.
     beside : the plan whose runs of the same operator the tables stand beside, for runs with other encodings of depth.
     """
 
@@ -64,6 +65,7 @@ class Plan:
     deep: tuple[tuple[str, int], ...] | None = None
     block: int = 64
     partners: int = 4
+    located: tuple[tuple[str, int], ...] = ()
     beside: str | None = None
 
     @property
@@ -132,6 +134,7 @@ def plans(profile: str, nyuv2: str | None, seed: int = 0) -> list[Plan]:
         recipe=options["train"] | {"flip": True, "epochs": passes, "batch_size": 16, "lr": 2e-3},
         trajectories=(), silenced=(),
     )  # fmt: skip
+    scenes = replace(scenes, located=(("sum", seed),))
     if profile == "full":
         scenes, real = _whole_zoo(scenes, seed), replace(_whole_zoo(real, seed), seeds=seeds, twin_seeds=())
         real = replace(real, trajectories=())
@@ -144,7 +147,7 @@ def _encoded(plan: Plan) -> Plan:
     """The same with one operator, to which depth is given in other ways."""
     return replace(
         plan, name=f"{plan.name}-encodings", fusions=tuple(named(FUSED, name) for name in ENCODED),
-        seeds=plan.seeds[:2], twin_seeds=(), silenced=(), trajectories=(), removals=("mean",), deep=(),
+        seeds=plan.seeds[:2], twin_seeds=(), silenced=(), trajectories=(), removals=("mean",), deep=(), located=(),
         beside=plan.name,
     )  # fmt: skip
 
@@ -172,7 +175,7 @@ def overlaps(profile: str, nyuv2: str | None, seed: int = 0) -> list[Plan]:
     [('scenes-overlaps', 16, 3)]
     """
     return [_cut(plan, profile, nyuv2, OVERLAP_PASSES, name=f"{plan.name}-overlaps", fusions=tuple(FUSIONS),
-                 partners=1)  # what is predicted is of the first one anyway
+                 partners=1, located=plan.located)  # what is predicted is of the first partner anyway
             for plan in plans(profile, nyuv2, seed) if plan.beside is None]  # fmt: skip
 
 
@@ -181,9 +184,8 @@ def _cut(plan: Plan, profile: str, nyuv2: str | None, passes: dict[str, int], **
     if profile == "small":
         data = partial(_folder, nyuv2, size=GIVEN_SIZE) if plan.name == "nyuv2" else plan.data
         plan = replace(plan, recipe=plan.recipe | {"epochs": passes[plan.name]}, data=data)
-    return replace(
-        plan, seeds=plan.seeds[:2], twin_seeds=(), silenced=(), trajectories=(), removals=("mean",), deep=(), **named,
-    )  # fmt: skip
+    asked = {"twin_seeds": (), "silenced": (), "trajectories": (), "removals": ("mean",), "deep": (), "located": ()}
+    return replace(plan, seeds=plan.seeds[:2], **asked | named)
 
 
 def given(fusion: str) -> tuple[str, ...]:

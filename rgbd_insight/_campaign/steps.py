@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from rgbd_insight._campaign.plans import ISOLATED, Plan
+from rgbd_insight._campaign.where import locate
 from rgbd_insight._training.state import replace
 from rgbd_insight.data import Scenes
 from rgbd_insight.data.batch import Dataset
@@ -144,6 +145,14 @@ def ablate_one(plan: Plan, work: Path, run: Run) -> None:
     found = collaboration(load(*(folder(plan, work, (fusion, s)) for s in seeds)), chosen_run, measures=ABLATED).table
     table = found[~found.label.str.startswith("random")].dropna(axis="columns", how="all")
     write_part(folder(plan, work, run).with_name(f"{name_of(run)}.ablated.parquet"), table)
+
+
+def where_one(plan: Plan, work: Path, run: Run) -> None:
+    """Find where in the image the units of one run respond that tell their concepts best."""
+    model = load_model(trained(plan, work, run))
+    table = locate(model, images(plan.data("test")), plan.block)
+    about = {"run": f"{name_of(run)}-e{model.epoch}", "fusion": run[0], "seed": run[1], "epoch": model.epoch}
+    write_part(folder(plan, work, run).with_name(f"{name_of(run)}.where.parquet"), table.assign(**about))
 
 
 def label_one(plan: Plan, work: Path, scenes: int, run: Run) -> None:

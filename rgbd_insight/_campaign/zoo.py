@@ -5,9 +5,10 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from rgbd_insight import tables
+from rgbd_insight import stats, tables
 from rgbd_insight._campaign.jobs import Job, work_off
 from rgbd_insight._campaign.plans import ISOLATED, Plan
 from rgbd_insight._campaign.steps import folder, write_part
@@ -17,7 +18,7 @@ from rgbd_insight.questions.balance import balance
 from rgbd_insight.questions.collaboration import collaboration
 from rgbd_insight.questions.consistency import consistency
 from rgbd_insight.questions.evolution import evolution
-from rgbd_insight.questions.losses import accuracy_estimate, overlap_rows
+from rgbd_insight.questions.losses import accuracy_estimate, iou_estimate, overlap_rows
 from rgbd_insight.questions.networks import TWINS
 from rgbd_insight.questions.specificity import specificity
 from rgbd_insight.result import numbers
@@ -36,6 +37,7 @@ ASKED = {
 }  # fmt: skip
 ENCODINGS = ("consistency", "specificity", "collaboration", "balance", "seeds")  # of depth
 PERMUTATIONS = 200
+YARDSTICK = "se"  # what the other operators' IoU is compared with
 
 
 def zoo_tables(plan: Plan, work: Path, results: Path, workers: int = 1) -> None:
@@ -65,14 +67,28 @@ def overlap_table(plan: Plan, work: Path) -> pd.DataFrame:
     Returns
     -------
     A row a number: run, fusion, seed, epoch, condition, measure ("accuracy", "IoU": the means over classes; "class
-    IoU"), concept (the class), value, low, high, n, groups, and of the runs: device, epochs, train (images).
+    IoU"), concept (the class), value, low, high, n, groups, and of the runs: device, epochs, train (images). The last
+    rows name `versus`: how far from its mean IoU that of each operator is, given both inputs, means of the seeds; these
+    intervals, over the same images, hold together.
     """
-    tapes = [load(*(folder(plan, work, (name, s)) for s in plan.seeds), verify=False) for name in plan.fusions]
-    table = pd.concat([_every_seed(tape, name) for tape, name in zip(tapes, plan.fusions, strict=True)])
-    devices = {run["device"]["type"] for tape in tapes for run in tape.execution["runs"]}
-    return table.reset_index(drop=True).assign(
+    tapes = {name: load(*(folder(plan, work, (name, s)) for s in plan.seeds), verify=False) for name in plan.fusions}
+    parts = [_every_seed(tape, name) for name, tape in tapes.items()]
+    mean = {name: _mean_overlap(tapes[name], name) for name in _joint(plan)}
+    others = [name for name in mean if name != YARDSTICK]
+    for name in others:
+        gap = stats.combine(np.subtract, mean[name], mean[YARDSTICK]).simultaneous(len(others))
+        cells = {"run": name, "fusion": name, "condition": "both", "measure": "IoU", "versus": YARDSTICK}
+        parts.append(pd.DataFrame([cells | numbers(gap)]))
+    devices = {run["device"]["type"] for tape in tapes.values() for run in tape.execution["runs"]}
+    return pd.concat(parts, ignore_index=True).assign(
         device=" and ".join(sorted(devices)), epochs=plan.recipe["epochs"], train=len(plan.data("train"))
     )
+
+
+def _mean_overlap(features: Features, run: str) -> stats.Estimate:
+    """Mean IoU of a fusion with both inputs, the mean of its seeds."""
+    found = [iou_estimate(features, name, "both")[0] for name in features.find(fusion=run, role="final")]
+    return stats.combine(lambda *values: sum(values) / len(values), *found)
 
 
 def _joint(plan: Plan) -> list[str]:

@@ -162,7 +162,7 @@ def _images(ax: Axes, features: Features, data: Dataset, unit: Unit, indices: Se
             image = depth[i] if row else batch.rgb[i].movedim(0, -1).numpy()
             extent = (x, x + 0.97 * wide, y + (row + 0.97) * high, y + row * high)
             ax.imshow(image, cmap="viridis_r", interpolation="nearest", aspect="auto", extent=extent)
-            _outline(ax, masks[i], extent, full=shown[i, row])
+            outline(ax, masks[i], extent, full=shown[i, row])
 
 
 def _shown(features: Features, data: Dataset, indices: Sequence[int], masks: np.ndarray, k: int) -> np.ndarray:
@@ -174,8 +174,8 @@ def _shown(features: Features, data: Dataset, indices: Sequence[int], masks: np.
     return seen.any((2, 3)) & (np.array(planted) > 0)
 
 
-def _outline(ax: Axes, mask: np.ndarray, extent: tuple[float, ...], full: bool) -> None:
-    """A line around the pixels of `mask` (H, W) of the image at `extent`: white in a dark seam, or dotted."""
+def outline(ax: Axes, mask: np.ndarray, extent: tuple[float, ...], full: bool, colour: str = "white") -> None:
+    """A line around the pixels of `mask` (H, W) of the image at `extent`: in a dark seam, or dotted."""
     if not mask.any():
         return
     left, right, lower, upper = extent
@@ -183,7 +183,7 @@ def _outline(ax: Axes, mask: np.ndarray, extent: tuple[float, ...], full: bool) 
     across = left + (right - left) * np.clip(np.arange(-1, wide + 1) + 0.5, 0, wide) / wide
     down = upper + (lower - upper) * np.clip(np.arange(-1, high + 1) + 0.5, 0, high) / high
     style = ["-" if full else (0, (1, 1.2))]
-    line = ax.contour(across, down, padded, [0.5], colors="white", linewidths=1.1, linestyles=style)
+    line = ax.contour(across, down, padded, [0.5], colors=colour, linewidths=1.1, linestyles=style)
     if full:
         line.set_path_effects([withStroke(linewidth=2.4, foreground=INK)])
 

@@ -115,6 +115,45 @@ def doses(table: pd.DataFrame, dose: str = "25%", given: str = "both", ax: Axes 
     return finish(ax, f"Silencing {dose} of a stream's units", x="mean class accuracy lost", key=key)
 
 
+def overlaps(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Which network finds which class: intersection over union in per cent, a row a class, a column a network.
+
+    Parameters
+    ----------
+    table : rows "class IoU" with `fusion`, `concept`, `condition`; drawn are those under "both", and of a network with
+        one input those under its own. Several seeds are averaged.
+    ax : where to draw; by default a figure of its own, as large as its cells need.
+
+    Returns
+    -------
+    Axes, its classes and networks in the order in which the table has them.
+
+    Raises
+    ------
+    ValueError
+        Where there are no such rows.
+
+    Examples
+    --------
+    >>> row = {"measure": "class IoU", "fusion": "sum", "concept": "rug", "condition": "both", "value": 0.9}
+    >>> [text.get_text() for text in overlaps(pd.DataFrame([row])).texts]
+    ['90']
+    """
+    import seaborn as sns  # loads ipywidgets where that is installed
+
+    rows = table[table.measure == "class IoU"]
+    rows = rows[(rows.condition == "both") | (rows.condition == rows.fusion.str.removesuffix("_wide"))]
+    if rows.empty:
+        raise ValueError('`table` must have rows "class IoU" under "both", or under the one input; got none')
+    wide = 100 * rows.pivot_table(index="concept", columns="fusion", values="value", sort=False)
+    ax = canvas(ax, 1.5 + 0.24 * len(wide), 2.0 + 0.42 * wide.shape[1])
+    sns.heatmap(wide, ax=ax, annot=True, fmt=".0f", cmap=sns.light_palette(COLOURS["fused"], as_cmap=True), vmin=0,
+                vmax=100, linewidths=0.5, annot_kws={"fontsize": 9}, cbar=False)  # fmt: skip
+    ax.tick_params(axis="x", labelrotation=60)
+    ax.tick_params(axis="y", labelrotation=0)
+    return finish(ax, "Intersection over union of each class, per cent", key={})
+
+
 def intervention(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Accuracy of every run of the intervention beside its C, one panel a redundancy, with the parabola through them.
 
