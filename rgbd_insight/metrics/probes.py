@@ -1,13 +1,12 @@
 """How well a concept can be read from a stream, and from which modality it can be read at all."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from rgbd_insight.metrics._auroc import all_pairs, checked, chosen, enough, pair_counts
-from rgbd_insight.metrics._eigen import leading
 from rgbd_insight.metrics._leave_outs import counted_once
+from rgbd_insight.metrics._probe_fit import fitter
 from rgbd_insight.metrics._threads import one_thread, spread
 from rgbd_insight.metrics.groups import group_folds
 from rgbd_insight.metrics.intervals import checked_blocks
@@ -16,8 +15,6 @@ from rgbd_insight.metrics.strata import cooccurrence_strata
 
 __all__ = ["Decodability", "concept_labels", "decodability"]
 
-PENALTY = 1e-2  # of the mean variance of the principal components that the probe is given
-FEW = 0.7  # rows a unit below which their inner products are the smaller eigenproblem
 _LEAST_PAIRS = 1e-2  # share of the pairs that must be left inside the strata
 
 
@@ -158,7 +155,7 @@ def _held_out(x, y, fold, strata, components, block=None, single=False) -> tuple
     counts, traded = [], np.zeros((count, count, y.shape[1]))
     for f in range(folds):
         train, test = fold != f, fold == f
-        fit = _fitter(x, y, left, right, train, components)
+        fit = fitter(x, y, left, right, train, components)
         whole = fit(np.zeros(len(x), bool))
 
         def judge(g: int, train=train, test=test, fit=fit, whole=whole) -> tuple[np.ndarray, ...]:
@@ -167,11 +164,7 @@ def _held_out(x, y, fold, strata, components, block=None, single=False) -> tuple
             weights = whole if g < 0 or single or not (train & gone).any() else fit(gone)
             if single or not count:
                 return pair_counts(*_judged(x, y, strata, test & ~gone, weights))
-            wins, pairs, parts = pair_counts(*_judged(x, y, strata, test, weights), block[test], count)
-            if (test & gone).any():  # without the pairs that it has a part in; those inside it were counted twice
-                own, _ = pair_counts(*_judged(x, y, strata, test & gone, weights))
-                wins, pairs = wins - 2 * parts[:, g] + own, all_pairs(*_judged(x, y, strata, test & ~gone, None)[1:])
-            return wins, pairs, parts.T
+            return _by_block(x, y, strata, test, gone, weights, block, count)
 
         found = spread(judge, range(-1, count))
         counts.append([each[:2] for each in found])
@@ -181,53 +174,20 @@ def _held_out(x, y, fold, strata, components, block=None, single=False) -> tuple
     return wins, pairs, traded
 
 
-def _judged(x, y, strata, inside: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray | None, ...]:
+def _by_block(x, y, strata, test, gone, weights, block, count) -> tuple[np.ndarray, ...]:
+    """Pairs in order and all pairs (K,) of the test rows that are not `gone`, and (G, K) of all of them, by block."""
+    wins, pairs, parts = pair_counts(*_judged(x, y, strata, test, weights), block[test], count)
+    if (test & gone).any():  # without the pairs that they have a part in; those among them would be taken off twice
+        among, _ = pair_counts(*_judged(x, y, strata, test & gone, weights))
+        wins = wins - 2 * parts[:, block[gone][0]] + among
+        pairs = all_pairs(*_judged(x, y, strata, test & ~gone)[1:])
+    return wins, pairs, parts.T
+
+
+def _judged(x, y, strata, inside: np.ndarray, weights: np.ndarray | None = None) -> tuple[np.ndarray | None, ...]:
     """Scores, labels and strata of some rows, each (K, n)."""
     scores = None if weights is None else (x[inside] @ weights).T
     return scores, y[inside].T, None if strata is None else strata[inside].T
-
-
-def _fitter(
-    x: np.ndarray, y: np.ndarray, left: np.ndarray, right: np.ndarray, train: np.ndarray, components: int
-) -> Callable[[np.ndarray], np.ndarray]:
-    """Weights (U, K) of the probe that is fitted to the training rows but for some, by the quicker of two ways."""
-    if train.sum() < FEW * x.shape[1]:
-        return lambda gone: _weights_of_few(x[train & ~gone], y[train & ~gone], components)
-    total = left[train].T @ right[train]
-
-    def fit(gone: np.ndarray) -> np.ndarray:
-        out = train & gone
-        return _weights(total - left[out].T @ right[out] if out.any() else total, components)
-
-    return fit
-
-
-def _weights_of_few(x: np.ndarray, y: np.ndarray, components: int) -> np.ndarray:
-    """As `_weights`, from fewer rows (n, U) than units: the inner products of n rows have the same eigenvalues."""
-    z = x - x.mean(0)
-    scale = np.sqrt((z**2).mean(0))
-    scale = np.where(scale**2 > 1e-12, scale, np.inf)
-    z = z / scale / np.sqrt(len(x))  # (n, U), and z.T @ z is the correlation of the units
-    values, vectors = leading(z @ z.T, min(components, x.shape[1]))
-    values = np.maximum(values, 0)
-    told = vectors.T @ (y - y.mean(0)) / np.sqrt(len(x))  # (components, K)
-    mean = values.sum() / min(components, x.shape[1])  # where there are fewer rows than components, the rest is 0
-    shrunk = told / (values + PENALTY * max(mean, 1e-300))[:, None]
-    return z.T @ (vectors @ shrunk) / scale[:, None]
-
-
-def _weights(moments: np.ndarray, components: int) -> np.ndarray:
-    """Weights (U, K) of the ridge probe on principal components, from sums of products (1 + U, 1 + U + K)."""
-    units = len(moments) - 1
-    moments = moments / moments[0, 0]
-    covariance = moments[1:, 1:] - np.outer(moments[1:, 0], moments[0, 1:])  # (U, U + K)
-    variance = np.diag(covariance)
-    scale = np.where(variance > 1e-12, np.sqrt(np.maximum(variance, 1e-12)), np.inf)  # a constant unit gets no weight
-    correlation = covariance[:, :units] / scale[:, None] / scale  # (U, U)
-    values, vectors = leading(correlation, components)
-    values = np.maximum(values, 0)
-    shrunk = vectors / (values + PENALTY * max(values.mean(), 1e-300))
-    return shrunk @ (vectors.T @ (covariance[:, units:] / scale[:, None])) / scale[:, None]
 
 
 def _control(x, y, fold, strata, components, groups, controls, seed, single=False) -> np.ndarray:
