@@ -10,6 +10,7 @@ import plain
 import pytest
 from readme import glued
 
+from rgbd_insight.metrics.dissection import TOP
 from rgbd_insight.questions import evolution, specificity
 from rgbd_insight.tables import CLEARANCE
 from tests._chapters import BOOK, CHAPTERS, read, run
@@ -22,7 +23,8 @@ STATED = {
     "data": {"0.05": 0.05},  # asked for in advance; the verdict beside it is computed
     "models": {},
     "consistency": {"0.1": 0.1},  # an example
-    "specificity": {"0.05": CLEARANCE, "0.3": 0.3},  # the plaque's planted visibility in depth: see below
+    # .3 is the plaque's planted visibility in depth: see below
+    "specificity": {"0.05": CLEARANCE, "0.3": 0.3, "0.005": TOP},
     "evolution": {"0.1": evolution.TOLD},
     "collaboration": {},
     "your_model": {"0.1": 0.1, "1.4": math.sqrt(2)},
