@@ -114,9 +114,23 @@ def test_intervals_are_counted_against_the_mean_of_all_fresh_draws():
     base = {"battery": "coverage", "measure": "m", "n": 200, "width": 32}
     rows = [base | {"condition": "expectation", "value": v, "count": c} for v, c in ((0.0, 100), (1.0, 300))]
     limits = [(0.7, 0.8), (0.76, 0.9), (0.1, 0.75), (0.2, 0.3)]
-    rows += [base | {"condition": "interval", "value": 0.5, "low": a, "high": b} for a, b in limits]
+    rows += [base | {"condition": "interval", "value": 0.5, "low": a, "high": b, "repetition": i}
+             for i, (a, b) in enumerate(limits)]  # fmt: skip
     found = scores.containment(pd.DataFrame(rows)).iloc[0]
     assert found["expectation"] == 0.75 and found["coverage"] == 0.5 and found["repetitions"] == 4
+
+
+def test_intervals_of_several_concepts_are_counted_each_against_its_own_mean():
+    base = {"battery": "coverage", "measure": "m", "n": 200, "width": 32}
+    rows = [base | {"condition": "expectation", "part": f"{kind} {k}", "value": float(k), "count": 10}
+            for k, kind in enumerate(("both", "rgb", "both"))]  # fmt: skip
+    rows += [base | {"condition": "interval", "part": f"{kind} {k}", "repetition": draw, "value": k, "low": k - reach,
+                     "high": k + 0.1} for draw, reach in enumerate((0.1, -0.05))
+             for k, kind in enumerate(("both", "rgb", "both"))]  # fmt: skip
+    found = scores.containment(pd.DataFrame(rows)).iloc[0]
+    assert found["coverage"] == 0.5 and found["repetitions"] == 2  # draws, not concepts
+    kinds = scores.containment(pd.DataFrame(rows), kinds=True)
+    assert kinds["part"].tolist() == ["both", "rgb"] and (kinds["coverage"] == 0.5).all()
 
 
 def test_differences_are_paired_and_say_who_is_better():

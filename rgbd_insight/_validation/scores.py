@@ -44,7 +44,8 @@ def containment(table: pd.DataFrame, *, kinds: bool = False) -> pd.DataFrame:
 
     Intervals of several concepts count together, or, with `kinds`, those of each kind of concept (`part`).
     """
-    rows = _of(table, "coverage").assign(part=lambda t: t["part"].fillna(""))
+    rows = _of(table, "coverage")
+    rows = rows.assign(part=rows.get("part", pd.Series("", rows.index)).fillna(""))
     size = ["measure", "n", "width"]
     expected = rows[rows["condition"] == "expectation"].assign(sum=lambda t: t["value"] * t["count"])
     expected = expected.groupby([*size, "part"], sort=False)[["sum", "count"]].sum()

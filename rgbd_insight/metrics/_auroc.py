@@ -22,7 +22,7 @@ def pair_counts(
     if strata is not None:  # by stratum, and by score inside it
         order = order[rows, np.argsort(strata[rows, order], axis=1, kind="stable")]
     y, ranked = positive[rows, order], scores[rows, order]  # (K, n)
-    same = np.ones((len(y), y.shape[1] - 1), bool)
+    same = np.ones((len(y), max(y.shape[1] - 1, 0)), bool)
     if strata is not None:
         code = strata[rows, order]
         same = code[:, 1:] == code[:, :-1]

@@ -158,7 +158,7 @@ def coverage(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     --------
     >>> rows = {"battery": "coverage", "measure": "cka", "n": 200, "width": 32, "value": [0.1, 0.12],
     ...         "low": [np.nan, 0.0], "high": [np.nan, 0.2], "condition": ["expectation", "interval"],
-    ...         "count": [100, np.nan]}
+    ...         "count": [100, np.nan], "repetition": [0, 0]}
     >>> coverage(pd.DataFrame(rows)).get_xlabel()
     'share of intervals that hold the expectation'
     """
