@@ -12,7 +12,7 @@ from rgbd_insight._campaign.encoded import encoding_table
 from rgbd_insight._campaign.jobs import work_off
 from rgbd_insight._campaign.listed import zoo_jobs
 from rgbd_insight._campaign.plans import Plan, encodings, overlaps
-from rgbd_insight._campaign.steps import folder, name_of
+from rgbd_insight._campaign.steps import device_of, folder, name_of
 from rgbd_insight._campaign.zoo import overlap_table
 from rgbd_insight.features import load
 
@@ -33,7 +33,7 @@ def compare(chosen: Iterable[Plan], what: str, scale: str, work: Path, book: Pat
     """
     for plan in chosen:
         work_off(zoo_jobs(plan, scale, work), workers)
-        data = plan.name.removesuffix(f"-{'given' if what == 'encodings' else what}")
+        data = plan.name.partition("-")[0]  # "scenes" of "scenes-given"
         command = f"{COMMAND} --{what} --profile {scale}" + (" --nyuv2 PATH" if data == "nyuv2" else "")
         table, results = COMPARED[what][1](plan, work).assign(scale=scale), book / "results"
         results.mkdir(parents=True, exist_ok=True)
@@ -45,8 +45,7 @@ def write_places(plan: Plan, scale: str, work: Path, results: Path, name: str, c
     """Write where in the image the units of a plan's finished runs respond."""
     found = [work / "extracted" / plan.name / f"{name_of(run)}.where.parquet" for run in plan.located]
     if found and all(path.exists() for path in found):
-        made = load(*(folder(plan, work, run) for run in plan.located), verify=False).execution["runs"]
-        device = " and ".join(sorted({run["device"]["type"] for run in made}))
+        device = device_of(load(folder(plan, work, run), verify=False) for run in plan.located)
         table = pd.concat([pd.read_parquet(path) for path in found], ignore_index=True)
         about = {"device": device, "train": len(plan.data("train")), "scale": scale}
         tables.write_table(table.assign(**about), results, name, command)

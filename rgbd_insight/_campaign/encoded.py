@@ -11,7 +11,7 @@ import pandas as pd
 
 from rgbd_insight import stats
 from rgbd_insight._campaign.plans import FUSED, GIVEN, ISOLATED, Plan, named
-from rgbd_insight._campaign.steps import folder
+from rgbd_insight._campaign.steps import device_of, folder
 from rgbd_insight.features import Features, load
 from rgbd_insight.metrics.joint import MODELS, Account
 from rgbd_insight.metrics.similarity import cka_statistic
@@ -61,7 +61,7 @@ def encoding_table(plan: Plan, work: Path) -> pd.DataFrame:
     if FUSED in plan.fusions:
         rows += _fused(plan, work)
     return pd.DataFrame(rows).assign(
-        device=_device(tapes.values()), epochs=plan.recipe["epochs"], train=len(plan.data("train"))
+        device=device_of(tapes.values()), epochs=plan.recipe["epochs"], train=len(plan.data("train"))
     )
 
 
@@ -205,8 +205,3 @@ def _mean_iou(tape: Features, run: str, condition: str) -> Estimate:
 
 def _and_mean(*values: float) -> np.ndarray:
     return np.append(values, np.mean(values))
-
-
-def _device(tapes) -> str:
-    found = {run["device"]["type"] for tape in tapes for run in tape.execution["runs"]}
-    return " and ".join(sorted(found))

@@ -29,6 +29,7 @@ def urgency(job: Job) -> int:
 
 
 def zoo_jobs(plan: Plan, scale: str, work: Path) -> list[Job]:
+    """Every job of a plan; each waits for what it needs."""
     samples = Job(f"samples {plan.name}", partial(prepare_samples, plan, work))
 
     def job(kind: str, step, run: tuple[str, int], needs: Iterable[tuple[str, int]] = (), *more) -> Job:

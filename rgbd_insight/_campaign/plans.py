@@ -145,11 +145,8 @@ def plans(profile: str, nyuv2: str | None, seed: int = 0) -> list[Plan]:
 
 def _encoded(plan: Plan) -> Plan:
     """The same with one operator, to which depth is given in other ways."""
-    return replace(
-        plan, name=f"{plan.name}-encodings", fusions=tuple(named(FUSED, name) for name in ENCODED),
-        seeds=plan.seeds[:2], twin_seeds=(), silenced=(), trajectories=(), removals=("mean",), deep=(), located=(),
-        beside=plan.name,
-    )  # fmt: skip
+    fusions = tuple(named(FUSED, name) for name in ENCODED)
+    return _bare(plan, name=f"{plan.name}-encodings", fusions=fusions, beside=plan.name)
 
 
 def encodings(profile: str, nyuv2: str | None, seed: int = 0) -> list[Plan]:
@@ -179,13 +176,18 @@ def overlaps(profile: str, nyuv2: str | None, seed: int = 0) -> list[Plan]:
             for plan in plans(profile, nyuv2, seed) if plan.beside is None]  # fmt: skip
 
 
-def _cut(plan: Plan, profile: str, nyuv2: str | None, passes: dict[str, int], **named: object) -> Plan:
-    """The plan with two seeds and nothing asked beyond them; of "small", with few passes and small images of NYUv2."""
+def _cut(plan: Plan, profile: str, nyuv2: str | None, passes: dict[str, int], **changes: object) -> Plan:
+    """The bare plan, changed; of "small", with few passes and small images of NYUv2."""
     if profile == "small":
         data = partial(_folder, nyuv2, size=GIVEN_SIZE) if plan.name == "nyuv2" else plan.data
         plan = replace(plan, recipe=plan.recipe | {"epochs": passes[plan.name]}, data=data)
+    return _bare(plan, **changes)
+
+
+def _bare(plan: Plan, **changes: object) -> Plan:
+    """The plan with two seeds and nothing asked beyond them, then changed."""
     asked = {"twin_seeds": (), "silenced": (), "trajectories": (), "removals": ("mean",), "deep": (), "located": ()}
-    return replace(plan, seeds=plan.seeds[:2], **asked | named)
+    return replace(plan, **{"seeds": plan.seeds[:2]} | asked | changes)
 
 
 def given(fusion: str) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -15,7 +15,7 @@ from rgbd_insight.data import Scenes
 from rgbd_insight.data.batch import Dataset
 from rgbd_insight.data.catalogue import THINGS
 from rgbd_insight.data.held import Held
-from rgbd_insight.features import load
+from rgbd_insight.features import Features, load
 from rgbd_insight.models import Network, build
 from rgbd_insight.models import load as load_model
 from rgbd_insight.questions.ablation import ablations
@@ -97,6 +97,11 @@ def images(data: Dataset) -> Held:
 def folder(plan: Plan, work: Path, run: Run) -> Path:
     """The features of a run."""
     return work / "extracted" / plan.name / name_of(run)
+
+
+def device_of(tapes: Iterable[Features]) -> str:
+    """The kinds of device that runs were made on, such as "cpu and cuda"."""
+    return " and ".join(sorted({run["device"]["type"] for tape in tapes for run in tape.execution["runs"]}))
 
 
 def extract_one(plan: Plan, work: Path, run: Run) -> None:

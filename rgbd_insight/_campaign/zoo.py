@@ -11,7 +11,7 @@ import pandas as pd
 from rgbd_insight import stats, tables
 from rgbd_insight._campaign.jobs import Job, work_off
 from rgbd_insight._campaign.plans import ISOLATED, Plan
-from rgbd_insight._campaign.steps import folder, write_part
+from rgbd_insight._campaign.steps import device_of, folder, write_part
 from rgbd_insight.features import Features, load
 from rgbd_insight.models import FUSIONS
 from rgbd_insight.questions.balance import balance
@@ -79,9 +79,8 @@ def overlap_table(plan: Plan, work: Path) -> pd.DataFrame:
         gap = stats.combine(np.subtract, mean[name], mean[YARDSTICK]).simultaneous(len(others))
         cells = {"run": name, "fusion": name, "condition": "both", "measure": "IoU", "versus": YARDSTICK}
         parts.append(pd.DataFrame([cells | numbers(gap)]))
-    devices = {run["device"]["type"] for tape in tapes.values() for run in tape.execution["runs"]}
     return pd.concat(parts, ignore_index=True).assign(
-        device=" and ".join(sorted(devices)), epochs=plan.recipe["epochs"], train=len(plan.data("train"))
+        device=device_of(tapes.values()), epochs=plan.recipe["epochs"], train=len(plan.data("train"))
     )
 
 

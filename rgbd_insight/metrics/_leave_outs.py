@@ -10,7 +10,7 @@ def counted_once(leave_outs: np.ndarray, traded: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    leave_outs : (G, K) of a cross-fitted statistic, without each block.
+    leave_outs : (G, K) of a cross-fitted statistic, without each block; a column that holds NaN stays as it is.
     traded : (G, G, K) how much more of the statistic comes from judging a block (second) with the fit that a block
         (first) was left out of.
 
@@ -40,4 +40,5 @@ def counted_once(leave_outs: np.ndarray, traded: np.ndarray) -> np.ndarray:
     alone = ((fitted - fitted.mean(0)) ** 2).sum(0)
     whole = ((leave_outs - middle) ** 2).sum(0)
     kept = 1 - np.divide(alone + between, 2 * whole, out=np.zeros_like(whole), where=whole > 0)
-    return middle + (leave_outs - middle) * np.sqrt(np.maximum(kept, LEAST))
+    drawn = middle + (leave_outs - middle) * np.sqrt(np.maximum(kept, LEAST))
+    return np.where(np.isfinite(middle), drawn, leave_outs)

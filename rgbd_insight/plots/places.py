@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from rgbd_insight.plots._style import INK, modality_colours, settings
-from rgbd_insight.plots.units import WORDS, outline
+from rgbd_insight.plots.units import WORDS, name_rows, outline, pair
 
 if TYPE_CHECKING:
     from rgbd_insight.data import Dataset
@@ -85,7 +85,8 @@ def _who(row) -> str:
 def _said(row) -> str:
     planted = f" ({WORDS[row.kind]})" if row.kind in WORDS else ""
     numbers = f"{row.value:.2f} ({row.low:.2f} to {row.high:.2f}; chance up to {row.null_high:.2f})"
-    return f"covers {row.concept}{planted}, IoU {numbers}".replace("-0.00", "0.00").replace("-", "\u2212")
+    numbers = numbers.replace("-0.00", "0.00").replace("-", "\u2212")
+    return f"covers {row.concept}{planted}, IoU {numbers}"
 
 
 def _unit(ax: Axes, top: float, rows: pd.DataFrame, data: Dataset, cell: float, high: float) -> None:
@@ -99,15 +100,9 @@ def _unit(ax: Axes, top: float, rows: pd.DataFrame, data: Dataset, cell: float, 
     batch = data.batch(indices)
     there = batch.concepts[:, data.families.index(data.concepts[k].family)].numpy() == k  # (B, H, W)
     visible = data.visibility(indices).numpy() & there[:, None]  # (B, 2, H, W)
-    depth = np.where(batch.valid.numpy(), batch.depth.numpy(), np.nan)[:, 0]
     for i, packed in enumerate(rows["mask"]):
         mask = np.unpackbits(np.frombuffer(packed, np.uint8), count=np.prod(data.size)).reshape(data.size).astype(bool)
-        for row, image in enumerate((batch.rgb[i].movedim(0, -1).numpy(), depth[i])):
-            x, y = LEFT + i * cell, top + HEAD + row * high
-            extent = (x, x + 0.97 * cell, y + 0.97 * high, y)
-            ax.imshow(image, cmap="viridis_r", interpolation="nearest", aspect="auto", extent=extent)
+        for row, extent in enumerate(pair(ax, batch, i, (LEFT + i * cell, top + HEAD, cell, high))):
             outline(ax, there[i], extent, full=bool(visible[i, row].any()))
             outline(ax, mask, extent, full=True, colour=colour)
-    for row, name in enumerate("colour" if m.name == "rgb" else m.name for m in data.modalities):
-        at = top + HEAD + (row + 0.5) * high
-        ax.text(0.16, at, name, fontsize=9.5, rotation=90, ha="center", va="center", color=INK)
+    name_rows(ax, data.modalities, 0.16, top + HEAD, high)

@@ -15,7 +15,8 @@ from rgbd_insight.plots._style import INK, PAPER, SHADE, modality_colours, setti
 from rgbd_insight.questions.units import Unit
 
 if TYPE_CHECKING:
-    from rgbd_insight.data import Dataset
+    from rgbd_insight.data import Batch, Dataset
+    from rgbd_insight.features import Modality
 
 WIDTH, HEAD, FOOT, GAP = 6.0, 0.62, 0.72, 0.42  # inches: of the figure; of a unit's title, histogram, space below
 WORDS = {  # of each kind of concept
@@ -77,9 +78,7 @@ def gallery(
             ax.text(x, top + HEAD - 0.06, name, fontsize=9.5, va="bottom")
         places = [0.35 + i * cell for i in range(len(strong))] + [apart + i * cell for i in range(len(weak))]
         _images(ax, features, data, unit, strong + weak, [(x, top + HEAD, cell, high) for x in places])
-        for row, m in enumerate(features.modalities):
-            name, at = "colour" if m.name == "rgb" else m.name, top + HEAD + (row + 0.5) * high
-            ax.text(0.2, at, name, fontsize=9.5, rotation=90, ha="center", va="center")
+        name_rows(ax, features.modalities, 0.2, top + HEAD, high)
         total, below = each * len(units), top + HEAD + 2 * high + FOOT
         box = (0.35 / WIDTH, 1 - below / total, (WIDTH - 0.45) / WIDTH, (FOOT - 0.24) / total)
         _spread(ax.inset_axes(box), features, unit)
@@ -156,13 +155,26 @@ def _images(ax: Axes, features: Features, data: Dataset, unit: Unit, indices: Se
     plane = features.families.index(features.concepts["family"][k])
     masks = batch.concepts[:, plane].numpy() == k  # (B, H, W)
     shown = _shown(features, data, indices, masks, k)  # (B, 2)
-    depth = np.where(batch.valid.numpy(), batch.depth.numpy(), np.nan)[:, 0]  # (B, H, W)
-    for i, (x, y, wide, high) in enumerate(boxes):  # in inches, from the top left
-        for row in range(2):
-            image = depth[i] if row else batch.rgb[i].movedim(0, -1).numpy()
-            extent = (x, x + 0.97 * wide, y + (row + 0.97) * high, y + row * high)
-            ax.imshow(image, cmap="viridis_r", interpolation="nearest", aspect="auto", extent=extent)
+    for i, box in enumerate(boxes):
+        for row, extent in enumerate(pair(ax, batch, i, box)):
             outline(ax, masks[i], extent, full=shown[i, row])
+
+
+def pair(ax: Axes, batch: Batch, i: int, box: tuple[float, ...]) -> list[tuple[float, ...]]:
+    """Draw sample `i`, colour above depth, in a box (x, y, width and height of each; inches); their extents."""
+    x, y, wide, high = box
+    depth = np.where(batch.valid[i, 0].numpy(), batch.depth[i, 0].numpy(), np.nan)
+    extents = [(x, x + 0.97 * wide, y + (row + 0.97) * high, y + row * high) for row in range(2)]
+    for image, extent in zip((batch.rgb[i].movedim(0, -1).numpy(), depth), extents, strict=True):
+        ax.imshow(image, cmap="viridis_r", interpolation="nearest", aspect="auto", extent=extent)
+    return extents
+
+
+def name_rows(ax: Axes, modalities: Sequence[Modality], x: float, top: float, high: float) -> None:
+    """Name the rows of such pairs."""
+    for row, m in enumerate(modalities):
+        name, at = "colour" if m.name == "rgb" else m.name, top + (row + 0.5) * high
+        ax.text(x, at, name, fontsize=9.5, rotation=90, ha="center", va="center")
 
 
 def _shown(features: Features, data: Dataset, indices: Sequence[int], masks: np.ndarray, k: int) -> np.ndarray:

@@ -131,6 +131,8 @@ def test_what_hangs_on_two_groups_is_counted_once():
     assert np.allclose(same, out)
     assert np.allclose(counted_once(out, 1e3 * traded).mean(0), out.mean(0))
     assert np.isfinite(counted_once(np.zeros((5, 2)), np.zeros((5, 5, 2)))).all()
+    out[3, 0] = np.nan  # undefined without block 3, and only without it
+    assert np.isnan(counted_once(out, traded)).sum() == 1
 
 
 def test_jackknife_error_matches_the_spread_over_worlds():
