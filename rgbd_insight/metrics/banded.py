@@ -50,52 +50,44 @@ def projection(moments: np.ndarray, layout: Layout) -> np.ndarray:
 
 
 def projected(moments: np.ndarray, kept: np.ndarray, layout: Layout) -> np.ndarray:
-    """The kept columns' table, mapᵀ · moments · map, without multiplying by the zeros of the map."""
-    half = np.concatenate([_kept_columns(moments, kept, layout), moments[:, -layout.targets :]], axis=1)
-    return np.concatenate([_kept_columns(half.T, kept, layout).T, half[-layout.targets :]])
+    """Rows (I, C) of the inputs in the kept columns' table, mapᵀ · moments · map, without the zeros of the map."""
+    half = _inputs(moments, kept, layout).T
+    return np.concatenate([_inputs(half, kept, layout), half[:, -layout.targets :]], axis=1)
 
 
-def _kept_columns(moments: np.ndarray, kept: np.ndarray, layout: Layout) -> np.ndarray:
+def _inputs(moments: np.ndarray, kept: np.ndarray, layout: Layout) -> np.ndarray:
     """The inputs' columns of moments · map."""
-    found = np.empty((len(moments), layout.inputs))
-    found[:, 0] = moments[:, 0]
+    found = moments[:, :1] * kept[0, : layout.inputs]
     for raw, band in zip(layout.raw, layout.bands, strict=True):
-        found[:, band] = moments[:, raw] @ kept[raw, band[0] : band[-1] + 1] + np.outer(moments[:, 0], kept[0, band])
+        found[:, band[0] : band[-1] + 1] += moments[:, raw] @ kept[raw, band[0] : band[-1] + 1]
     return found
 
 
-def about(moments: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """Sums of products about `mean` (the training means), from sums of products about 0."""
-    cross = np.outer(moments[0], mean)
-    return moments - cross - cross.T + moments[0, 0] * np.outer(mean, mean)
+class Splits:
+    """Divisions into training and test rows, each as two small tables of sums about the training means.
 
+    Parameters
+    ----------
+    train, test : arrays (S, I, C)
+        `projected` sums of products over the training and the test rows of every division.
+    squares : array (S, U)
+        Sums of squares of the targets over the test rows.
+    own : bool
+        The components are those of the training rows themselves, so that no two of one band have anything in common.
+    """
 
-class Split:
-    """One division into training and test rows, as two small tables of sums about the training means."""
+    def __init__(self, train: np.ndarray, test: np.ndarray, squares: np.ndarray, *, own: bool):
+        self.rows, self.inputs, self.own = train[:, 0, 0], train.shape[1], own
+        sums, total = train[:, 0], test[:, 0]  # (S, C)
+        mean = sums / self.rows[:, None]
+        self.train = train - sums[:, : self.inputs, None] * mean[:, None]
+        away = mean[:, : self.inputs, None]
+        self.test = test - total[:, : self.inputs, None] * mean[:, None] - away * (total - total[:, :1] * mean)[:, None]
+        mean, total = mean[:, self.inputs :], total[:, self.inputs :]
+        self.total = squares + mean * (test[:, :1, 0] * mean - 2 * total)  # (S, U) of the held-out targets
 
-    def __init__(self, train: np.ndarray, test: np.ndarray, layout: Layout):
-        mean = train[0] / train[0, 0]
-        self.rows = train[0, 0]
-        self.train, test = about(train, mean), about(test, mean)
-        self.test, self.inputs = test[:, : layout.inputs], layout.inputs  # (C, I)
-        self.total = np.diag(test)[layout.inputs :]  # (U,) total sum of squares of the held-out targets
-
-    def errors(self, columns: np.ndarray, penalties: np.ndarray, units: np.ndarray | None = None) -> np.ndarray:
-        """Held-out squared error (P, V) of ridge on `columns` (p,), with penalties (P, p), of `units` (P, V) or all."""
-        place = np.ix_(columns, columns)
-        normal = np.repeat(self.train[place][None], len(penalties), axis=0)  # (P, p, p)
-        diagonal = np.arange(len(columns))
-        normal[:, diagonal, diagonal] += self.rows * penalties
-        known, told = self.train[columns, self.inputs :], self.test[self.inputs :, columns].T  # (p, U)
-        if units is None:
-            known, told, total = (np.broadcast_to(a, (len(penalties), *a.shape)) for a in (known, told, self.total))
-        else:
-            known, told, total = known[:, units].swapaxes(0, 1), told[:, units].swapaxes(0, 1), self.total[units]
-        # with a penalty on every column they are positive definite: half of the time of a general solution
-        lower = torch.linalg.cholesky(torch.from_numpy(normal))
-        weights = torch.cholesky_solve(torch.from_numpy(np.ascontiguousarray(known)), lower).numpy()  # (P, p, V)
-        fitted = self.test[place] @ weights - 2 * told
-        return total + np.einsum("ijk,ijk->ik", weights, fitted)
+    def __len__(self) -> int:
+        return len(self.rows)
 
 
 class Banded:
@@ -111,20 +103,75 @@ class Banded:
 
     def __init__(self, bands: list[np.ndarray], grid):
         self.columns = np.concatenate(bands)
+        self.one = len(bands) == 1
         widths = [len(band) for band in bands]
         self.penalties = np.array([np.repeat(choice, widths) for choice in product(grid, repeat=len(bands))])  # (P, p)
 
-    def choose(self, splits: list[Split]) -> np.ndarray:
-        """Number (U,) of the combination of penalties with the least error over the inner splits."""
-        return sum(split.errors(self.columns, self.penalties) for split in splits).argmin(0)
+    def choose(self, splits: Splits) -> np.ndarray:
+        """Number (U,) of the combination of penalties with the least error over all of the splits."""
+        if self.one:
+            penalties = self.penalties[:, :1, None] * np.ones(splits.total.shape[1])  # (P, 1, U)
+            return _divided(*self._products(splits), splits, penalties[:, None]).sum(1).argmin(0)
+        systems = zip(*self._systems(splits), splits.rows, splits.total, strict=True)
+        return sum(self._of_every_choice(*system) for system in systems).argmin(0)
 
-    def error(self, split: Split, choice: np.ndarray) -> np.ndarray:
-        """Held-out squared error (U,), each target under its own chosen penalties."""
-        used, place = np.unique(choice, return_inverse=True)
+    def error(self, splits: Splits, choice: np.ndarray) -> np.ndarray:
+        """Held-out squared error (U,) over all splits, each target under its own penalties, `choice` (S, U)."""
+        if self.one:
+            return _divided(*self._products(splits), splits, self.penalties[choice, 0][:, None]).sum(0)
+        codes = choice + np.arange(len(splits))[:, None] * len(self.penalties)
+        used, place = np.unique(codes, return_inverse=True)
+        place = place.ravel()
         order = np.argsort(place, kind="stable")
         sizes = np.bincount(place)
-        column = np.empty(len(choice), int)  # the targets of one choice stand side by side in a row of `units`
-        column[order] = np.arange(len(choice)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        column = np.empty(codes.size, int)  # the targets of one choice stand side by side in a row of `units`
+        column[order] = np.arange(codes.size) - np.repeat(np.cumsum(sizes) - sizes, sizes)
         units = np.zeros((len(used), sizes.max()), int)  # short rows are filled up with target 0
-        units[place, column] = np.arange(len(choice))
-        return split.errors(self.columns, self.penalties[used], units)[place, column]
+        units[place, column] = np.arange(codes.size) % codes.shape[1]
+
+        split, number = np.divmod(used, len(self.penalties))
+        normal, known, test, told = self._systems(splits)
+        place_of = split[:, None], slice(None), units  # the targets' columns last in memory, as solutions want them
+        known, told = (part[place_of].swapaxes(1, 2) for part in (known, told))  # (Q, p, V)
+        penalties = splits.rows[split, None] * self.penalties[number]
+        errors = splits.total[split[:, None], units] + _solved(normal[split], penalties, known, test[split], told)
+        return errors[place, column].reshape(codes.shape).sum(0)
+
+    def _systems(self, splits: Splits) -> tuple[np.ndarray, ...]:
+        """Training products of the columns (S, p, p) and with targets (S, p, U), and the same of the test rows."""
+        both = [part[:, self.columns] for part in (splits.train, splits.test)]
+        (normal, known), (test, told) = ((part[..., self.columns], part[..., splits.inputs :]) for part in both)
+        return normal, known, test, told
+
+    def _of_every_choice(self, normal, known, test, told, rows: float, total: np.ndarray) -> np.ndarray:
+        """Held-out squared error (P, U) of all targets in one split."""
+        normal, known = (np.repeat(part[None], len(self.penalties), axis=0) for part in (normal, known))
+        return total + _solved(normal, rows * self.penalties, known, test, told)
+
+    def _products(self, splits: Splits) -> tuple[np.ndarray, ...]:
+        """Of one band: variances (S, p), training and test products with targets (S, p, U), test products (S, p, p).
+
+        In components that have nothing in common in the training rows.
+        """
+        normal, known, test, told = self._systems(splits)
+        if splits.own:
+            return np.diagonal(normal, axis1=1, axis2=2), known, test, told
+        values, axes = (part.numpy() for part in torch.linalg.eigh(torch.from_numpy(normal)))
+        back = axes.swapaxes(1, 2)
+        return values, back @ known, back @ test @ axes, back @ told
+
+
+def _divided(values, known, test, told, splits: Splits, penalties: np.ndarray) -> np.ndarray:
+    """Held-out squared error (..., S, U) of one band: ridge is a division where components have nothing in common."""
+    weights = known / (values[:, :, None] + splits.rows[:, None, None] * penalties)  # (..., S, p, U)
+    return splits.total + np.einsum("...ij,...ij->...j", weights, test @ weights - 2 * told)
+
+
+def _solved(normal, penalties, known, test, told) -> np.ndarray:
+    """Held-out squared error (Q, V), less the total, of ridge; `normal` (Q, p, p) is given `penalties`."""
+    diagonal = np.arange(normal.shape[1])
+    normal[:, diagonal, diagonal] += penalties
+    # with a penalty on every column they are positive definite: half of the time of a general solution
+    lower = torch.linalg.cholesky(torch.from_numpy(normal))
+    weights = torch.cholesky_solve(torch.from_numpy(known), lower).numpy()  # (Q, p, V)
+    return np.einsum("ijk,ijk->ik", weights, test @ weights - 2 * told)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rgbd_insight.metrics._threads import one_thread, spread
-from rgbd_insight.metrics.banded import Banded, Layout, Split, projected, projection
+from rgbd_insight.metrics.banded import Banded, Layout, Splits, projected, projection
 from rgbd_insight.metrics.groups import group_folds
 from rgbd_insight.metrics.intervals import checked_blocks
 
@@ -207,22 +207,28 @@ def checked_streams(y, inputs: dict[str, Sequence], groups) -> tuple[list[np.nda
 
 def _choices(sums, f, kept, layout, models) -> list[np.ndarray]:
     """Penalties of every model and unit for outer fold f: each other fold is the validation set once."""
-    small = np.stack([projected(part, kept, layout) for part in sums])  # (F, c, c)
-    train = np.delete(small, f, axis=0)
-    splits = [Split(train.sum(0) - inner, inner, layout) for inner in train]
+    parts = [part for h, part in enumerate(sums) if h != f]
+    test = np.stack([projected(part, kept, layout) for part in parts])  # (F - 1, I, C)
+    splits = Splits(test.sum(0) - test, test, _squares(parts, layout), own=False)
     return [model.choose(splits) for model in models]
 
 
 def _held_out_r2(sums, maps, layout, models, choices) -> np.ndarray:
     """R² (U, 5) of every model over the held-out folds."""
-    error, total = np.zeros((len(models), layout.targets)), np.zeros(layout.targets)
-    everything = sums.sum(0)
-    for f, kept in enumerate(maps):
-        split = Split(projected(everything - sums[f], kept, layout), projected(sums[f], kept, layout), layout)
-        error += [model.error(split, choice) for model, choice in zip(models, choices[f], strict=True)]
-        total += split.total
+    everything, folds = sums.sum(0), list(zip(sums, maps, strict=True))
+    train = np.stack([projected(everything - part, kept, layout) for part, kept in folds])  # (F, I, C)
+    test = np.stack([projected(part, kept, layout) for part, kept in folds])
+    splits = Splits(train, test, _squares(sums, layout), own=True)
+    chosen = [np.stack(of_model) for of_model in zip(*choices, strict=True)]  # (F, U) for every model
+    error = np.stack([model.error(splits, choice) for model, choice in zip(models, chosen, strict=True)])
+    total = splits.total.sum(0)
     varies = total > 1e-9 * everything[0, 0]  # targets have variance 1, so less is what a subtraction leaves of 0
     return 1 - np.divide(error, total, out=np.full_like(error, np.nan), where=varies).T
+
+
+def _squares(sums: Sequence[np.ndarray], layout: Layout) -> np.ndarray:
+    """Sums of squares (F, U) of the targets."""
+    return np.stack([np.diagonal(part)[-layout.targets :] for part in sums])
 
 
 def _account(r2: np.ndarray, constant: np.ndarray, leave_outs: bool) -> Account:

@@ -34,7 +34,7 @@ class Decodability:
     by_fold : array (F, K)
         The same for each held-out fold without the control subtracted (its mean is 0); NaN where a fold has no pairs.
     control : array (K,)
-        The shuffled-label control.
+        The shuffled-label control; NaN where there are too few positives or negatives.
     leave_outs : array (G, K) or None
         delta without each block, where `blocks` was given; of cross-fitting drawn towards their mean, so that what
         hangs on two blocks together is counted once.
@@ -130,16 +130,27 @@ def decodability(
     rows, partner = chosen(rows, partner, len(groups))
     x = x[rows] - x.mean(0)
     x = x / np.maximum(np.abs(x).max(0), 1e-300)  # the scale cancels; sums of squares then neither vanish nor overflow
-    y, codes = present[partner], None if codes is None else codes[partner]
+    kept = reason == ""  # the others would only cost
+    y, codes = present[partner][:, kept], None if codes is None else codes[partner][:, kept]
     block = None if block is None else block[rows]
     wins, pairs, traded = _held_out(x, y, fold[rows], codes, components, block, single=folds == 1)
-    reason = _also_few_pairs(reason, y, fold[rows], pairs[0])
+    reason[kept] = _also_few_pairs(y, fold[rows], pairs[0])
     control = _control(x, y, fold[rows], codes, components, groups[rows], controls, seed, single=folds == 1)
     with np.errstate(invalid="ignore"):  # 0 / 0 pairs: NaN, and the reason says so
-        delta = np.where(reason == "", 2 * wins.sum(1) / pairs.sum(1) - 1 - control, np.nan)  # (1 + G, K)
-        by_fold = np.where(reason == "", 2 * wins[0] / pairs[0] - 1, np.nan)
+        delta = np.where(reason[kept] == "", 2 * wins.sum(1) / pairs.sum(1) - 1 - control, np.nan)  # (1 + G, kept)
+        by_fold = np.where(reason[kept] == "", 2 * wins[0] / pairs[0] - 1, np.nan)
         leave_outs = None if block is None else counted_once(delta[1:], 2 * traded / pairs[0].sum(0))
-    return Decodability(delta[0], reason, positives, by_fold, control, leave_outs, min(components, x.shape[1]))
+    delta, by_fold, control, leave_outs = (
+        None if part is None else _at(kept, part) for part in (delta[0], by_fold, control, leave_outs)
+    )
+    return Decodability(delta, reason, positives, by_fold, control, leave_outs, min(components, x.shape[1]))
+
+
+def _at(kept: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Values (..., K) of which those of the `kept` (K,) are known, the others NaN."""
+    every = np.full((*values.shape[:-1], len(kept)), np.nan)
+    every[..., kept] = values
+    return every
 
 
 def _held_out(x, y, fold, strata, components, block=None, single=False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -212,11 +223,11 @@ def _group_permutation(groups: np.ndarray, rng: np.random.Generator) -> np.ndarr
     return order
 
 
-def _also_few_pairs(reason, y, fold, pairs) -> np.ndarray:
-    """Add the reason for concepts that hardly vary inside the strata."""
+def _also_few_pairs(y, fold, pairs) -> np.ndarray:
+    """The reason for concepts that hardly vary inside the strata, '' for the others."""
     possible = np.zeros(y.shape[1])
     for f in range(pairs.shape[0]):
         inside = y[fold == f]
         possible += inside.sum(0, dtype=float) * (~inside).sum(0)
-    few = (reason == "") & (pairs.sum(0) <= _LEAST_PAIRS * possible)
-    return np.where(few, "determined by its co-variables: too few pairs inside the strata", reason)
+    few = pairs.sum(0) <= _LEAST_PAIRS * possible
+    return np.where(few, "determined by its co-variables: too few pairs inside the strata", "")

@@ -85,7 +85,7 @@ def test_leave_outs_are_the_procedure_on_the_other_rows(with_strata, monkeypatch
 def test_what_a_block_in_the_fit_changes_in_every_block_that_is_judged(with_strata, monkeypatch):
     kept = []
     monkeypatch.setattr(probes, "counted_once", lambda leave_outs, traded: kept.append(traded) or leave_outs)
-    x, present, groups = world(n=120, units=6)
+    x, present, groups = world(n=300, units=6)
     present = present[:, :2]
     strata = present if with_strata else None
     block, fold = blocks_of(groups, 6), group_folds(groups, 5, 0)
