@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from rgbd_insight._tape.files import FeaturesError, dequantise, inside, nearest, read_json, verify_sums
-from rgbd_insight._tape.manifest import concept_table, read_manifest, read_parquet, read_tensors, run_table
+from rgbd_insight._tape.manifest import Columns, concept_table, read_manifest, read_parquet, read_tensors, run_table
 from rgbd_insight._tape.quantise import write_quantised
 from rgbd_insight._tape.words import Ablation, Concept, Modality
 from rgbd_insight._tape.writer import FeatureWriter
@@ -42,6 +42,7 @@ class Features:
         self.runs = run_table(self.manifest)
         self._cache: dict[tuple[str, str], np.ndarray] = {}
         self._where: dict[str, dict[str, Path]] = {}
+        self._columns: Columns | None = None  # of the file that was read last: one run's tensors are asked in a row
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -200,7 +201,10 @@ class Features:
             entry, path = self.entry(run), index[key]
             if path.suffix == ".parquet":
                 column = entry["same"].get(key, key)
-                values = read_parquet(path, [column])[column].to_numpy(np.int32).reshape(len(self), -1)  # (N, C)
+                file = self._columns
+                if file is None or file.path != path:
+                    file = self._columns = Columns(path)
+                values = file.read([column])[column].to_numpy(np.int32).reshape(len(self), -1)  # (N, C)
             elif key in (entry.get("quantised") or {}):
                 values = dequantise(*read_tensors(path, [key, f"{key}#scale", f"{key}#offset"]))
             else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -75,12 +76,33 @@ def read_manifest(folder: Path, verify: bool) -> dict:
     return manifest
 
 
-def read_parquet(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
-    """A parquet file, or some of its columns, as a DataFrame."""
-    try:
-        return pq.ParquetFile(path).read(columns).to_pandas()
-    except (OSError, ValueError) as error:  # pyarrow's own errors are of these kinds
-        raise FeaturesError(f"{path} cannot be read ({error}); restore it or extract the run again") from error
+def read_parquet(path: Path) -> pd.DataFrame:
+    """A parquet file as a DataFrame."""
+    return Columns(path).read()
+
+
+class Columns:
+    """A parquet file of which some columns are read at a time: with hundreds, finding them takes longer than reading.
+
+    Raises FeaturesError, also from `read`, where the file is damaged or not there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with self._damage():
+            self._file = pq.ParquetFile(path)
+
+    def read(self, columns: list[str] | None = None) -> pd.DataFrame:
+        """Some columns, or all, as a DataFrame."""
+        with self._damage():
+            return self._file.read(columns).to_pandas()
+
+    @contextmanager
+    def _damage(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError) as error:  # pyarrow's own errors are of these kinds
+            raise FeaturesError(f"{self.path} cannot be read ({error}); restore it or extract the run again") from error
 
 
 def read_tensors(path: Path, keys: list[str]) -> list[np.ndarray]:

@@ -133,9 +133,21 @@ def decodability(
     kept = reason == ""  # the others would only cost
     y, codes = present[partner][:, kept], None if codes is None else codes[partner][:, kept]
     block = None if block is None else block[rows]
-    wins, pairs, traded = _held_out(x, y, fold[rows], codes, components, block, single=folds == 1)
+    rng = np.random.default_rng([seed, 1])
+    orders = [np.arange(len(x)), *(_group_permutation(groups[rows], rng) for _ in range(controls))]
+    alone = 1 if block is not None else len(orders)  # without leave-outs one fit tells labels and controls
+
+    def judged(orders: list[np.ndarray], block: np.ndarray | None = None) -> tuple[np.ndarray, ...]:
+        labels = np.hstack([y[order] for order in orders])
+        cells = None if codes is None else np.hstack([codes[order] for order in orders])
+        wins, pairs, traded = _held_out(x, labels, fold[rows], cells, components, block, single=folds == 1)
+        return *(a.reshape(*a.shape[:2], len(orders), -1) for a in (wins, pairs)), traded  # (1 + G, F, orders, K)
+
+    wins, pairs, traded = judged(orders[:alone], block)
+    drawn = judged(orders[alone:])[:2] if orders[alone:] else (wins[:, :, 1:], pairs[:, :, 1:])
+    control = _control(*drawn)
+    wins, pairs = wins[:, :, 0], pairs[:, :, 0]
     reason[kept] = _also_few_pairs(y, fold[rows], pairs[0])
-    control = _control(x, y, fold[rows], codes, components, groups[rows], controls, seed, single=folds == 1)
     with np.errstate(invalid="ignore"):  # 0 / 0 pairs: NaN, and the reason says so
         delta = np.where(reason[kept] == "", 2 * wins.sum(1) / pairs.sum(1) - 1 - control, np.nan)  # (1 + G, kept)
         by_fold = np.where(reason[kept] == "", 2 * wins[0] / pairs[0] - 1, np.nan)
@@ -201,18 +213,11 @@ def _judged(x, y, strata, inside: np.ndarray, weights: np.ndarray | None = None)
     return scores, y[inside].T, None if strata is None else strata[inside].T
 
 
-def _control(x, y, fold, strata, components, groups, controls, seed, single=False) -> np.ndarray:
-    """Mean δ (K,) over labels whose groups were permuted; all controls are fitted at once."""
-    if controls == 0:
-        return np.zeros(y.shape[1])
-    rng = np.random.default_rng([seed, 1])
-    orders = [_group_permutation(groups, rng) for _ in range(controls)]
-    shuffled = np.hstack([y[order] for order in orders])  # (n, controls · K)
-    cells = None if strata is None else np.hstack([strata[order] for order in orders])
-    wins, pairs = (
-        a[0].sum(0).reshape(controls, -1) for a in _held_out(x, shuffled, fold, cells, components, single=single)[:2]
-    )
-    return (2 * np.divide(wins, pairs, out=np.full_like(wins, 0.5), where=pairs > 0) - 1).mean(0)
+def _control(wins: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """Mean δ (K,) over labels whose groups were permuted, from pairs (1, F, controls, K); 0 where there are none."""
+    wins, pairs = wins[0].sum(0), pairs[0].sum(0)
+    shares = np.divide(wins, pairs, out=np.full_like(wins, 0.5), where=pairs > 0)
+    return (2 * shares - 1).mean(0) if len(shares) else np.zeros(shares.shape[1])
 
 
 def _group_permutation(groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:
