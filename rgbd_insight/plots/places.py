@@ -72,12 +72,6 @@ def places(table: pd.DataFrame, data: Dataset, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def described(table: pd.DataFrame) -> str:
-    """What `places` shows, in words: its alternative text."""
-    units = table.drop_duplicates(["stream", "level", "kind"])
-    return ". ".join(f"{_who(row)}: {_said(row)}" for row in units.itertuples())
-
-
 def _who(row) -> str:
     return f"{row.stream} stream, level {row.level:.0f}, unit {row.unit:.0f}"
 
