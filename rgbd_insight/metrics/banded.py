@@ -120,19 +120,14 @@ class Banded:
         if self.one:
             return _divided(*self._products(splits), splits, self.penalties[choice, 0][:, None]).sum(0)
         codes = choice + np.arange(len(splits))[:, None] * len(self.penalties)
-        used, place = np.unique(codes, return_inverse=True)
-        place = place.ravel()
-        order = np.argsort(place, kind="stable")
-        sizes = np.bincount(place)
-        column = np.empty(codes.size, int)  # the targets of one choice stand side by side in a row of `units`
-        column[order] = np.arange(codes.size) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        units = np.zeros((len(used), sizes.max()), int)  # short rows are filled up with target 0
+        used, place, column = _side_by_side(codes.ravel())
+        units = np.zeros((len(used), column.max() + 1), int)  # short rows are filled up with target 0
         units[place, column] = np.arange(codes.size) % codes.shape[1]
+        split, number = np.divmod(used, len(self.penalties))  # (Q,)
 
-        split, number = np.divmod(used, len(self.penalties))
         normal, known, test, told = self._systems(splits)
-        place_of = split[:, None], slice(None), units  # the targets' columns last in memory, as solutions want them
-        known, told = (part[place_of].swapaxes(1, 2) for part in (known, told))  # (Q, p, V)
+        targets = split[:, None], slice(None), units  # last in memory, as solutions want them
+        known, told = (part[targets].swapaxes(1, 2) for part in (known, told))  # (Q, p, V)
         penalties = splits.rows[split, None] * self.penalties[number]
         errors = splits.total[split[:, None], units] + _solved(normal[split], penalties, known, test[split], told)
         return errors[place, column].reshape(codes.shape).sum(0)
@@ -159,6 +154,15 @@ class Banded:
         values, axes = (part.numpy() for part in torch.linalg.eigh(torch.from_numpy(normal)))
         back = axes.swapaxes(1, 2)
         return values, back @ known, back @ test @ axes, back @ told
+
+
+def _side_by_side(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The codes that occur, and a place for every element: row (of its code) and column (among those of its code)."""
+    used, row = np.unique(codes, return_inverse=True)
+    order, sizes = np.argsort(row, kind="stable"), np.bincount(row)
+    column = np.empty(len(codes), int)
+    column[order] = np.arange(len(codes)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return used, row, column
 
 
 def _divided(values, known, test, told, splits: Splits, penalties: np.ndarray) -> np.ndarray:
