@@ -35,6 +35,7 @@ def results():
         if path.is_file():
             old, key = pd.read_csv(path), ["workload", "work"]
             table = pd.concat([old[~old[key].apply(tuple, axis=1).isin(table[key].apply(tuple, axis=1))], table])
+            table = table.sort_values("workload", kind="stable")
         OUT.mkdir(parents=True, exist_ok=True)
         table.to_csv(path, index=False, float_format="%.6g")
         write_table(table.reset_index(drop=True), OUT, f"{kind}_{name}", COMMAND)
