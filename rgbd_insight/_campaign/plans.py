@@ -186,8 +186,9 @@ def _cut(plan: Plan, profile: str, nyuv2: str | None, passes: dict[str, int], **
 
 def _bare(plan: Plan, **changes: object) -> Plan:
     """The plan with two seeds and nothing asked beyond them, then changed."""
-    asked = {"twin_seeds": (), "silenced": (), "trajectories": (), "removals": ("mean",), "deep": (), "located": ()}
-    return replace(plan, **{"seeds": plan.seeds[:2]} | asked | changes)
+    asked = {"seeds": plan.seeds[:2], "twin_seeds": (), "silenced": (), "trajectories": (), "removals": ("mean",),
+             "deep": (), "located": ()}  # fmt: skip
+    return replace(plan, **asked | changes)
 
 
 def given(fusion: str) -> tuple[str, ...]:

@@ -89,28 +89,27 @@ class Columns:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with self._damage():
+        with _readable(path, OSError, ValueError):  # pyarrow's own errors are of these kinds
             self._file = pq.ParquetFile(path)
 
     def read(self, columns: list[str] | None = None) -> pd.DataFrame:
         """Some columns, or all, as a DataFrame."""
-        with self._damage():
+        with _readable(self.path, OSError, ValueError):
             return self._file.read(columns).to_pandas()
-
-    @contextmanager
-    def _damage(self) -> Iterator[None]:
-        try:
-            yield
-        except (OSError, ValueError) as error:  # pyarrow's own errors are of these kinds
-            raise FeaturesError(f"{self.path} cannot be read ({error}); restore it or extract the run again") from error
 
 
 def read_tensors(path: Path, keys: list[str]) -> list[np.ndarray]:
     """Some tensors of a safetensors file; the others are not touched."""
+    with _readable(path, OSError, SafetensorError), safe_open(path, framework="numpy") as file:
+        return [file.get_tensor(key) for key in keys]
+
+
+@contextmanager
+def _readable(path: Path, *errors: type[Exception]) -> Iterator[None]:
+    """Turn these errors of a reader of `path` into one that says what to do."""
     try:
-        with safe_open(path, framework="numpy") as file:
-            return [file.get_tensor(key) for key in keys]
-    except (OSError, SafetensorError) as error:
+        yield
+    except errors as error:
         raise FeaturesError(f"{path} cannot be read ({error}); restore it or extract the run again") from error
 
 

@@ -113,15 +113,13 @@ def variance_account(
     codes = None if blocks is None else checked_blocks(blocks, groups)
     constant = ~table[:, -layout.targets :].any(0)
     models = [Banded([layout.bands[b] for b in bands], penalties) for bands in _BANDS]
-    sums = np.stack([table[fold == f].T @ table[fold == f] for f in range(folds)])  # (F, C, C)
-    maps = [projection(sums.sum(0) - sums[f], layout) for f in range(folds)]
+    sums = _moments([table[fold == f] for f in range(folds)])
+    maps = _maps(sums, layout)
     choices = spread(lambda f: _choices(sums, f, maps[f], layout, models), range(folds))
 
     def leave_out(g: int) -> np.ndarray:
-        gone = [table[(fold == f) & (codes == g)] for f in range(folds)]
-        rest = sums - np.stack([part.T @ part for part in gone])
-        remade = [projection(rest.sum(0) - rest[f], layout) for f in range(folds)]
-        return _held_out_r2(rest, remade, layout, models, choices)
+        rest = sums - _moments([table[(fold == f) & (codes == g)] for f in range(folds)])
+        return _held_out_r2(rest, _maps(rest, layout), layout, models, choices)
 
     r2 = [_held_out_r2(sums, maps, layout, models, choices)]
     r2 += spread(leave_out, range(0 if codes is None else codes.max() + 1))
@@ -157,8 +155,8 @@ def explained(
     table, layout, groups = _table(y, {"streams": streams}, groups, components)
     penalties, fold = _checked(penalties, folds, groups, seed)
     models = [Banded(layout.bands, penalties)]
-    sums = np.stack([table[fold == f].T @ table[fold == f] for f in range(folds)])  # (F, C, C)
-    maps = [projection(sums.sum(0) - sums[f], layout) for f in range(folds)]
+    sums = _moments([table[fold == f] for f in range(folds)])
+    maps = _maps(sums, layout)
     choices = [_choices(sums, f, maps[f], layout, models) for f in range(folds)]
     r2 = _held_out_r2(sums, maps, layout, models, choices)[:, 0]
     return np.where(table[:, -layout.targets :].any(0), r2, np.nan)
@@ -203,6 +201,17 @@ def checked_streams(y, inputs: dict[str, Sequence], groups) -> tuple[list[np.nda
         a = a - a.mean(0) * a.any(0)
         arrays.append(a / np.maximum(a.std(0), 1e-300))
     return arrays, groups
+
+
+def _moments(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Sums of products (F, C, C) of the rows of every part."""
+    return np.stack([part.T @ part for part in parts])
+
+
+def _maps(sums: np.ndarray, layout: Layout) -> list[np.ndarray]:
+    """The projection of every fold's training rows, which are those of the other folds."""
+    everything = sums.sum(0)
+    return [projection(everything - part, layout) for part in sums]
 
 
 def _choices(sums, f, kept, layout, models) -> list[np.ndarray]:

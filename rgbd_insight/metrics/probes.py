@@ -132,22 +132,21 @@ def decodability(
     x = x / np.maximum(np.abs(x).max(0), 1e-300)  # the scale cancels; sums of squares then neither vanish nor overflow
     kept = reason == ""  # the others would only cost
     y, codes = present[partner][:, kept], None if codes is None else codes[partner][:, kept]
-    block = None if block is None else block[rows]
+    fold, block = fold[rows], None if block is None else block[rows]
     rng = np.random.default_rng([seed, 1])
     orders = [np.arange(len(x)), *(_group_permutation(groups[rows], rng) for _ in range(controls))]
-    alone = 1 if block is not None else len(orders)  # without leave-outs one fit tells labels and controls
 
-    def judged(orders: list[np.ndarray], block: np.ndarray | None = None) -> tuple[np.ndarray, ...]:
+    def told(orders: list[np.ndarray], block: np.ndarray | None = None) -> tuple[np.ndarray, ...]:
         labels = np.hstack([y[order] for order in orders])
         cells = None if codes is None else np.hstack([codes[order] for order in orders])
-        wins, pairs, traded = _held_out(x, labels, fold[rows], cells, components, block, single=folds == 1)
+        wins, pairs, traded = _held_out(x, labels, fold, cells, components, block, single=folds == 1)
         return *(a.reshape(*a.shape[:2], len(orders), -1) for a in (wins, pairs)), traded  # (1 + G, F, orders, K)
 
-    wins, pairs, traded = judged(orders[:alone], block)
-    drawn = judged(orders[alone:])[:2] if orders[alone:] else (wins[:, :, 1:], pairs[:, :, 1:])
-    control = _control(*drawn)
+    alone = 1 if block is not None else len(orders)  # without leave-outs one fit tells labels and controls
+    wins, pairs, traded = told(orders[:alone], block)
+    control = _control(*(told(orders[alone:])[:2] if orders[alone:] else (wins[:, :, 1:], pairs[:, :, 1:])))
     wins, pairs = wins[:, :, 0], pairs[:, :, 0]
-    reason[kept] = _also_few_pairs(y, fold[rows], pairs[0])
+    reason[kept] = _also_few_pairs(y, fold, pairs[0])
     with np.errstate(invalid="ignore"):  # 0 / 0 pairs: NaN, and the reason says so
         delta = np.where(reason[kept] == "", 2 * wins.sum(1) / pairs.sum(1) - 1 - control, np.nan)  # (1 + G, kept)
         by_fold = np.where(reason[kept] == "", 2 * wins[0] / pairs[0] - 1, np.nan)
