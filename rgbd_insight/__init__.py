@@ -1,18 +1,14 @@
 """rgbd_insight: what networks that fuse colour and depth represent, measured."""
 
 from rgbd_insight import data, models, stats
+from rgbd_insight.extraction import extract
 from rgbd_insight.features import Ablation, Concept, Features, FeaturesError, FeatureWriter, Modality, load
 from rgbd_insight.hooks import Tap, candidates, listen, mute, purity, taps
 from rgbd_insight.plots import plot
-from rgbd_insight.questions.ablation import ablations
-from rgbd_insight.questions.collaboration import collaboration
-from rgbd_insight.questions.consistency import consistency
-from rgbd_insight.questions.evolution import evolution
-from rgbd_insight.questions.specificity import specificity
-from rgbd_insight.recorder import extract
+from rgbd_insight.questions import ablations, collaboration, consistency, evolution, specificity
 from rgbd_insight.report import audit, compare
 from rgbd_insight.result import Missing, Result
-from rgbd_insight.trainer import train
+from rgbd_insight.training import train
 
 __all__ = [
     "Ablation",

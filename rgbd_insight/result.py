@@ -13,10 +13,32 @@ import pandas as pd
 from rgbd_insight.stats import Estimate
 
 COLUMNS = (
-    "question", "measure", "run", "fusion", "seed", "epoch", "modality", "level", "versus", "condition", "concept",
-    "family", "unit", "value", "low", "high", "null", "null_high", "p", "ceiling", "ceiling_kind", "label", "planted",
-    "n", "groups",
-)  # fmt: skip
+    "question",
+    "measure",
+    "run",
+    "fusion",
+    "seed",
+    "epoch",
+    "modality",
+    "level",
+    "versus",
+    "condition",
+    "concept",
+    "family",
+    "unit",
+    "value",
+    "low",
+    "high",
+    "null",
+    "null_high",
+    "p",
+    "ceiling",
+    "ceiling_kind",
+    "label",
+    "planted",
+    "n",
+    "groups",
+)
 NUMBERS = ("seed", "epoch", "level", "unit", "value", "low", "high", "null", "null_high", "p", "ceiling", "planted")
 
 

@@ -6,8 +6,14 @@ from rgbd_insight.result import Missing, Result
 
 LEVELS = (1, 2, 3, 4)
 MODALITIES = ("rgb", "depth")
-KINDS = {"rgb": (1.0, 0.0), "depth": (0.0, 1.0), "both": (1.0, 1.0), "graded": (0.7, 0.3), "together": (2 / 3, 2 / 3),
-         "neither": (0.0, 0.0)}  # fmt: skip
+KINDS = {
+    "rgb": (1.0, 0.0),
+    "depth": (0.0, 1.0),
+    "both": (1.0, 1.0),
+    "graded": (0.7, 0.3),
+    "together": (2 / 3, 2 / 3),
+    "neither": (0.0, 0.0),
+}
 HUES = ("red", "green", "blue")
 
 
@@ -57,8 +63,10 @@ def specificity(fusion="sum", count=2, levels=(0, 1)):
             for label, value in (("named", 0.3 - 0.05 * lv), ("unnamed", -0.02), ("all", 0.28 - 0.05 * lv)):
                 rows.append(base | around(value, 0.03) | {"measure": "specific share", "label": label})
             rows.append(base | around(0.02 * lv, 0.005) | {"measure": "level semantic variance", "versus": m})
-        rows.append(cells(fusion, level=lv, modality="rgb", versus="depth", measure="level semantic variance")
-                    | around(0.04 * lv, 0.01))  # fmt: skip
+        rows.append(
+            cells(fusion, level=lv, modality="rgb", versus="depth", measure="level semantic variance")
+            | around(0.04 * lv, 0.01)
+        )
     return Result.of("specificity", rows, made={"margin": 0.1})
 
 
@@ -69,14 +77,23 @@ def evolution(fusion="sum"):
             base = cells(fusion, modality=m, family=family)
             rows += [base | around(0.1 * lv - 0.03 * f + 0.3 * i) | {"measure": "family", "level": lv} for lv in LEVELS]
             rows.append(base | around(1.5 + 0.2 * f + 0.1 * i, 0.3) | {"measure": "centre of mass"})
-            rows += [base | around(0.8 * e / 64) | {"measure": "family in training", "level": 4, "epoch": e}
-                     for e in (0, 1, 4, 16, 64)]  # fmt: skip
+            rows += [
+                base | around(0.8 * e / 64) | {"measure": "family in training", "level": 4, "epoch": e}
+                for e in (0, 1, 4, 16, 64)
+            ]
         for lv in LEVELS:
             base = cells(fusion, modality=m, level=lv)
-            rows += [base | around(1 - 0.2 * abs(lv - k)) | {"measure": "level similarity", "versus": str(k)}
-                     for k in LEVELS if k != lv]  # fmt: skip
-            rows += [base | around(1 - 0.8 / (1 + e)) | {"measure": "to final", "epoch": e, "versus": "final",
-                     "ceiling": 0.8, "ceiling_kind": "other seed"} for e in (0, 1, 2, 4, 8, 16, 32)]  # fmt: skip
+            rows += [
+                base | around(1 - 0.2 * abs(lv - k)) | {"measure": "level similarity", "versus": str(k)}
+                for k in LEVELS
+                if k != lv
+            ]
+            rows += [
+                base
+                | around(1 - 0.8 / (1 + e))
+                | {"measure": "to final", "epoch": e, "versus": "final", "ceiling": 0.8, "ceiling_kind": "other seed"}
+                for e in (0, 1, 2, 4, 8, 16, 32)
+            ]
             rows.append(base | around(4.0 * lv + i, 0.6) | {"measure": "effective dimension"})
     return Result.of("evolution", rows, made={})
 
@@ -95,11 +112,17 @@ def collaboration(fusion="sum", count=2, draws=19):
             rows.append(cells(fusion, measure="utilisation", modality=m, label=label) | around(value, 0.02))
         sets = {f"specific {m}": 0.2, f"consistent {m}": 0.1}
         sets |= {f"random {m} {i + 1}": rng.normal(0.08, 0.02) for i in range(draws)}
-        rows += [cells(fusion, measure="ablation", condition="both", label=label) | around(value, 0.02)
-                 for label, value in sets.items()]  # fmt: skip
+        rows += [
+            cells(fusion, measure="ablation", condition="both", label=label) | around(value, 0.02)
+            for label, value in sets.items()
+        ]
     rows.append(cells(fusion, measure="utilisation", label="interaction") | around(-0.1, 0.03))
-    rows += [cells(fusion, measure="class accuracy", condition=c, concept=name, family=family.removeprefix("planted: "))
-             | around(v) for c, v in values.items() for name, family, _ in planted(count)]  # fmt: skip
+    rows += [
+        cells(fusion, measure="class accuracy", condition=c, concept=name, family=family.removeprefix("planted: "))
+        | around(v)
+        for c, v in values.items()
+        for name, family, _ in planted(count)
+    ]
     rows += [cells(fusion, measure="gradient cosine") | {"epoch": e, "value": 0.1 / (1 + e)} for e in range(5)]
     absent = Missing("the depth twin", "nothing to compare with", "train and extract 'depth'")
     return Result.of("collaboration", rows, missing=[absent], made={"classes": 20})

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from rgbd_insight.data.batch import IGNORE, Batch
+from rgbd_insight.extraction import extract
 from rgbd_insight.features import Concept, Modality
 from rgbd_insight.hooks import Tap
-from rgbd_insight.recorder import extract
 
 TAPS = [Tap("rgb", 1, "rgb1"), Tap("depth", 1, "depth1"), Tap("fused", 1, "fuse")]
 

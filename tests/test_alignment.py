@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from rgbd_insight._training.alignment import Alignment, debiased_cka
-from rgbd_insight.metrics.similarity import debiased_cka as reference
+from rgbd_insight.metrics.cka import debiased_cka as reference
 from rgbd_insight.models import build
-from rgbd_insight.trainer import Cache, train
+from rgbd_insight.training import Cache, train
+from rgbd_insight.training.alignment import Alignment, debiased_cka
 from tests.test_trainer import Toy
 
 

@@ -100,15 +100,25 @@ def test_a_factory_with_its_weights_is_extracted_and_audited(at, capsys):
     assert card["called by"].startswith("Adapter(inputs='pair'") and card["crop"] == "none"
     data = ri.data.Scenes(24)
     taps = ri.models.published("Sigma")
-    again = ri.extract(standin("Sigma", 28, seed=4), data, taps, at / "f", adapt=taps.adapt, draws=1, progress=False,
-                       device="cpu", run={"fusion": "sigma"})  # fmt: skip
+    again = ri.extract(
+        standin("Sigma", 28, seed=4),
+        data,
+        taps,
+        at / "f",
+        adapt=taps.adapt,
+        draws=1,
+        progress=False,
+        device="cpu",
+        run={"fusion": "sigma"},
+    )
     one = ri.load("features/mine").responses("sigma", "rgb", 2, "rgb")
     assert np.array_equal(one, again.responses("sigma", "rgb", 2, "rgb"))
 
 
 def test_a_network_called_in_its_own_way(at, capsys):
-    (at / "places.toml").write_text('[Mine]\nrgb = {module = "colour", levels = [1]}\n'
-                                    'depth = {module = "shape", levels = [1]}\n')  # fmt: skip
+    (at / "places.toml").write_text(
+        '[Mine]\nrgb = {module = "colour", levels = [1]}\ndepth = {module = "shape", levels = [1]}\n'
+    )
     base = ["extract", "--model", "theirs:backwards", "--taps", "places.toml", "--n", "6", "--draws", "1"]
     assert main(base) == 1
     told = capsys.readouterr().err

@@ -9,9 +9,12 @@ import pandas as pd
 import pytest
 import torch
 
-from rgbd_insight import campaign, stats
-from rgbd_insight._campaign import intervention, steps, zoo
-from rgbd_insight._campaign.intervention import (
+from rgbd_insight import stats
+from rgbd_insight.claims.intervention import COLUMNS
+from rgbd_insight.claims.ledger import specification
+from rgbd_insight.data import Scenes
+from rgbd_insight.experiments import campaign, intervention, steps, zoo
+from rgbd_insight.experiments.intervention import (
     Cell,
     best_opponent,
     cells,
@@ -20,18 +23,14 @@ from rgbd_insight._campaign.intervention import (
     run_cell,
     weights_by_rule,
 )
-from rgbd_insight._campaign.jobs import Job, work_off
-from rgbd_insight._campaign.listed import urgency, zoo_jobs
-from rgbd_insight._campaign.plans import DEEP, ENCODED, TRACED, overlaps, plans
-from rgbd_insight._campaign.shipping import ship
-from rgbd_insight.data import Scenes
+from rgbd_insight.experiments.jobs import Job, urgency, work_off, zoo_jobs
+from rgbd_insight.experiments.plans import DEEP, ENCODED, TRACED, overlaps, plans
+from rgbd_insight.experiments.shipping import ship
 from rgbd_insight.features import load, write_quantised
+from rgbd_insight.features.tables import read_table
 from rgbd_insight.models import FUSIONS
 from rgbd_insight.questions.balance import balance
-from rgbd_insight.questions.claims import specification
-from rgbd_insight.questions.intervention import COLUMNS
 from rgbd_insight.questions.losses import accuracy_estimate
-from rgbd_insight.tables import read_table
 from tests._chapters import of_a_gpu
 from tests.questions.test_intervention import outcomes
 
@@ -77,8 +76,12 @@ def test_the_most_wanted_jobs_come_first_and_need_what_is_there():
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_job_that_fails_keeps_only_those_that_need_it_from_being_done(tmp_path, workers):
     write, fail = (tmp_path / "a").touch, (tmp_path / "none" / "b").touch
-    jobs = [Job("last", (tmp_path / "last").touch, frozenset({"first"})), Job("bad", fail),
-            Job("after", (tmp_path / "after").touch, frozenset({"bad"})), Job("first", write)]  # fmt: skip
+    jobs = [
+        Job("last", (tmp_path / "last").touch, frozenset({"first"})),
+        Job("bad", fail),
+        Job("after", (tmp_path / "after").touch, frozenset({"bad"})),
+        Job("first", write),
+    ]
     with pytest.raises(RuntimeError, match=r"1 jobs failed \(bad\); 1 jobs that need others were not begun"):
         work_off(jobs, workers)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "last"]
@@ -150,10 +153,15 @@ def test_the_best_of_the_zoo_is_the_most_accurate_but_for_those_that_are_named(t
     monkeypatch.setattr(intervention, "ZOO_SEEDS", seeds)
     for run in ("sum", "se", "early"):
         for seed in seeds:
-            write_quantised(features, tmp_path / "extracted" / "scenes" / f"{run}-s{seed}", keep=features.find(
-                fusion=run, seed=seed, role="final"))  # fmt: skip
-    mean = {f: np.mean([accuracy_estimate(features, r, "both").value for r in features.find(fusion=f, role="final")])
-            for f in ("sum", "se")}  # fmt: skip
+            write_quantised(
+                features,
+                tmp_path / "extracted" / "scenes" / f"{run}-s{seed}",
+                keep=features.find(fusion=run, seed=seed, role="final"),
+            )
+    mean = {
+        f: np.mean([accuracy_estimate(features, r, "both").value for r in features.find(fusion=f, role="final")])
+        for f in ("sum", "se")
+    }
     assert best_opponent(tmp_path, ["early"]) == max(mean, key=mean.get)
     assert best_opponent(tmp_path, ["sum", "se"]) == "early"
 
@@ -219,7 +227,7 @@ def test_tables_of_the_zoo_are_those_of_the_deep_runs(data, monkeypatch):
 def test_points_in_the_plane_are_of_the_committed_features(data):
     sums = hashlib.sha256((BOOK / "features" / data / "SHA256SUMS").read_bytes()).hexdigest()
     table = read_table(BOOK / "results", f"balance_{data}")
-    assert set(table.features) == {sums}, "python -m rgbd_insight.campaign --balance"
+    assert set(table.features) == {sums}, "python -m rgbd_insight.experiments.campaign --balance"
     found = balance(load(BOOK / "features" / data), [table[table.fusion == "se"].run.iloc[0]]).table
     again = table.merge(found, on=["run", "measure"], suffixes=("", "_again"))
     assert len(again) == 2

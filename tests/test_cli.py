@@ -7,9 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from rgbd_insight import cli
-from rgbd_insight._sources import data_from, depth_scale
+from rgbd_insight.cli import commands as cli
 from rgbd_insight.cli import main
+from rgbd_insight.cli.sources import data_from, depth_scale
 from rgbd_insight.features import load
 from rgbd_insight.models import load as load_model
 
@@ -164,7 +164,7 @@ def test_claims_prints_the_ledger_and_writes_it(at, capsys):
     words = ["claims", str(book / "features/scenes"), "--results", str(book / "results"), "--only", "5,6b, 7"]
     assert main([*words, "--csv", "ledger.csv"]) == 0
     printed = capsys.readouterr().out
-    assert "5   Imbalance (scenes): " in printed and "to add it: python -m rgbd_insight.campaign" in printed
+    assert "5   Imbalance (scenes): " in printed and "to add it: python -m rgbd_insight.experiments.campaign" in printed
     assert pd.read_csv("ledger.csv").claim.astype(str).tolist() == ["5", "6b", "7"]
     assert main([*words[:-1], "8"]) == 1
     assert "nearest" in capsys.readouterr().err

@@ -8,15 +8,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rgbd_insight import campaign
-from rgbd_insight._campaign import compared, encoded, steps
-from rgbd_insight._campaign.plans import GIVEN, encodings, given, plans
+from rgbd_insight.experiments import campaign, steps
+from rgbd_insight.experiments import encodings as compared
+from rgbd_insight.experiments import encodings as encoded
+from rgbd_insight.experiments.plans import GIVEN, encodings, given, plans
 from rgbd_insight.features import load, write_quantised
+from rgbd_insight.features.tables import read_table
 from rgbd_insight.models import build
 from rgbd_insight.plots import encodings as figures
 from rgbd_insight.questions.consistency import consistency
 from rgbd_insight.questions.losses import iou_estimate
-from rgbd_insight.tables import encoding_changes, read_table
+from rgbd_insight.validation.scenes import encoding_changes
 
 BOOK = Path(__file__).resolve().parents[1] / "book"
 
@@ -82,9 +84,14 @@ def rows(encoding, values, reach, **more):
 
 @pytest.mark.parametrize(
     ("values", "reach", "verdict"),
-    [((0.2, 0.3), 0.1, "more"), ((-0.2, -0.3), 0.1, "less"), ((0.2, 0.3), 0.4, "no clear change"),
-     ((0.5, -0.1), 0.1, "no clear change"), ((0.5, 0.0), 0.1, "no clear change")],
-)  # fmt: skip
+    [
+        ((0.2, 0.3), 0.1, "more"),
+        ((-0.2, -0.3), 0.1, "less"),
+        ((0.2, 0.3), 0.4, "no clear change"),
+        ((0.5, -0.1), 0.1, "no clear change"),
+        ((0.5, 0.0), 0.1, "no clear change"),
+    ],
+)
 def test_a_change_is_clear_where_its_interval_and_both_networks_say_so(values, reach, verdict):
     table = pd.DataFrame(rows("hha", values, reach, versus="metric") + rows("hha", (0.9, 0.9), 0.1, versus=None))
     found = encoding_changes(table, "consistent share", 4)

@@ -9,8 +9,8 @@ import matplotlib.pyplot as plt
 import pytest
 from PIL import Image
 
-from rgbd_insight.explorers import LARGEST, explore, grid, switch
 from rgbd_insight.result import Result
+from rgbd_insight.widgets import LARGEST, explore, grid, switch
 from tests import _results as made
 
 
@@ -108,15 +108,18 @@ def test_explore_other_levels_modalities_and_networks():
     assert page(several.children[1].children[1])[0] == ALT
 
 
-@pytest.mark.parametrize("results, by, message", [
-    ([], "level", "at least one result"),
-    (made.consistency(), "seed", "`by` must be one of level, modality, run; got 'seed'"),
-    (made.consistency(), "level", 'must be one of specificity.*got consistency. Try by="run"'),
-    (made.collaboration(), "modality", "must be one evolution result, or .*; got collaboration"),
-    (Result.of("evolution", [], made={}), "modality", "must hold 'level similarity'"),
-    (Result.of("specificity", [], made={}), "level", "must hold the measure 'decodability'"),
-    ([made.consistency(), made.consistency()], "run", "different networks, one a result; got sum, sum"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "results, by, message",
+    [
+        ([], "level", "at least one result"),
+        (made.consistency(), "seed", "`by` must be one of level, modality, run; got 'seed'"),
+        (made.consistency(), "level", 'must be one of specificity.*got consistency. Try by="run"'),
+        (made.collaboration(), "modality", "must be one evolution result, or .*; got collaboration"),
+        (Result.of("evolution", [], made={}), "modality", "must hold 'level similarity'"),
+        (Result.of("specificity", [], made={}), "level", "must hold the measure 'decodability'"),
+        ([made.consistency(), made.consistency()], "run", "different networks, one a result; got sum, sum"),
+    ],
+)
 def test_errors_say_what_can_be_explored(results, by, message):
     with pytest.raises(ValueError, match=message):
         explore(results, by)

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import rgbd_insight._tape.publish as publishing
-from rgbd_insight._tape.files import BlockFile, check_safetensors, dequantise, quantise, write_sums
+import rgbd_insight.features.publish as publishing
 from rgbd_insight.features import Features, FeaturesError, FeatureWriter, load, write_quantised
+from rgbd_insight.features.files import BlockFile, check_safetensors, dequantise, quantise, write_sums
 
 N, U, K, C, BLOCK = 10, 6, 3, 2, 4
 
@@ -275,7 +275,7 @@ def test_what_does_not_match_is_named(folder, heads, runs, words):
 
 
 def test_version_must_match(folder, monkeypatch):
-    monkeypatch.setattr("rgbd_insight._tape.writer.package_version", lambda: "9.9")
+    monkeypatch.setattr("rgbd_insight.features.writer.package_version", lambda: "9.9")
     with pytest.raises(FeaturesError, match="'version' = .* now '9.9'"):
         FeatureWriter(folder, head(), about())
 

@@ -11,7 +11,7 @@ import pytest
 from scipy.stats import rankdata
 
 import rgbd_insight as ri
-from rgbd_insight import explorers, plots, stats
+from rgbd_insight import plots, stats, widgets
 from rgbd_insight.data import Scenes, Sensor, redraw
 from rgbd_insight.data.scenes import VERSION
 from rgbd_insight.features import FeaturesError
@@ -48,16 +48,27 @@ def noise(n=400, units=60, concepts=20, seed=0):
     rng = np.random.default_rng(seed)
     x, names = rng.normal(size=(n, units)), [f"k{i}" for i in range(concepts)]
     return SimpleNamespace(
-        responses=lambda *_: x, present=rng.random((n, concepts)) < 0.3, groups=np.arange(n), path="here",
-        concepts=pd.DataFrame({"name": names, "kind": "unknown"}), modalities=(SimpleNamespace(name="rgb"),),
-        streams=lambda _: ("rgb",), resolve=lambda run: run, entry=lambda _: {"taps": [{"stream": "rgb", "level": 1}]},
-    )  # fmt: skip
+        responses=lambda *_: x,
+        present=rng.random((n, concepts)) < 0.3,
+        groups=np.arange(n),
+        path="here",
+        concepts=pd.DataFrame({"name": names, "kind": "unknown"}),
+        modalities=(SimpleNamespace(name="rgb"),),
+        streams=lambda _: ("rgb",),
+        resolve=lambda run: run,
+        entry=lambda _: {"taps": [{"stream": "rgb", "level": 1}]},
+    )
 
 
-@pytest.mark.parametrize("options", [
-    {}, {"seed": 7, "split": "train", "layout": 0.5}, {"toggle": ["rug", "dome"]},
-    {"sensor": Sensor(dropout=0.25, reach=(0.5, 6.0))},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"seed": 7, "split": "train", "layout": 0.5},
+        {"toggle": ["rug", "dome"]},
+        {"sensor": Sensor(dropout=0.25, reach=(0.5, 6.0))},
+    ],
+)
 def test_scenes_are_drawn_again_from_what_features_say(options):
     data = Scenes(n=3, **options)
     again = redraw(of(data))
@@ -108,19 +119,22 @@ def test_the_level_is_chosen_too_and_a_unit_can_be_asked_what_it_tells(features)
     assert best(features, "twins", "rgb", 2).run == features.find(fusion="rgb", role="final")[0]
 
 
-@pytest.mark.parametrize("run, stream, options, message", [
-    ("sum", "rbg", {}, "`stream` must be one of .*rgb.*got 'rbg'. Nearest: rgb"),
-    ("twins", "fused", {}, "`stream` must be one of rgb, depth, those of twins; got 'fused'"),
-    ("sum", "rgb", {"level": 9}, "`level` must be one of 1, 2, 3, 4, those of sum-s.*; got 9"),
-    ("sum", "rgb", {"unit": 3}, "`level` must be one of .*; got None"),
-    ("sum", "rgb", {"level": 1, "unit": 99}, "`unit` must be in 0…31; got 99"),
-    ("sum", "rgb", {"level": 1, "unit": -1}, "`unit` must be in 0…31; got -1"),
-    ("sum", "rgb", {"concepts": ["nich"]}, "`concepts` must be names.*got 'nich'. Nearest: niche"),
-    ("sum", "rgb", {"concepts": []}, "`concepts` must name at least one"),
-    ("sum", "rgb", {"concepts": ["black", "black"]}, "`features` must show one of the concepts often enough"),
-    ("sum", "fused", {}, "has no 'fused/1/both'; nearest"),
-    ("sun", "rgb", {}, "`run` must be a run id"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "run, stream, options, message",
+    [
+        ("sum", "rbg", {}, "`stream` must be one of .*rgb.*got 'rbg'. Nearest: rgb"),
+        ("twins", "fused", {}, "`stream` must be one of rgb, depth, those of twins; got 'fused'"),
+        ("sum", "rgb", {"level": 9}, "`level` must be one of 1, 2, 3, 4, those of sum-s.*; got 9"),
+        ("sum", "rgb", {"unit": 3}, "`level` must be one of .*; got None"),
+        ("sum", "rgb", {"level": 1, "unit": 99}, "`unit` must be in 0…31; got 99"),
+        ("sum", "rgb", {"level": 1, "unit": -1}, "`unit` must be in 0…31; got -1"),
+        ("sum", "rgb", {"concepts": ["nich"]}, "`concepts` must be names.*got 'nich'. Nearest: niche"),
+        ("sum", "rgb", {"concepts": []}, "`concepts` must name at least one"),
+        ("sum", "rgb", {"concepts": ["black", "black"]}, "`features` must show one of the concepts often enough"),
+        ("sum", "fused", {}, "has no 'fused/1/both'; nearest"),
+        ("sun", "rgb", {}, "`run` must be a run id"),
+    ],
+)
 def test_errors_name_what_there_is(features, run, stream, options, message):
     with pytest.raises((ValueError, FeaturesError), match=message):
         best(features, run, stream, **options)
@@ -154,8 +168,10 @@ def test_no_group_is_shown_twice():
     assert extremes(grouped, Unit("mine", "rgb", 1, "rgb", 0, "k0", 0, 0, 0, 20), 3) == ([39, 35, 31], [0, 4])
 
 
-@pytest.mark.parametrize("stream, concept, full", [("depth", "niche", [False, True]), ("rgb", "rug", [True, False]),
-                                                   ("rgb", "ball", [True, True])])  # fmt: skip
+@pytest.mark.parametrize(
+    "stream, concept, full",
+    [("depth", "niche", [False, True]), ("rgb", "rug", [True, False]), ("rgb", "ball", [True, True])],
+)
 def test_lines_surround_the_concept_and_are_full_in_the_modality_that_shows_it(features, drawn, stream, concept, full):
     unit = best(features, "sum", stream, 3, concepts=[concept])
     ax = plots.gallery(features, drawn, unit)
@@ -211,7 +227,7 @@ def test_words_say_what_is_counted(features):
 
 
 def test_explorer_has_a_page_for_each_kind_and_level(features, drawn):
-    box = explorers.gallery(features, drawn, "sum", ["depth", "both"], count=1)
+    box = widgets.gallery(features, drawn, "sum", ["depth", "both"], count=1)
     assert linked(box) and box.children[0].options == ("planted in depth only", "planted in both")
     rows = box.children[1].children
     assert all(linked(row) and row.children[0].options == ("1", "2", "3", "4") for row in rows)
@@ -220,6 +236,6 @@ def test_explorer_has_a_page_for_each_kind_and_level(features, drawn):
         for stream in ("rgb", "depth"):
             names = features.concepts.query("kind == 'depth'")["name"]
             assert describe(features, best(features, "sum", stream, level, concepts=names), 1) in alt
-        assert len(data) < explorers.LARGEST and not re.search("nan", alt)
+        assert len(data) < widgets.LARGEST and not re.search("nan", alt)
     with pytest.raises(ValueError, match="`kinds` must be among unknown, rgb.*got 'smell'"):
-        explorers.gallery(features, drawn, "sum", ["smell"])
+        widgets.gallery(features, drawn, "sum", ["smell"])

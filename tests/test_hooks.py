@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from rgbd_insight._layouts import as_maps
 from rgbd_insight.hooks import Tap, listen, mute, purity, taps
+from rgbd_insight.hooks.tap import as_maps
 from rgbd_insight.models import build
 
 

@@ -10,14 +10,15 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from rgbd_insight import campaign, cli
-from rgbd_insight._commands.lines import LONGEST, WHERE, say
+from rgbd_insight.cli import commands as cli
 from rgbd_insight.cli import main
 from rgbd_insight.data import Scenes
+from rgbd_insight.experiments import campaign
+from rgbd_insight.extraction import extract
+from rgbd_insight.features.tables import read_table
 from rgbd_insight.models import build, save
 from rgbd_insight.models.weights import FORMAT
-from rgbd_insight.recorder import extract
-from rgbd_insight.tables import read_table
+from rgbd_insight.utils.messages import LONGEST, WHERE, say
 from tests.test_cli import images
 
 
@@ -41,16 +42,37 @@ def one_line(capsys, words, told, code=1):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda a: [], "config and epoch"), (lambda a: "x", "config and epoch"), (lambda a: {}, "config and epoch"),
-        (lambda a: a | {"epoch": None}, "config and epoch"), (lambda a: a | {"config": []}, "config and epoch"),
-        *((lambda a, key=key, value=value: a | {"config": a["config"] | {key: value}}, key) for key, value in (
-            ("fusion", ["rgb"]), ("classes", []), ("classes", 10**12), ("seed", "x"), ("widths", -1), ("widths", [0]),
-            ("widths", [8, "x"]), ("widths", [10**9] * 4), ("blocks", None), ("blocks", 10**9), ("levels", "all"),
-            ("rgb_scale", None), ("rgb_scale", [0.5, 0]), ("depth_scale", [1]), ("depth_scale", [True, 1.0]),
-            ("encoding", {}), ("encoding", "../../etc/passwd"), ("intrinsics", [1, 2]))),
+        (lambda a: [], "config and epoch"),
+        (lambda a: "x", "config and epoch"),
+        (lambda a: {}, "config and epoch"),
+        (lambda a: a | {"epoch": None}, "config and epoch"),
+        (lambda a: a | {"config": []}, "config and epoch"),
+        *(
+            (lambda a, key=key, value=value: a | {"config": a["config"] | {key: value}}, key)
+            for key, value in (
+                ("fusion", ["rgb"]),
+                ("classes", []),
+                ("classes", 10**12),
+                ("seed", "x"),
+                ("widths", -1),
+                ("widths", [0]),
+                ("widths", [8, "x"]),
+                ("widths", [10**9] * 4),
+                ("blocks", None),
+                ("blocks", 10**9),
+                ("levels", "all"),
+                ("rgb_scale", None),
+                ("rgb_scale", [0.5, 0]),
+                ("depth_scale", [1]),
+                ("depth_scale", [True, 1.0]),
+                ("encoding", {}),
+                ("encoding", "../../etc/passwd"),
+                ("intrinsics", [1, 2]),
+            )
+        ),
         (lambda a: a | {"config": {k: v for k, v in a["config"].items() if k != "seed"}}, "seed"),
     ],
-)  # fmt: skip
+)
 def test_weights_whose_config_is_damaged(at, capsys, change, told):
     path = save(build("rgb", classes=2, width=8), at / "x.safetensors")
     model = build("rgb", classes=2, width=8)
@@ -68,9 +90,17 @@ def test_weights_whose_config_is_no_json(at, capsys, text):
 
 @pytest.mark.parametrize(
     "about",
-    [None, [], {}, {"run": {}}, {"run": {"data": {"size": "x"}}, "curves": []}, {"run": {"data": {}}, "curves": 1},
-              {"run": {"data": {}}, "curves": [{"a": 1}]}, {"run": {"data": {"size": [0, -1]}}, "curves": []}],
-)  # fmt: skip
+    [
+        None,
+        [],
+        {},
+        {"run": {}},
+        {"run": {"data": {"size": "x"}}, "curves": []},
+        {"run": {"data": {}}, "curves": 1},
+        {"run": {"data": {}}, "curves": [{"a": 1}]},
+        {"run": {"data": {"size": [0, -1]}}, "curves": []},
+    ],
+)
 def test_a_state_that_is_damaged(at, capsys, about):
     save(build("rgb", classes=28, width=8), at / "run" / "epoch-0001.safetensors")
     told = None if about is None else {"about": json.dumps(about)}
@@ -100,11 +130,19 @@ def test_a_checkpoint_with_code_in_it_runs_none(at, capsys, name):
 
 @pytest.mark.parametrize(
     ("change", "told"),
-    [({"test": [[1]]}, "by their IDs"), ({"test": [None]}, "by their IDs"), ({"test": [True]}, "by their IDs"),
-     ({"test": ["../../secret"]}, "secret"), ({"test": ["/etc/passwd"]}, "missing"), ({"groups": 3}, '"groups"'),
-     ({"groups": ["img4"]}, '"groups"'), ({"groups": None, "test_runs": 1}, "list of lists"),
-     ({"groups": None, "test_runs": [1]}, "list of lists"), ({"groups": None, "test_runs": [[None]]}, "by their IDs")],
-)  # fmt: skip
+    [
+        ({"test": [[1]]}, "by their IDs"),
+        ({"test": [None]}, "by their IDs"),
+        ({"test": [True]}, "by their IDs"),
+        ({"test": ["../../secret"]}, "secret"),
+        ({"test": ["/etc/passwd"]}, "missing"),
+        ({"groups": 3}, '"groups"'),
+        ({"groups": ["img4"]}, '"groups"'),
+        ({"groups": None, "test_runs": 1}, "list of lists"),
+        ({"groups": None, "test_runs": [1]}, "list of lists"),
+        ({"groups": None, "test_runs": [[None]]}, "by their IDs"),
+    ],
+)
 def test_splits_that_are_damaged(at, capsys, change, told):
     file = images(at / "im") / "splits.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | change))
@@ -153,13 +191,27 @@ def test_a_name_that_no_file_can_have(at, capsys):
 
 @pytest.mark.parametrize(
     ("place", "value"),
-    [(("modalities", 0, "unit"), 3), (("modalities", 0), {"name": "rgb"}), (("modalities", 1, "high"), "x"),
-     (("classes", 0), None), (("families", 0), {}), (("size",), [48]), (("size", 0), "x"),
-     (("concepts", 0, "name"), []), (("concepts", 0, "cut"), "x"), (("concepts", 0, "visible"), 3),
-     (("taps",), []), (("taps", 0, "stream"), -1),
-     (("taps", 0, "level"), "../x"), (("conditions", 0), {}), (("purity", 0, "modality"), {}), (("purity", 0), 1),
-     (("files",), {"epoch": 1.5}), (("files",), {"../../../etc/passwd": ["x"]})],
-)  # fmt: skip
+    [
+        (("modalities", 0, "unit"), 3),
+        (("modalities", 0), {"name": "rgb"}),
+        (("modalities", 1, "high"), "x"),
+        (("classes", 0), None),
+        (("families", 0), {}),
+        (("size",), [48]),
+        (("size", 0), "x"),
+        (("concepts", 0, "name"), []),
+        (("concepts", 0, "cut"), "x"),
+        (("concepts", 0, "visible"), 3),
+        (("taps",), []),
+        (("taps", 0, "stream"), -1),
+        (("taps", 0, "level"), "../x"),
+        (("conditions", 0), {}),
+        (("purity", 0, "modality"), {}),
+        (("purity", 0), 1),
+        (("files",), {"epoch": 1.5}),
+        (("files",), {"../../../etc/passwd": ["x"]}),
+    ],
+)
 def test_a_manifest_that_is_damaged_within(at, capsys, place, value):
     model, data = build("sum", classes=28, width=8), Scenes(n=4)
     extract(model, data, out=at / "f", draws=1, progress=False)

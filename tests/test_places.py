@@ -7,12 +7,12 @@ import torch
 from torch.nn.functional import interpolate
 
 from rgbd_insight import stats
-from rgbd_insight._campaign.where import IMAGES, locate
-from rgbd_insight._recording.blocks import partners
 from rgbd_insight.data import Scenes
+from rgbd_insight.experiments.locations import IMAGES, locate
+from rgbd_insight.extraction.blocks import partners
 from rgbd_insight.hooks import listen
 from rgbd_insight.models import build
-from rgbd_insight.plots.places import places
+from rgbd_insight.plots.units import places
 
 DATA = Scenes(n=60, toggle=["rug"])  # pairs of one room each
 MODEL = build("sum", len(DATA.classes), width=8, seed=1)

@@ -75,13 +75,17 @@ def test_every_figure_has_a_title_labels_an_opaque_ground_and_fits_a_page(name):
         assert frame.x0 >= 0 and frame.x1 <= ax.figure.bbox.x1, "the legend is wider than the figure"
 
 
-@pytest.mark.parametrize("draw", [
-    lambda ax: plots.plot(made.consistency(), ax=ax),
-    lambda ax: plots.shares(made.consistency(), made.specificity(), "rgb", ax=ax),
-    lambda ax: plots.concepts(made.specificity(), ax=ax),
-    lambda ax: plots.training(made.evolution(), ax=ax),
-    lambda ax: plots.accuracy(made.collaboration(), ax),
-], ids=["similarity", "shares", "concepts", "training", "accuracy"])  # fmt: skip
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda ax: plots.plot(made.consistency(), ax=ax),
+        lambda ax: plots.shares(made.consistency(), made.specificity(), "rgb", ax=ax),
+        lambda ax: plots.concepts(made.specificity(), ax=ax),
+        lambda ax: plots.training(made.evolution(), ax=ax),
+        lambda ax: plots.accuracy(made.collaboration(), ax),
+    ],
+    ids=["similarity", "shares", "concepts", "training", "accuracy"],
+)
 def test_figures_draw_into_given_axes(draw):
     figure, ax = plt.subplots()
     assert draw(ax) is ax and plt.get_fignums() == [figure.number]
@@ -158,11 +162,14 @@ def test_visibility_draws_every_planted_concept_of_both_modalities():
         plots.visibility(Result.of("specificity", [{"measure": "decodability", "level": 1, "value": 0.5}], made={}))
 
 
-@pytest.mark.parametrize("name, measure, where", [
-    ("families", "family", {"family": "hue"}),
-    ("training", "to final", {"level": 1}),
-    ("family in training", "family in training", {"family": "hue"}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, measure, where",
+    [
+        ("families", "family", {"family": "hue"}),
+        ("training", "to final", {"level": 1}),
+        ("family in training", "family in training", {"family": "hue"}),
+    ],
+)
 def test_panels_have_a_line_with_intervals_for_each_modality(name, measure, where):
     ax = FIGURES[name]()
     table = made.evolution().rows(measure, **where)
@@ -231,7 +238,7 @@ def test_options_reach_the_figure():
 
 
 def test_colours_keep_their_meaning_and_other_modalities_get_the_rest():
-    from rgbd_insight.plots._style import COLOURS, modality_colours
+    from rgbd_insight.plots.style import COLOURS, modality_colours
 
     assert modality_colours(["rgb", "thermal"]) == {"rgb": COLOURS["rgb"], "thermal": COLOURS["depth"]}
 

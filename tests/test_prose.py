@@ -12,7 +12,7 @@ from readme import glued
 
 from rgbd_insight.metrics.dissection import TOP
 from rgbd_insight.questions import evolution, specificity
-from rgbd_insight.tables import CLEARANCE
+from rgbd_insight.validation.scenes import CLEARANCE
 from tests._chapters import BOOK, CHAPTERS, read, run
 
 ROOT = BOOK.parent
@@ -131,8 +131,12 @@ def test_counts_of_labels_add_up():
 
 
 def test_a_false_verdict_is_seen():
-    values = {"consistency-rgb-trend": "more at level 4", "consistency-rgb-1": "0.30 (0.20 to 0.40)",
-              "consistency-rgb-4": "0.35 (0.25 to 0.45)", "gain": "0.10 (-0.01 to 0.21) more than"}  # fmt: skip
+    values = {
+        "consistency-rgb-trend": "more at level 4",
+        "consistency-rgb-1": "0.30 (0.20 to 0.40)",
+        "consistency-rgb-4": "0.35 (0.25 to 0.45)",
+        "gain": "0.10 (-0.01 to 0.21) more than",
+    }
     assert claims(values) == [("consistency-rgb-trend", True, False), ("gain", True, False)]
 
 

@@ -14,11 +14,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from rgbd_insight import trainer
+from rgbd_insight.training import loop as trainer
 from rgbd_insight.data import Scenes
+from rgbd_insight.extraction import extract
 from rgbd_insight.models import build
-from rgbd_insight.recorder import extract
-from rgbd_insight.trainer import train
+from rgbd_insight.training import train
 
 TOLERANCE = 1e-5  # of a loss after two epochs, relative: gradients are added up in another order
 FUSIONS = ("se", "exchange")

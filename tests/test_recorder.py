@@ -13,11 +13,11 @@ import pytest
 import torch
 from PIL import Image
 
-from rgbd_insight._recording.blocks import describe, partners, score
 from rgbd_insight.data import Folder
+from rgbd_insight.extraction import extract
+from rgbd_insight.extraction.blocks import describe, partners, score
 from rgbd_insight.features import Ablation, FeaturesError, load
 from rgbd_insight.hooks import Tap
-from rgbd_insight.recorder import extract
 from rgbd_insight.report import audit
 from tests._toy import TAPS, ToyData, ToyNet, ToyTwin
 
@@ -314,8 +314,11 @@ def test_a_second_modality_that_is_not_depth(tmp_path):
         for name, image in images.items():
             Image.fromarray(image).save(tmp_path / "heat" / name / f"{stem}.png")
     camera = {"modality": {"name": "thermal", "unit": "K", "scale": 0.05, "low": 250, "high": 350}}
-    for name, value in (("camera", camera), ("classes", ["sky", "road", "person"]),
-                        ("splits", {"test": ids, "groups": {stem: stem for stem in ids}})):  # fmt: skip
+    for name, value in (
+        ("camera", camera),
+        ("classes", ["sky", "road", "person"]),
+        ("splits", {"test": ids, "groups": {stem: stem for stem in ids}}),
+    ):
         (tmp_path / "heat" / f"{name}.json").write_text(json.dumps(value))
     taps = [replace(tap, stream="thermal") if tap.stream == "depth" else tap for tap in TAPS]
     found = run(tmp_path / "f", data=Folder(tmp_path / "heat"), taps=taps, draws=1)

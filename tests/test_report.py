@@ -8,12 +8,11 @@ import pandas as pd
 import pytest
 import torch
 
-from rgbd_insight._report import answers
 from rgbd_insight.data import Scenes
+from rgbd_insight.extraction import extract
 from rgbd_insight.features import FeaturesError, load
 from rgbd_insight.models import build
-from rgbd_insight.recorder import extract
-from rgbd_insight.report import audit
+from rgbd_insight.report import answers, audit
 from rgbd_insight.result import Missing, Result
 
 NASTY = "<script>alert('x')</script>&\""
@@ -149,8 +148,15 @@ def test_runs_that_cannot_be_audited_are_named(folder):
 
 
 def cka(value, low, high, p):
-    row = {"measure": "cka", "modality": "rgb", "versus": "depth", "ceiling": 0.9, "ceiling_kind": "other seed",
-           "null": 0.0, "null_high": 0.05}  # fmt: skip
+    row = {
+        "measure": "cka",
+        "modality": "rgb",
+        "versus": "depth",
+        "ceiling": 0.9,
+        "ceiling_kind": "other seed",
+        "null": 0.0,
+        "null_high": 0.05,
+    }
     numbers = zip(value, low, high, p, strict=True)
     rows = [row | {"level": i + 1, "value": v, "low": a, "high": b, "p": q} for i, (v, a, b, q) in enumerate(numbers)]
     return answers.consistency(Result.of("consistency", rows, made={}))
@@ -166,9 +172,13 @@ def test_the_wording_follows_the_numbers():
 
 @pytest.mark.parametrize(
     ("low", "high", "word"),
-    [(0.6, 0.8, "much is its own"), (0.2, 0.4, "a part is its own"), (-0.05, 0.05, "hardly anything is its own"),
-     (0.0, 0.4, "whether any is its own cannot be told")],
-)  # fmt: skip
+    [
+        (0.6, 0.8, "much is its own"),
+        (0.2, 0.4, "a part is its own"),
+        (-0.05, 0.05, "hardly anything is its own"),
+        (0.0, 0.4, "whether any is its own cannot be told"),
+    ],
+)
 def test_the_specific_share_is_worded_by_its_interval(low, high, word):
     cells = {"measure": "specific share", "modality": "rgb", "level": 1, "ceiling_kind": "other seed"}
     rows = [cells | {"label": label, "value": (low + high) / 2, "low": low, "high": high} for label in ("named", "all")]
@@ -182,13 +192,18 @@ def test_an_undefined_share_is_said_so():
     assert "no specific share can be given" in text and "nan" not in text
 
 
-@pytest.mark.parametrize(("low", "high", "word"), [(0.1, 0.3, "needs rgb"), (-0.3, -0.1, "better without rgb"),
-                                                   (-0.1, 0.1, "cannot be shown to need rgb")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("low", "high", "word"),
+    [(0.1, 0.3, "needs rgb"), (-0.3, -0.1, "better without rgb"), (-0.1, 0.1, "cannot be shown to need rgb")],
+)
 def test_use_is_worded_by_its_interval(low, high, word):
     used = {"measure": "utilisation", "value": (low + high) / 2, "low": low, "high": high}
     rest = {"measure": "utilisation", "value": 0.0, "low": -0.05, "high": 0.05}
-    rows = [part | {"modality": m, "label": label} for m, part in (("rgb", used), ("depth", rest))
-            for label in ("conditional", "Shapley")] + [rest | {"label": "interaction"}]  # fmt: skip
+    rows = [
+        part | {"modality": m, "label": label}
+        for m, part in (("rgb", used), ("depth", rest))
+        for label in ("conditional", "Shapley")
+    ] + [rest | {"label": "interaction"}]
     text = answers.collaboration(Result.of("collaboration", rows, made={}))
     assert word in text and "no interaction can be shown" in text
     assert ("More of the work is rgb's" in text) == (low > 0.05)

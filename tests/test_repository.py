@@ -15,21 +15,59 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 ALLOWED = {
-    ".ci", ".github", ".gitignore", "book", "rgbd_insight", "tests", "_config.yml", "environment.yml", "Makefile",
-    "pyproject.toml", "requirements.txt", "CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "LICENSE", "README.md",
-}  # fmt: skip
+    ".ci",
+    ".github",
+    ".gitignore",
+    "book",
+    "rgbd_insight",
+    "tests",
+    "_config.yml",
+    "environment.yml",
+    "Makefile",
+    "pyproject.toml",
+    "requirements.txt",
+    "CHANGELOG.md",
+    "CITATION.cff",
+    "CONTRIBUTING.md",
+    "LICENSE",
+    "README.md",
+}
 HEADINGS = (
-    "found", "read online", "two commands", "your own model", "four questions", "teach", "gpu", "platforms", "cite",
+    "found",
+    "read online",
+    "two commands",
+    "your own model",
+    "four questions",
+    "teach",
+    "gpu",
+    "platforms",
+    "cite",
     "licence",
-)  # fmt: skip
+)
 TEXT = {".py", ".md", ".yml", ".yaml", ".toml", ".txt", ".cff", ".json", ".ipynb", ".css", ".svg", ".bib", ""}
 # Hosts that a page, a docstring, a licence or a workflow may point a reader or a machine to.
 HOSTS = {
-    "127.0.0.1", "arxiv.org", "choosealicense.com", "colab.research.google.com", "creativecommons.org", "cs.nyu.edu",
-    "doi.org", "download.pytorch.org", "github.com", "jmlr.org", "json-schema.org", "keepachangelog.com",
-    "mybinder.org", "openaccess.thecvf.com", "openreview.net", "proceedings.mlr.press", "rgbd.cs.princeton.edu",
-    "semver.org", "www.jmlr.org", "www.w3.org",
-}  # fmt: skip
+    "127.0.0.1",
+    "arxiv.org",
+    "choosealicense.com",
+    "colab.research.google.com",
+    "creativecommons.org",
+    "cs.nyu.edu",
+    "doi.org",
+    "download.pytorch.org",
+    "github.com",
+    "jmlr.org",
+    "json-schema.org",
+    "keepachangelog.com",
+    "mybinder.org",
+    "openaccess.thecvf.com",
+    "openreview.net",
+    "proceedings.mlr.press",
+    "rgbd.cs.princeton.edu",
+    "semver.org",
+    "www.jmlr.org",
+    "www.w3.org",
+}
 PRIVATE = re.compile(
     r"(?<![\w.])/(?:home|Users|root|mnt|work\w*)/\w|[A-Z]:\\\\Users\\\\|\b(?:10\.\d+|192\.168)\.\d+\.\d+\b"
 )

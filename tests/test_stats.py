@@ -5,7 +5,7 @@ import pytest
 from scipy import stats as reference
 
 from rgbd_insight import stats
-from rgbd_insight.metrics.pairing import matching_statistic
+from rgbd_insight.metrics.matching import matching_statistic
 
 
 def mean_of(x):
@@ -88,14 +88,17 @@ def test_null_permutes_whole_groups_of_equal_size():
         assert (np.diff(partner[groups == g]) > 0).all()
 
 
-@pytest.mark.parametrize(("sizes", "kept"), [
-    ([3] * 7, [3] * 7),
-    ([9, 8, 7, 6, 5], [5] * 5),
-    ([9] * 5 + [2] * 4, [9] * 5),
-    ([9] * 4 + [2], [2] * 5),
-    ([9] * 5 + [4] * 2 + [3] * 2 + [1], [9] * 5 + [1] * 5),
-    ([9] * 6 + [3] * 4 + [1] * 4, [9] * 6 + [1] * 8),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("sizes", "kept"),
+    [
+        ([3] * 7, [3] * 7),
+        ([9, 8, 7, 6, 5], [5] * 5),
+        ([9] * 5 + [2] * 4, [9] * 5),
+        ([9] * 4 + [2], [2] * 5),
+        ([9] * 5 + [4] * 2 + [3] * 2 + [1], [9] * 5 + [1] * 5),
+        ([9] * 6 + [3] * 4 + [1] * 4, [9] * 6 + [1] * 8),
+    ],
+)
 def test_small_strata_are_cut_to_the_next_smaller_size(sizes, kept):
     groups = np.repeat(np.arange(len(sizes)), sizes)
     rows = stats.cut_groups(groups)
@@ -183,14 +186,17 @@ def test_statistic_must_keep_its_shape():
         stats.estimate(lambda i, j: np.ones(len(i)), np.arange(40), null=False)
 
 
-@pytest.mark.parametrize(("options", "message"), [
-    ({"groups": [0, 1, 2, 3] * 5}, "`groups` must hold at least 5 groups; got 4"),
-    ({"groups": np.zeros((4, 2))}, "`groups` must be one name or number a sample"),
-    ({"groups": [0.0, np.nan, 1, 2, 3, 4]}, "`groups` must name the scene of every sample; got NaN"),
-    ({"blocks": 10}, "`blocks` must be at least 20; got 10"),
-    ({"permutations": 5}, "`permutations` must be at least 20; got 5"),
-    ({"confidence": 95}, "`confidence` must be between 0 and 1; got 95"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"groups": [0, 1, 2, 3] * 5}, "`groups` must hold at least 5 groups; got 4"),
+        ({"groups": np.zeros((4, 2))}, "`groups` must be one name or number a sample"),
+        ({"groups": [0.0, np.nan, 1, 2, 3, 4]}, "`groups` must name the scene of every sample; got NaN"),
+        ({"blocks": 10}, "`blocks` must be at least 20; got 10"),
+        ({"permutations": 5}, "`permutations` must be at least 20; got 5"),
+        ({"confidence": 95}, "`confidence` must be between 0 and 1; got 95"),
+    ],
+)
 def test_options_are_checked(options, message):
     with pytest.raises(ValueError, match=message):
         stats.estimate(lambda i, j: 0.0, options.pop("groups", np.arange(30)), **options)

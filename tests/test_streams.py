@@ -9,10 +9,16 @@ from rgbd_insight import plots
 ROWS = [
     {"stream": stream, "level": level, "modality": modality, "moved": moved}
     for stream, level, modality, moved in [
-        ("rgb", 1, "rgb", 1.2), ("rgb", 1, "depth", 0.0), ("rgb", 2, "rgb", 0.9), ("rgb", 2, "depth", 0.4),
-        ("depth", 1, "rgb", 0.0), ("depth", 1, "depth", 1.9), ("depth", 2, "rgb", 0.0), ("depth", 2, "depth", 1.1),
+        ("rgb", 1, "rgb", 1.2),
+        ("rgb", 1, "depth", 0.0),
+        ("rgb", 2, "rgb", 0.9),
+        ("rgb", 2, "depth", 0.4),
+        ("depth", 1, "rgb", 0.0),
+        ("depth", 1, "depth", 1.9),
+        ("depth", 2, "rgb", 0.0),
+        ("depth", 2, "depth", 1.1),
     ]
-]  # fmt: skip
+]
 
 
 @pytest.fixture(autouse=True)

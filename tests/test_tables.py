@@ -8,16 +8,22 @@ import pandas as pd
 import pytest
 from scipy.stats import spearmanr
 
-from rgbd_insight import tables
 from rgbd_insight.features import FeaturesError
-from rgbd_insight.tables import certificate_bound, expected_labels, label_scores, read_table, write_table
+from rgbd_insight.features.tables import read_table, write_table
+from rgbd_insight.validation import scenes as tables
+from rgbd_insight.validation.scenes import certificate_bound, expected_labels, label_scores
 
 RESULTS = Path(__file__).resolve().parents[1] / "book" / "results"
 PLANTED = {  # concept: kind, visibility in rgb and in depth, expected label
-    "rug": ("rgb", 1, 0, "rgb"), "dome": ("depth", 0, 1, "depth"), "ball": ("both", 1, 1, "both"),
-    "tag 1": ("neither", 0, 0, "neither"), "alarm": ("together", 2 / 3, 2 / 3, "together"),
-    "plaque": ("graded", 0.7, 0.3, "both"), "faint": ("graded", 0.6, 0, "rgb"), "shelf": ("graded", 0.9, 0.1, "rgb"),
-}  # fmt: skip
+    "rug": ("rgb", 1, 0, "rgb"),
+    "dome": ("depth", 0, 1, "depth"),
+    "ball": ("both", 1, 1, "both"),
+    "tag 1": ("neither", 0, 0, "neither"),
+    "alarm": ("together", 2 / 3, 2 / 3, "together"),
+    "plaque": ("graded", 0.7, 0.3, "both"),
+    "faint": ("graded", 0.6, 0, "rgb"),
+    "shelf": ("graded", 0.9, 0.1, "rgb"),
+}
 
 
 def measured(labels=None, *, run="twins", level=0, order=1.0):
@@ -28,8 +34,17 @@ def measured(labels=None, *, run="twins", level=0, order=1.0):
         rows.append(base | {"measure": "label", "label": (labels or {}).get(concept, label)})
         for modality, v in (("rgb", rgb), ("depth", depth)):
             value = order * 0.8 * v
-            rows.append(base | {"measure": "decodability", "modality": modality, "planted": v, "value": value,
-                                "low": value - 0.02, "high": value + 0.02})  # fmt: skip
+            rows.append(
+                base
+                | {
+                    "measure": "decodability",
+                    "modality": modality,
+                    "planted": v,
+                    "value": value,
+                    "low": value - 0.02,
+                    "high": value + 0.02,
+                }
+            )
     rows.append({"run": run, "level": level, "concept": "red", "family": "hue", "measure": "label", "label": "rgb"})
     return pd.DataFrame(rows)
 
@@ -66,8 +81,13 @@ def test_a_table_without_planted_labels_is_refused():
 
 
 def test_the_certificate_is_judged_by_what_the_other_modality_alone_shows():
-    rows = [("rug", "rgb", "rgb", 1, 0.9), ("rug", "rgb", "depth", 0, 0.01), ("dome", "depth", "rgb", 0, 0.04),
-            ("ball", "both", "rgb", 1, 0.8), ("ball", "both", "depth", 1, 0.7)]  # fmt: skip
+    rows = [
+        ("rug", "rgb", "rgb", 1, 0.9),
+        ("rug", "rgb", "depth", 0, 0.01),
+        ("dome", "depth", "rgb", 0, 0.04),
+        ("ball", "both", "rgb", 1, 0.8),
+        ("ball", "both", "depth", 1, 0.7),
+    ]
     table = pd.DataFrame(rows, columns=["concept", "kind", "modality", "planted", "high"])
     assert certificate_bound(table) == 0.04
     with pytest.raises(ValueError, match="one modality alone"):

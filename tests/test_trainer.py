@@ -11,11 +11,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from rgbd_insight import trainer
+from rgbd_insight.training import loop as trainer
 from rgbd_insight.data.batch import Batch
 from rgbd_insight.features import Modality
 from rgbd_insight.models import build, load
-from rgbd_insight.trainer import PROFILES, Cache, log_spaced, train
+from rgbd_insight.training import PROFILES, Cache, log_spaced, train
 
 
 class Toy:
@@ -100,7 +100,7 @@ import os, signal, sys, torch
 sys.path.insert(0, sys.argv[2])
 torch.set_num_threads(1)
 from test_trainer import run, tiny
-from rgbd_insight import trainer
+from rgbd_insight.training import loop as trainer
 step, count = trainer.Run._step, []
 def dying(self, *args):
     count.append(1)
@@ -277,6 +277,6 @@ def test_on_a_gpu_the_same_bits_come_out_replayed_or_step_by_step(tmp_path, fusi
     run(first, tmp_path / "a", data, **options)
     run(again, tmp_path / "b", data, **options)
     assert same(first, again)
-    monkeypatch.setattr("rgbd_insight._training.run.Replayed", lambda step: step)
+    monkeypatch.setattr("rgbd_insight.training.run.Replayed", lambda step: step)
     run(plain, tmp_path / "c", data, **options)
     assert same(first, plain)

@@ -17,10 +17,20 @@ def closed():
 
 def bias():
     rng = np.random.default_rng(0)
-    sizes = [(m, ours, n, w) for m, ours in (("debiased_cka", True), ("svcca", False)) for n in (64, 256, 1024)
-             for w in (32, 512) if ours or (n < 1000 and w == 32)]  # fmt: skip
-    return pd.DataFrame([{"battery": "bias", "measure": m, "ours": ours, "n": n, "width": w, "value": v}
-                         for m, ours, n, w in sizes for v in rng.normal(size=5)])  # fmt: skip
+    sizes = [
+        (m, ours, n, w)
+        for m, ours in (("debiased_cka", True), ("svcca", False))
+        for n in (64, 256, 1024)
+        for w in (32, 512)
+        if ours or (n < 1000 and w == 32)
+    ]
+    return pd.DataFrame(
+        [
+            {"battery": "bias", "measure": m, "ours": ours, "n": n, "width": w, "value": v}
+            for m, ours, n, w in sizes
+            for v in rng.normal(size=5)
+        ]
+    )
 
 
 def test_null_curves_are_of_a_width_that_the_alternatives_have():
@@ -37,8 +47,12 @@ def test_null_curves_are_of_a_width_that_the_alternatives_have():
 
 def test_false_positives_mark_groups_and_images():
     found = {"groups": 0.0, "images": 1.0}
-    rows = [{"battery": "null", "measure": m, "condition": c, "value": v}
-            for m in ("debiased_cka", "profiles") for c, v in found.items() for _ in range(4)]  # fmt: skip
+    rows = [
+        {"battery": "null", "measure": m, "condition": c, "value": v}
+        for m in ("debiased_cka", "profiles")
+        for c, v in found.items()
+        for _ in range(4)
+    ]
     ax = plots.false_positives(pd.DataFrame(rows))
     marks = [line for line in ax.lines if line.get_marker() == "o"]
     assert [list(line.get_xdata()) for line in marks] == [[0, 0], [1, 1]]
@@ -47,8 +61,13 @@ def test_false_positives_mark_groups_and_images():
 
 def test_account_errors_are_drawn_for_each_pooling_and_ratio():
     base = {"battery": "account", "world": 0, "part": "a -> a", "truth": 1.0}
-    rows = [base | {"condition": c, "noise": noise, "noise_ratio": r, "n": n, "value": 1 - 0.1 * r}
-            for c in ("1", "4") for noise in (0.3, 1.0) for r in (1.0, 3.0) for n in (300, 600)]  # fmt: skip
+    rows = [
+        base | {"condition": c, "noise": noise, "noise_ratio": r, "n": n, "value": 1 - 0.1 * r}
+        for c in ("1", "4")
+        for noise in (0.3, 1.0)
+        for r in (1.0, 3.0)
+        for n in (300, 600)
+    ]
     ax = plots.account_errors(pd.DataFrame(rows))
     assert len(ax.lines) == 4 and {line.get_linestyle() for line in ax.lines} == {"-", "--"}
     dashed = next(line for line in ax.lines if line.get_linestyle() == "--")
@@ -57,8 +76,10 @@ def test_account_errors_are_drawn_for_each_pooling_and_ratio():
 
 def test_advantages_are_sorted_and_an_unknown_score_is_refused():
     row = {"score": "concept", "where": "all", "ours": "rank_units", "value": 0.9, "other": 0.8, "worlds": 24}
-    rows = [row | {"alternative": name, "difference": d, "low": d - 0.02, "high": d + 0.02, "best": name == "b"}
-            for name, d in (("a", 0.2), ("b", 0.01), ("c", -0.1))]  # fmt: skip
+    rows = [
+        row | {"alternative": name, "difference": d, "low": d - 0.02, "high": d + 0.02, "best": name == "b"}
+        for name, d in (("a", 0.2), ("b", 0.01), ("c", -0.1))
+    ]
     ax = plots.advantages(pd.DataFrame(rows), "concept")
     assert [text.get_text() for text in ax.get_yticklabels()] == ["c (0.80)", "b (0.80)", "a (0.80)"]
     assert [line.get_marker() for line in ax.lines[1:]] == ["o", "D", "o"]

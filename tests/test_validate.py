@@ -8,16 +8,15 @@ import pytest
 from scipy.stats import binomtest, ttest_1samp, ttest_rel
 from sklearn.metrics import roc_auc_score
 
-from rgbd_insight._validation import errors, inputs, scores, work
-from rgbd_insight._validation.alternatives import best_iou
-from rgbd_insight._validation.plan import held_out_knobs, outside, read_plan, tasks
-from rgbd_insight._validation.ranking import auroc
-from rgbd_insight._validation.truth import MARGIN, THIN, absence, carried_on
 from rgbd_insight.cli import main
 from rgbd_insight.data.worlds import Knobs, World
-from rgbd_insight.metrics.similarity import cka_statistic
-from rgbd_insight.tables import read_table
-from rgbd_insight.validate import COLUMNS, bars
+from rgbd_insight.features.tables import read_table
+from rgbd_insight.metrics.cka import cka_statistic
+from rgbd_insight.validation import errors, inputs, scores, work
+from rgbd_insight.validation.plan import best_iou, held_out_knobs, outside, read_plan, tasks
+from rgbd_insight.validation.ranking import auroc
+from rgbd_insight.validation.truth import MARGIN, THIN, absence, carried_on
+from rgbd_insight.validation.validate import COLUMNS, bars
 from tests._chapters import of_a_gpu
 
 RESULTS = Path(__file__).resolve().parents[1] / "book" / "results"
@@ -89,8 +88,11 @@ def test_a_killed_run_goes_on_and_a_changed_plan_begins_anew(tmp_path, monkeypat
 
 def test_rates_have_exact_bounds():
     hits = {"a": 3, "b": 0, "c": 40}
-    rows = [{"battery": "null", "measure": m, "condition": "groups", "value": float(i < h)}
-            for m, h in hits.items() for i in range(40)]  # fmt: skip
+    rows = [
+        {"battery": "null", "measure": m, "condition": "groups", "value": float(i < h)}
+        for m, h in hits.items()
+        for i in range(40)
+    ]
     found = scores.false_positives(pd.DataFrame(rows)).set_index("measure")
     for m, h in hits.items():
         bound = binomtest(h, 40, alternative="greater").proportion_ci(1 - 0.01 / 3, "exact")
@@ -114,19 +116,33 @@ def test_intervals_are_counted_against_the_mean_of_all_fresh_draws():
     base = {"battery": "coverage", "measure": "m", "n": 200, "width": 32}
     rows = [base | {"condition": "expectation", "value": v, "count": c} for v, c in ((0.0, 100), (1.0, 300))]
     limits = [(0.7, 0.8), (0.76, 0.9), (0.1, 0.75), (0.2, 0.3)]
-    rows += [base | {"condition": "interval", "value": 0.5, "low": a, "high": b, "repetition": i}
-             for i, (a, b) in enumerate(limits)]  # fmt: skip
+    rows += [
+        base | {"condition": "interval", "value": 0.5, "low": a, "high": b, "repetition": i}
+        for i, (a, b) in enumerate(limits)
+    ]
     found = scores.containment(pd.DataFrame(rows)).iloc[0]
     assert found["expectation"] == 0.75 and found["coverage"] == 0.5 and found["repetitions"] == 4
 
 
 def test_intervals_of_several_concepts_are_counted_each_against_its_own_mean():
     base = {"battery": "coverage", "measure": "m", "n": 200, "width": 32}
-    rows = [base | {"condition": "expectation", "part": f"{kind} {k}", "value": float(k), "count": 10}
-            for k, kind in enumerate(("both", "rgb", "both"))]  # fmt: skip
-    rows += [base | {"condition": "interval", "part": f"{kind} {k}", "repetition": draw, "value": k, "low": k - reach,
-                     "high": k + 0.1} for draw, reach in enumerate((0.1, -0.05))
-             for k, kind in enumerate(("both", "rgb", "both"))]  # fmt: skip
+    rows = [
+        base | {"condition": "expectation", "part": f"{kind} {k}", "value": float(k), "count": 10}
+        for k, kind in enumerate(("both", "rgb", "both"))
+    ]
+    rows += [
+        base
+        | {
+            "condition": "interval",
+            "part": f"{kind} {k}",
+            "repetition": draw,
+            "value": k,
+            "low": k - reach,
+            "high": k + 0.1,
+        }
+        for draw, reach in enumerate((0.1, -0.05))
+        for k, kind in enumerate(("both", "rgb", "both"))
+    ]
     found = scores.containment(pd.DataFrame(rows)).iloc[0]
     assert found["coverage"] == 0.5 and found["repetitions"] == 2  # draws, not concepts
     kinds = scores.containment(pd.DataFrame(rows), kinds=True)
@@ -145,8 +161,11 @@ def test_differences_are_paired_and_say_who_is_better():
         "outlier": 0.0,
         "part": "concept",
     }
-    rows = [base | {"world": w, "measure": m, "value": v[w], "ours": m == "rank_units"}
-            for w in range(20) for m, v in (("rank_units", ours), ("close", close), ("worse", worse))]  # fmt: skip
+    rows = [
+        base | {"world": w, "measure": m, "value": v[w], "ours": m == "rank_units"}
+        for w in range(20)
+        for m, v in (("rank_units", ours), ("close", close), ("worse", worse))
+    ]
     table = pd.DataFrame(rows).reindex(columns=COLUMNS)
     found = scores.differences(table).query("where == 'all'").set_index("alternative")
     expected = ttest_rel(ours, worse).confidence_interval()
@@ -175,8 +194,11 @@ def test_the_error_of_a_share_has_the_interval_of_its_mean_over_worlds():
     rng = np.random.default_rng(0)
     values = {"a -> a": 1 + rng.normal(-0.2, 0.1, 12), "a -> b": rng.normal(0.05, 0.1, 12)}
     base = {"battery": "account", "condition": "1", "noise": 0.3, "noise_ratio": 1.0, "n": 600}
-    rows = [base | {"part": part, "world": w, "value": v[w], "truth": float(part == "a -> a")}
-            for part, v in values.items() for w in range(12)]  # fmt: skip
+    rows = [
+        base | {"part": part, "world": w, "value": v[w], "truth": float(part == "a -> a")}
+        for part, v in values.items()
+        for w in range(12)
+    ]
     found, wanted = scores.shares(pd.DataFrame(rows)).iloc[0], ttest_1samp(1 - values["a -> a"], 0)
     interval = wanted.confidence_interval()
     assert found["error"] == pytest.approx((1 - values["a -> a"]).mean())

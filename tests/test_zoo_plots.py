@@ -5,8 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rgbd_insight.plots import zoo
-from rgbd_insight.plots.ledger import plane
+from rgbd_insight.plots import claims as zoo
+from rgbd_insight.plots.claims import plane
 
 
 @pytest.fixture(autouse=True)
@@ -71,8 +71,13 @@ def test_bands_of_random_sets():
 
 
 def test_the_intervention_has_a_panel_a_redundancy_and_leaves_the_placebo_out():
-    rows = [{"operator": o, "common": c, "redundancy": r, "placebo": p, "accuracy": c * (1 - c) + r, "C": c + 0.1 * p}
-            for o in ("late", "acnet") for c in (0.0, 0.3, 1.0) for r in (0.0, 0.5) for p in (False, True)]  # fmt: skip
+    rows = [
+        {"operator": o, "common": c, "redundancy": r, "placebo": p, "accuracy": c * (1 - c) + r, "C": c + 0.1 * p}
+        for o in ("late", "acnet")
+        for c in (0.0, 0.3, 1.0)
+        for r in (0.0, 0.5)
+        for p in (False, True)
+    ]
     panels = zoo.intervention(pd.DataFrame(rows)).child_axes
     assert [panel.get_title() for panel in panels] == ["redundancy 0", "redundancy 0.5"]
     points = [line for line in panels[1].lines if line.get_linestyle() == "None"]
@@ -88,8 +93,10 @@ def test_the_classes_of_every_network():
     rows = [
         {"fusion": f, "concept": k, "condition": c, "seed": seed, "measure": "class IoU", "value": value + seed / 50}
         for f, conditions in (("rgb_wide", ["rgb"]), ("sum", ["both", "rgb"]))
-        for c in conditions for k, value in (("rug", 0.5), ("dome", 0.1)) for seed in (0, 1)
-    ]  # fmt: skip
+        for c in conditions
+        for k, value in (("rug", 0.5), ("dome", 0.1))
+        for seed in (0, 1)
+    ]
     ax = zoo.overlaps(pd.DataFrame(rows))
     assert [text.get_text() for text in ax.texts] == ["51", "51", "11", "11"]
     assert [label.get_text() for label in ax.get_xticklabels()] == ["rgb_wide", "sum"]

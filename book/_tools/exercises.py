@@ -107,6 +107,10 @@ def names(code: str) -> tuple[set[str], set[str]]:
     reads = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
     sets = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
     sets |= {n.name for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef)}
-    sets |= {(a.asname or a.name).split(".")[0] for n in tree.body if isinstance(n, ast.Import | ast.ImportFrom)
-             for a in n.names}  # fmt: skip
+    sets |= {
+        (a.asname or a.name).split(".")[0]
+        for n in tree.body
+        if isinstance(n, ast.Import | ast.ImportFrom)
+        for a in n.names
+    }
     return sets, reads

@@ -36,10 +36,15 @@ def named_figures(notebook: nbformat.NotebookNode) -> list[dict]:
         if "name" not in about.get("figure", {}):
             continue
         data = next(o.data for o in cell.outputs if "image/png" in o.get("data", {}))
-        found.append({
-            "name": about["figure"]["name"], "caption": unmarked(about["figure"]["caption"]),
-            "alt": about["image"]["alt"], "png": base64.b64decode(data["image/png"]), "svg": data["image/svg+xml"],
-        })  # fmt: skip
+        found.append(
+            {
+                "name": about["figure"]["name"],
+                "caption": unmarked(about["figure"]["caption"]),
+                "alt": about["image"]["alt"],
+                "png": base64.b64decode(data["image/png"]),
+                "svg": data["image/svg+xml"],
+            }
+        )
     return found
 
 

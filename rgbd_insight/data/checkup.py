@@ -10,11 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from rgbd_insight.data import _declared as declared
-from rgbd_insight.data import _evidence as evidence
-from rgbd_insight.data._files import DEPTH_MODES, decode, read_colour, rescale
+from rgbd_insight.data import declared, evidence
 from rgbd_insight.data.batch import Dataset
 from rgbd_insight.data.folder import TELLING, Folder
+from rgbd_insight.data.images import DEPTH_MODES, decode, read_colour, rescale
 
 HIGH = 120  # rows to which images are reduced before they are compared
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 from tqdm import tqdm
 
-from rgbd_insight.data._matlab import opened, read_mat, text_at
-from rgbd_insight.data._sunrgbd import find_scenes, read_scene, read_toolbox
-from rgbd_insight.data._target import Target, writing
+from rgbd_insight.data.matlab import opened, read_mat, text_at
+from rgbd_insight.data.sunrgbd import find_scenes, read_scene, read_toolbox
 
 DEPTHS = {"raw": "rawDepths", "filled": "depths"}
 LENS = {"fx": 518.857901, "fy": 519.469611, "cx": 324.582449, "cy": 252.736166}  # the toolbox counts pixels from 1
@@ -97,11 +101,16 @@ def _mapping(source: Any, file: Path, classes: int) -> tuple[np.ndarray, list[st
     about = tomllib.loads(Path(__file__).with_name("nyuv2.toml").read_text(encoding="utf-8"))
     raw = [text_at(source, reference) for reference in np.asarray(source["names"]).flatten()]
     to40 = about["to40"]
-    wrong = [name for name, k in zip(raw, to40, strict=False) if name in about["names40"]
-             and about["names40"].index(name) != k - 1]  # fmt: skip
+    wrong = [
+        name
+        for name, k in zip(raw, to40, strict=False)
+        if name in about["names40"] and about["names40"].index(name) != k - 1
+    ]
     if len(raw) != len(to40) or wrong:
-        raise ValueError(f"{file} must hold the official {len(to40)} names; got {len(raw)}"
-                         f"{', with ' + repr(wrong[0]) + ' at another place' if wrong else ''}")  # fmt: skip
+        raise ValueError(
+            f"{file} must hold the official {len(to40)} names; got {len(raw)}"
+            f"{', with ' + repr(wrong[0]) + ' at another place' if wrong else ''}"
+        )
     table = np.array([0, *to40])
     if classes == 13:
         table = np.array([0, *about["to13"]])[table]
@@ -112,8 +121,10 @@ def _stems(indices: Any, stems: Sequence[str], part: str) -> list[str]:
     """IDs of the images that a list of numbers from 1 names."""
     numbers = np.atleast_1d(indices).astype(int).flatten()
     if not numbers.size or numbers.min() < 1 or numbers.max() > len(stems):
-        raise ValueError(f"the {part} split must number images 1 to {len(stems)}; got {numbers[:3]}…: name the "
-                         "splits.mat of this file")  # fmt: skip
+        raise ValueError(
+            f"the {part} split must number images 1 to {len(stems)}; got {numbers[:3]}…: name the "
+            "splits.mat of this file"
+        )
     return [stems[i - 1] for i in numbers]
 
 
@@ -174,3 +185,50 @@ def _declare_sunrgbd(target: Target, stems: list[str], scenes: list, toolbox: An
     target.declare("sources.json", {stem: scene.name for stem, scene in zip(stems, scenes, strict=True)})
     about = {"depth": "bits rotated back; beyond 8 m read as 8 m; 0 = no reading"}
     target.declare("camera.json", about | {"labels": toolbox.origin})
+
+
+@dataclass(frozen=True)
+class Target:
+    """A folder in the making; see `writing`."""
+
+    path: Path
+
+    def image(self, stem: str, colour: np.ndarray, metres: np.ndarray, label: np.ndarray) -> None:
+        """Store colour uint8 (H, W, 3), depth float (H, W) in metres with 0 = missing, label uint8 (H, W)."""
+        millimetres = np.where(np.isfinite(metres), metres, 0).clip(0, 65.535) * 1000
+        Image.fromarray(np.ascontiguousarray(colour)).save(self.path / "rgb" / f"{stem}.png")
+        Image.fromarray(millimetres.round().astype(np.uint16)).save(self.path / "depth" / f"{stem}.png")
+        Image.fromarray(np.ascontiguousarray(label)).save(self.path / "label" / f"{stem}.png")
+
+    def declare(self, name: str, value: Any) -> None:
+        """Store a .json file."""
+        text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+        (self.path / name).write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def writing(out: str | Path) -> Iterator[Target]:
+    """A new folder at `out`, there only if the ``with`` ends well.
+
+    Raises
+    ------
+    ValueError
+        Where there is something at `out` already.
+    """
+    out = Path(out)
+    if out.exists():
+        raise ValueError(f"`out` must be a new folder; there is something at {out}: name another, or remove it")
+    partial = out.with_name(out.name + ".partial")
+    if partial.exists():
+        shutil.rmtree(partial)  # of a conversion that was killed
+    made = [folder for folder in (out.parent, *out.parent.parents) if not folder.exists()]
+    try:
+        for name in ("rgb", "depth", "label"):
+            (partial / name).mkdir(parents=True)
+        yield Target(partial)
+        partial.rename(out)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        for folder in made:
+            folder.rmdir()
+        raise

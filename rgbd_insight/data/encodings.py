@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from rgbd_insight._wires import unknown
 from rgbd_insight.data.depth import Intrinsics, surface_normals
+from rgbd_insight.utils.messages import unknown
 
 GROUND = 0.005  # share of an image's points that may lie below what is taken for the ground
 ROUNDS = (45.0,) * 5 + (15.0,) * 5  # degrees from gravity within which a normal counts as of a floor, or of a wall
@@ -172,8 +172,12 @@ def gravity_of(surface: Tensor) -> Tensor:
 
 
 FUNCTIONS: dict[str, Callable[..., Encoded]] = {
-    "metric": metric, "inverse": inverse, "log": log, "normals": normals, "hha": hha,
-}  # fmt: skip
+    "metric": metric,
+    "inverse": inverse,
+    "log": log,
+    "normals": normals,
+    "hha": hha,
+}
 LENS = ("normals", "hha")  # that need intrinsics
 
 

@@ -10,10 +10,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from rgbd_insight.data import _declared as declared
-from rgbd_insight.data import concepts
-from rgbd_insight.data._files import decode, read_colour, read_label, read_reading, rescale
+from rgbd_insight.data import concepts, declared
 from rgbd_insight.data.batch import Batch
+from rgbd_insight.data.images import decode, read_colour, read_label, read_reading, rescale
 from rgbd_insight.features import Modality
 
 TELLING = 8192  # bytes at each end of a file that go into the fingerprint
@@ -125,10 +124,14 @@ class Folder:
                     stream.seek(max(TELLING, length - TELLING))
                     digest.update(stream.read())
         return {
-            "name": self.name, "split": self.split, "n": len(self), "size": list(self.size),
-            "crop": None if self._crop is None else list(self._crop), "concepts": concepts.VERSION,
+            "name": self.name,
+            "split": self.split,
+            "n": len(self),
+            "size": list(self.size),
+            "crop": None if self._crop is None else list(self._crop),
+            "concepts": concepts.VERSION,
             "sha256": digest.hexdigest(),
-        }  # fmt: skip
+        }
 
     def _read(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Colour uint8 (H, W, 3), reading float32 (H, W), label uint8 (H, W), cropped and resized."""

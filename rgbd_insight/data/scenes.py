@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -10,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rgbd_insight.data import _render as render
+from rgbd_insight.data import render
 from rgbd_insight.data.batch import Batch
 from rgbd_insight.data.catalogue import CONJUNCTIONS, SINGLE, SURFACES, TAGS, THINGS, planted_concepts, visibilities
 from rgbd_insight.data.concepts import image_concepts, image_maps
 from rgbd_insight.data.depth import Intrinsics, Sensor, sense
-from rgbd_insight.features import Modality
+from rgbd_insight.features import Features, Modality
 
 SPLITS = {"train": 0, "tune": 1, "test": 2, "label": 3, "pairs": 4}
 PRESENT = 0.25  # how often each thing and tag is in a scene
@@ -116,10 +117,17 @@ class Scenes:
     def fingerprint(self) -> dict:
         """What these scenes are made from, as JSON values."""
         return {
-            "name": self.name, "version": VERSION, "n": self.n, "seed": self.seed, "split": self.split,
-            "toggle": list(self.toggle), "co_occurrence": self.co_occurrence, "layout": self.layout,
-            "redundancy": self.redundancy, "sensor": repr(self.sensor) if self.sensor else None,
-        }  # fmt: skip
+            "name": self.name,
+            "version": VERSION,
+            "n": self.n,
+            "seed": self.seed,
+            "split": self.split,
+            "toggle": list(self.toggle),
+            "co_occurrence": self.co_occurrence,
+            "layout": self.layout,
+            "redundancy": self.redundancy,
+            "sensor": repr(self.sensor) if self.sensor else None,
+        }
 
     def batch(self, indices: Sequence[int]) -> Batch:
         """Draw the scenes at `indices`."""
@@ -289,3 +297,45 @@ def _tags(plans: list[_Plan]) -> Tensor:
     first = len(SURFACES) + len(THINGS)
     tags = torch.where(tags >= 0, tags + first, -1)
     return render.fold(tags[..., None, None].expand(-1, -1, render.PATCH, render.PATCH))
+
+
+def redraw(features: Features) -> Scenes:
+    """The planted scenes that `features` were extracted from, sample for sample.
+
+    Parameters
+    ----------
+    features : extracted from `Scenes`.
+
+    Returns
+    -------
+    Scenes with the same fingerprint.
+
+    Raises
+    ------
+    ValueError
+        Where the features are of other data, or of scenes that another version of the package drew.
+
+    Examples
+    --------
+    >>> import rgbd_insight as ri
+    >>> features = ri.load("book/features/scenes")
+    >>> redraw(features).batch([0]).ids[0] == features.samples["id"][0]
+    True
+    """
+    made = dict(features.manifest["fingerprint"])
+    name, version = made.pop("name", features.manifest["name"]), made.pop("version", None)
+    if name != Scenes.name or "split" not in made:
+        raise ValueError(f"`features` must be of planted scenes, drawn from a seed; {features.path} is of {name!r}")
+    if version != VERSION:
+        raise ValueError(
+            f"`features` must be of scenes of version {VERSION}; {features.path} has {version!r}. Extract them again."
+        )
+    return Scenes(**made | {"sensor": _sensor(made["sensor"])})
+
+
+def _sensor(text: str | None) -> Sensor | None:
+    """The sensor that is written as `text`; literals only, since features may come from anywhere."""
+    if text is None:
+        return None
+    call = ast.parse(text, mode="eval").body
+    return Sensor(**{word.arg: ast.literal_eval(word.value) for word in call.keywords})

@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 from scipy.stats import norm
 
-from rgbd_insight.data._latents import Plan, r2, shares_of
+from rgbd_insight.data.latents import Plan, r2, shares_of
 
 MODALITIES = ("rgb", "depth")
 
@@ -87,12 +87,27 @@ class Knobs:
 
 
 _RANGES = {
-    "n": (20, 10**7), "width": (1, 10**5), "other_width": (1, 10**5), "networks": (1, 100), "group_size": (1, 1000),
-    "likeness": (0, 0.99), "noise": (0, 100), "noise_ratio": (0.01, 100), "unit_noise": (0, 3), "concepts": (6, 1000),
-    "polysemy": (1, 6), "cooccurrence": (0, 0.95), "layout": (0, 0.95), "coverage": (0.01, 1),
-    "imbalance": (0.01, 0.99), "nuisance": (0, 1), "private": (0, 1), "shared_dims": (1, 1000),
-    "private_dims": (1, 1000), "outlier": (0, 1e6),
-}  # fmt: skip
+    "n": (20, 10**7),
+    "width": (1, 10**5),
+    "other_width": (1, 10**5),
+    "networks": (1, 100),
+    "group_size": (1, 1000),
+    "likeness": (0, 0.99),
+    "noise": (0, 100),
+    "noise_ratio": (0.01, 100),
+    "unit_noise": (0, 3),
+    "concepts": (6, 1000),
+    "polysemy": (1, 6),
+    "cooccurrence": (0, 0.95),
+    "layout": (0, 0.95),
+    "coverage": (0.01, 1),
+    "imbalance": (0.01, 0.99),
+    "nuisance": (0, 1),
+    "private": (0, 1),
+    "shared_dims": (1, 1000),
+    "private_dims": (1, 1000),
+    "outlier": (0, 1e6),
+}
 
 
 class World:

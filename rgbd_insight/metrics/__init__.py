@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from rgbd_insight.metrics import attenuation, baselines, joint, probes, semantic, similarity
+from rgbd_insight.metrics import attenuation, baselines, probes, semantic
+from rgbd_insight.metrics import cka as similarity
+from rgbd_insight.metrics import partitioning as joint
 
 INVARIANCES = ("shift", "scale", "unit_scale", "sign", "permutation", "rotation")
 

@@ -8,9 +8,9 @@ from itertools import combinations
 
 import numpy as np
 
-from rgbd_insight.metrics._threads import one_thread
-from rgbd_insight.metrics.groups import group_folds
-from rgbd_insight.metrics.joint import checked_streams
+from rgbd_insight.metrics.partitioning import checked_streams
+from rgbd_insight.stats.groups import group_folds
+from rgbd_insight.utils.threads import one_thread
 
 PENALTY = 1.0  # of the ridge, as a share of the columns' mean variance: any is right, this one is sharp
 CONCEPTS = 1e-3  # the same where concepts are taken out: as good as none

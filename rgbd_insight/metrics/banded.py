@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import torch
 
-from rgbd_insight.metrics._eigen import leading
+from rgbd_insight.metrics.ridge import leading
 
 
 class Layout:

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rgbd_insight.metrics._dissection.active import CHUNK, Pixels, active_pixels
-from rgbd_insight.metrics._dissection.checks import checked_concepts, checked_maps
-from rgbd_insight.metrics._threads import spread
+from rgbd_insight.metrics.active import CHUNK, Pixels, active_pixels
+from rgbd_insight.metrics.checks import checked_concepts, checked_maps
+from rgbd_insight.utils.threads import spread
 
 TOP = 0.005  # share of a unit's responses that counts as active
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rgbd_insight.metrics.intervals import jackknife_bounds
+from rgbd_insight.stats.groups import jackknife_bounds
 
 
 def concept_labels(

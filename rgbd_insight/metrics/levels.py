@@ -9,9 +9,9 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from rgbd_insight.metrics._check import check_lengths
-from rgbd_insight.metrics._threads import spread
+from rgbd_insight.metrics.checks import check_lengths
 from rgbd_insight.metrics.moments import unbiased_hsic
+from rgbd_insight.utils.threads import spread
 
 ROWS = 64  # rows of the Gram matrices that are made together
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from functools import reduce
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike
 
-from rgbd_insight.metrics._check import check_lengths, check_rows
-from rgbd_insight.metrics._products import add_products, mirror
+from rgbd_insight.metrics.checks import check_lengths, check_rows
+from rgbd_insight.utils.threads import spread
 
 
 def unbiased_hsic(cross: ArrayLike, norms: ArrayLike, traces: tuple, n: int, factor: float = 1.0) -> np.ndarray:
@@ -247,3 +248,24 @@ def _side_by_side(streams: Sequence[ArrayLike]) -> tuple[np.ndarray, tuple[int, 
 def _starts(widths: tuple[int, ...]) -> np.ndarray:
     """The first column of each stream."""
     return np.cumsum((0, *widths[:-1]))
+
+
+COLUMNS = 256  # units whose products with all units before them are summed together
+
+
+def add_products(second: np.ndarray, rows: np.ndarray) -> None:
+    """Add rowsᵀ rows to `second` in place, in and above the blocks on its diagonal."""
+    total, z = torch.as_tensor(second), torch.as_tensor(rows)
+
+    def add(start: int) -> None:
+        stop = start + COLUMNS
+        total[:stop, start:stop].addmm_(z[:, :stop].T, z[:, start:stop])
+
+    spread(add, range(0, len(second), COLUMNS)[::-1], z.device)  # the tallest first
+
+
+def mirror(second: np.ndarray) -> None:
+    """Copy what lies above the blocks on the diagonal to below them, in place."""
+    for start in range(0, len(second), COLUMNS):
+        stop = start + COLUMNS
+        second[stop:, start:stop] = second[start:stop, stop:].T

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import rankdata
 
-from rgbd_insight.metrics._check import check_rows
-from rgbd_insight.metrics.intervals import jackknife_bounds
-from rgbd_insight.metrics.joint import Account
+from rgbd_insight.metrics.checks import check_rows
+from rgbd_insight.metrics.partitioning import Account
+from rgbd_insight.stats.groups import jackknife_bounds
 
 MOST = 0.75  # weight of the concepts' rank at most: a stream may tell a concept and not in the way that the unit does
 

@@ -6,8 +6,8 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import rankdata
 
-from rgbd_insight.metrics._auroc import checked, chosen, enough
-from rgbd_insight.metrics.groups import group_folds
+from rgbd_insight.metrics.auroc import checked, chosen, enough
+from rgbd_insight.stats.groups import group_folds
 
 
 @dataclass(frozen=True)

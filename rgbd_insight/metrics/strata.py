@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from rgbd_insight.metrics._auroc import checked
-from rgbd_insight.metrics.groups import group_folds
+from rgbd_insight.metrics.auroc import checked
+from rgbd_insight.stats.groups import group_folds
 
 _PENALTY = 1e-2  # of the number of training rows; covariates have variance 1
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rgbd_insight._wires import Tap
+from rgbd_insight.hooks.tap import Tap
 from rgbd_insight.models.encoder import Decoder
 
 MEAN, SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, on which these encoders were trained
@@ -121,8 +121,10 @@ def _encoder(source: Any, levels: int) -> tuple[nn.Module, list[int]]:
         return model, widths
     except (OSError, ValueError, AttributeError, KeyError) as error:
         what = source if named else type(source).__name__
-        raise ValueError(f"{what!r} must be an encoder that hands over maps; {error}: give a backbone's name or "
-                         "configuration, or fewer `levels`") from error  # fmt: skip
+        raise ValueError(
+            f"{what!r} must be an encoder that hands over maps; {error}: give a backbone's name or "
+            "configuration, or fewer `levels`"
+        ) from error
 
 
 def _maps(encoder: nn.Module, x: Tensor) -> list[Tensor]:

@@ -16,7 +16,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from rgbd_insight._wires import unknown
+from rgbd_insight.utils.messages import unknown
 
 FUSIONS: dict[str, type[Fusion]] = {}
 

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from rgbd_insight._wires import unknown
+from rgbd_insight.utils.messages import unknown
 
 INSIDE = ("state_dict", "model_state_dict", "state_dict_ema", "model", "net")  # where training scripts put the weights
 PREFIXES = ("module.", "_orig_mod.")  # of nn.DataParallel and torch.compile
@@ -46,8 +46,10 @@ def import_object(word: str) -> Any:
         try:
             found = importlib.import_module(place)
         except (Exception, SystemExit) as error:  # whatever the module's own code raises
-            raise ValueError(f"{place!r} cannot be imported ({type(error).__name__}: {error}); run the command where "
-                             "Python finds it, or install it") from error  # fmt: skip
+            raise ValueError(
+                f"{place!r} cannot be imported ({type(error).__name__}: {error}); run the command where "
+                "Python finds it, or install it"
+            ) from error
     for part in name.split("."):
         if not hasattr(found, part):
             raise ValueError(f"{word}: " + unknown("name", part, vars(found) if hasattr(found, "__dict__") else ()))
@@ -82,8 +84,10 @@ def import_model(word: str, checkpoint: str | Path | None = None) -> nn.Module:
         try:
             made = made()
         except (Exception, SystemExit) as error:  # whatever the factory's own code raises
-            raise ValueError(f"{word}() failed ({type(error).__name__}: {error}); write a function without arguments "
-                             "that returns the network") from error  # fmt: skip
+            raise ValueError(
+                f"{word}() failed ({type(error).__name__}: {error}); write a function without arguments "
+                "that returns the network"
+            ) from error
     if not isinstance(made, nn.Module):
         raise ValueError(f"{word} must make a torch.nn.Module; got a {type(made).__name__}")
     return (made if checkpoint is None else load_weights(made, checkpoint)).eval()
@@ -127,8 +131,10 @@ def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
     for what, names in (("misses", absent), ("does not know", extra), ("has in another shape", wrong)):
         if names:
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            raise ValueError(f"`checkpoint` must hold the weights of this very network; with {path} it {what} "
-                             f"{names[0]!r}{more}: build the network as it was trained")  # fmt: skip
+            raise ValueError(
+                f"`checkpoint` must hold the weights of this very network; with {path} it {what} "
+                f"{names[0]!r}{more}: build the network as it was trained"
+            )
     model.load_state_dict(given)
     return model
 
@@ -143,8 +149,10 @@ def _tensors(path: Path) -> dict[str, Tensor]:
     except SafetensorError as error:
         raise ValueError(f"{path} must be a safetensors file; it is none ({error}): save it again") from error
     except pickle.UnpicklingError as error:
-        raise ValueError(f"{path} must hold tensors alone; it is damaged, or holds objects whose code would be run: "
-                         "save model.state_dict(), best as .safetensors") from error  # fmt: skip
+        raise ValueError(
+            f"{path} must hold tensors alone; it is damaged, or holds objects whose code would be run: "
+            "save model.state_dict(), best as .safetensors"
+        ) from error
     except Exception as error:  # whatever the reader of a damaged file, or of one that is none, stumbles over
         raise ValueError(f"{path} cannot be read as weights ({error}); save model.state_dict() again") from error
     while isinstance(found, dict) and (inside := next((k for k in INSIDE if isinstance(found.get(k), dict)), None)):

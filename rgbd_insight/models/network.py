@@ -10,19 +10,26 @@ from itertools import product
 import torch
 from torch import Tensor, nn
 
-from rgbd_insight._wires import Tap, unknown
 from rgbd_insight.data.encodings import FUNCTIONS, LENS
+from rgbd_insight.hooks.tap import Tap
 from rgbd_insight.models.encoder import GROUP, Decoder, Encoder, exactly
 from rgbd_insight.models.fusion import Fusion, find
+from rgbd_insight.utils.messages import unknown
 
 OPTIONS = {
-    "levels": None, "rgb_scale": (0.5, 0.25), "depth_scale": (2.5, 1.2), "encoding": "metric", "intrinsics": None,
-}  # fmt: skip
+    "levels": None,
+    "rgb_scale": (0.5, 0.25),
+    "depth_scale": (2.5, 1.2),
+    "encoding": "metric",
+    "intrinsics": None,
+}
 # of what depth may be given as, beside metres: mean and spread of each channel in ordinary rooms
 SCALES = {
-    "inverse": ((0.45,), (0.25,)), "log": ((0.85,), (0.5,)), "normals": ((0.0,) * 3, (0.6,) * 3),
+    "inverse": ((0.45,), (0.25,)),
+    "log": ((0.85,), (0.5,)),
+    "normals": ((0.0,) * 3, (0.6,) * 3),
     "hha": ((0.45, 1.2, 60.0), (0.25, 0.8, 40.0)),
-}  # fmt: skip
+}
 
 
 class Network(nn.Module):

@@ -7,8 +7,9 @@ import tomllib
 from functools import cache
 from pathlib import Path
 
-from rgbd_insight._wires import Tap, unknown
+from rgbd_insight.hooks.tap import Tap
 from rgbd_insight.models.adapter import Adapter
+from rgbd_insight.utils.messages import unknown
 
 LEVELS = (1, 2, 3, 4)
 PLACE = ("module", "item", "call", "when", "layout", "levels")

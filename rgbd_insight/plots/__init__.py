@@ -11,36 +11,83 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from rgbd_insight.plots.collaboration import gradients, retention
+from rgbd_insight.plots.collaboration import ablation, accuracy, classes, gradients, retention, utilisation
 from rgbd_insight.plots.consistency import shares, similarity
 from rgbd_insight.plots.evolution import centre, dimension, families, levels, training
-from rgbd_insight.plots.performance import ablation, accuracy, classes, utilisation
 from rgbd_insight.plots.pictures import cues, scenes
-from rgbd_insight.plots.planted import account_errors, advantages, against_truth, beside_truth
 from rgbd_insight.plots.specificity import by_depth, concepts, visibility
 from rgbd_insight.plots.streams import purity
-from rgbd_insight.plots.trust import calibration, coverage, false_positives, null_curves
+from rgbd_insight.plots.trust import (
+    account_errors,
+    advantages,
+    against_truth,
+    beside_truth,
+    calibration,
+    coverage,
+    false_positives,
+    null_curves,
+)
 from rgbd_insight.plots.units import gallery
 from rgbd_insight.result import Result
 
 __all__ = [
-    "ablation", "account_errors", "accuracy", "advantages", "against_truth", "beside_truth", "by_depth", "calibration",
-    "centre", "classes", "concepts", "coverage", "cues", "dimension", "false_positives", "families", "gallery",
+    "ablation",
+    "account_errors",
+    "accuracy",
+    "advantages",
+    "against_truth",
+    "beside_truth",
+    "by_depth",
+    "calibration",
+    "centre",
+    "classes",
+    "concepts",
+    "coverage",
+    "cues",
+    "dimension",
+    "false_positives",
+    "families",
+    "gallery",
     "gradients",
-    "levels", "null_curves", "plot", "purity", "retention", "scenes", "shares", "similarity", "training", "utilisation",
+    "levels",
+    "null_curves",
+    "plot",
+    "purity",
+    "retention",
+    "scenes",
+    "shares",
+    "similarity",
+    "training",
+    "utilisation",
     "visibility",
-]  # fmt: skip
+]
 
 MAIN = {  # question → {measure: figure}; the first measure that the result holds is drawn
-    "consistency": {m: partial(similarity, measure=m) for m in (
-        "cka", "consistent share", "cka controlled", "cka normalised", "cka within", "matching", "predictivity")},
-    "specificity": {"decodability": concepts} | {
-        m: partial(by_depth, measure=m) for m in ("specific share", "level semantic variance")},
-    "evolution": {"family": families, "centre of mass": centre, "effective dimension": dimension} | {
-        m: partial(training, measure=m) for m in ("to final", "family in training")},
-    "collaboration": {"retention": retention, "accuracy": accuracy, "utilisation": utilisation, "ablation": ablation,
-                      "class accuracy": classes, "gradient cosine": gradients},
-}  # fmt: skip
+    "consistency": {
+        m: partial(similarity, measure=m)
+        for m in (
+            "cka",
+            "consistent share",
+            "cka controlled",
+            "cka normalised",
+            "cka within",
+            "matching",
+            "predictivity",
+        )
+    },
+    "specificity": {"decodability": concepts}
+    | {m: partial(by_depth, measure=m) for m in ("specific share", "level semantic variance")},
+    "evolution": {"family": families, "centre of mass": centre, "effective dimension": dimension}
+    | {m: partial(training, measure=m) for m in ("to final", "family in training")},
+    "collaboration": {
+        "retention": retention,
+        "accuracy": accuracy,
+        "utilisation": utilisation,
+        "ablation": ablation,
+        "class accuracy": classes,
+        "gradient cosine": gradients,
+    },
+}
 
 
 def plot(result: Result, ax: Axes | None = None, **options: Any) -> Axes:

@@ -2,21 +2,43 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from rgbd_insight.plots._rows import concept_rows
-from rgbd_insight.plots._style import INK, MARKERS, NETWORKS, SHADE, at_level, canvas, finish, need, one_network, place
+from rgbd_insight.plots.rows import concept_rows
+from rgbd_insight.plots.style import (
+    COLOURS,
+    INK,
+    KINDS,
+    MARKERS,
+    NETWORKS,
+    SHADE,
+    at_level,
+    canvas,
+    finish,
+    intervals,
+    modality_colours,
+    need,
+    one_network,
+    place,
+)
 from rgbd_insight.result import Result
 
 
 def retention(
-    result: Result, level: int | None = None, ax: Axes | None = None, *, families: Sequence[str] | None = None,
-    top: int | None = None, measure: str = "retention",
-) -> Axes:  # fmt: skip
+    result: Result,
+    level: int | None = None,
+    ax: Axes | None = None,
+    *,
+    families: Sequence[str] | None = None,
+    top: int | None = None,
+    measure: str = "retention",
+) -> Axes:
     """What joint training gave to (right) and took from (left) each concept in each modality's stream.
 
     Parameters
@@ -88,3 +110,199 @@ def gradients(result: Result, ax: Axes | None = None) -> Axes:
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.axhline(0, color=INK, lw=0.8)
     return finish(ax, "Do the two encoders pull the same way?", x="epoch", y="cosine of gradients (−1 … 1)")
+
+
+LABEL = re.compile(r"^(specific|consistent|random) (.+?)(?: (\d+))?(?: given \S+)?$")
+
+
+def accuracy(result: Result, ax: Axes | None = None, *, chance: float | None = None) -> Axes:
+    """Mean class accuracy of the network under each condition, and of its unimodal twins, with intervals.
+
+    Parameters
+    ----------
+    result : of `collaboration`, with "accuracy", one network and its twins.
+    ax : where to draw; a figure of its own by default.
+    chance : accuracy of guessing; by default 1 / number of classes where the result knows it.
+
+    Returns
+    -------
+    Axes. Twins are hatched.
+
+    Raises
+    ------
+    ValueError
+        Where the measure is absent.
+
+    Examples
+    --------
+    >>> from rgbd_insight.result import Result
+    >>> row = {"measure": "accuracy", "fusion": "sum"}
+    >>> rows = [row | {"condition": c, "value": v} for c, v in (("both", 0.6), ("rgb", 0.4))]
+    >>> [label.get_text() for label in accuracy(Result.of("collaboration", rows, made={})).get_xticklabels()]
+    ['both', 'rgb']
+    """
+    table = need(result, "collaboration", "accuracy")
+    twin = (table["fusion"] == table["condition"]).to_numpy()
+    network, ax = one_network(table[~twin]), canvas(ax, 3.6)
+    kept = table["condition"].str.partition(":")[0]  # "rgb:mean": colour is kept, depth replaced by its mean
+    colours = modality_colours(kept)
+    at = np.arange(len(table)) + 0.5 * twin
+    for x, row, name, alone in zip(at, table.itertuples(), kept, twin, strict=True):
+        look = {"hatch": "///", "alpha": 0.55} if alone else {"alpha": 1 if name == row.condition else 0.7}
+        ax.bar(x, row.value, 0.7, color=colours[name], edgecolor="white", zorder=2, **look)
+    seen = np.isfinite(table["low"].to_numpy())
+    ax.vlines(at[seen], table["low"][seen], table["high"][seen], color=INK, lw=2, zorder=4)
+    if chance is None and "classes" in result.made:
+        chance = 1 / result.made["classes"]
+    if chance is not None:
+        ax.axhline(chance, color=INK, ls=":", lw=1.4, label="chance", zorder=5)
+    names = table["condition"].str.replace(":", " + ")
+    ax.set_xticks(at, [f"{c} twin" if alone else c for c, alone in zip(names, twin, strict=True)])
+    tilted = len(table) > 8
+    if tilted:  # side by side, the names would run into each other
+        ax.set_xticks(ax.get_xticks(), ax.get_xticklabels(), rotation=40, ha="right", rotation_mode="anchor")
+    ax.grid(axis="x", visible=False)
+    return finish(
+        ax,
+        f"Accuracy with and without each modality: {network}",
+        x="what the network was given",
+        y="mean class accuracy (0 … 1)",
+        room=88 if tilted else 42,
+    )
+
+
+def utilisation(result: Result, ax: Axes | None = None) -> Axes:
+    """What each modality contributes to the accuracy: what is lost without it, its Shapley value, the interaction.
+
+    Parameters
+    ----------
+    result : of `collaboration`, with "utilisation", one network.
+    ax : where to draw; a figure of its own by default.
+
+    Returns
+    -------
+    Axes. An interaction above 0: the two together bring more than the sum of each.
+
+    Raises
+    ------
+    ValueError
+        Where the measure is absent, or the result is of several networks.
+
+    Examples
+    --------
+    >>> from rgbd_insight.result import Result
+    >>> row = {"measure": "utilisation", "modality": "rgb", "label": "Shapley", "value": 0.2}
+    >>> utilisation(Result.of("collaboration", [row], made={})).get_ylabel()
+    'mean class accuracy'
+    """
+    table = need(result, "collaboration", "utilisation")
+    network, ax = one_network(table), canvas(ax, 3.6)
+    colours = modality_colours(table["modality"].dropna())
+    labels = [name for name in ("conditional", "Shapley", "interaction") if name in set(table["label"])]
+    for i, (modality, rows) in enumerate(table.groupby("modality", dropna=False, sort=False)):
+        shared = modality not in colours
+        at = rows["label"].map(labels.index).to_numpy() + (0 if shared else 0.34 * (i - (len(colours) - 1) / 2))
+        ax.bar(
+            at,
+            rows["value"],
+            0.32,
+            color=COLOURS["both"] if shared else colours[modality],
+            zorder=2,
+            label="both together" if shared else modality,
+        )
+        seen = np.isfinite(rows["low"].to_numpy())
+        ax.vlines(at[seen], rows["low"][seen], rows["high"][seen], color=INK, lw=2, zorder=4)
+    names = {"conditional": "lost without it", "Shapley": "Shapley value", "interaction": "interaction"}
+    ax.set_xticks(range(len(labels)), [names[name] for name in labels])
+    ax.axhline(0, color=INK, lw=0.8)
+    ax.grid(axis="x", visible=False)
+    return finish(ax, f"What each modality contributes: {network}", y="mean class accuracy", room=28)
+
+
+def ablation(result: Result, ax: Axes | None = None) -> Axes:
+    """Accuracy lost by silencing specific or consistent units, against equally many units at random.
+
+    Parameters
+    ----------
+    result : of `collaboration`, with "ablation", one network.
+    ax : where to draw; a figure of its own by default.
+
+    Returns
+    -------
+    Axes. Small grey points are random sets, the grey bar their central 95 %.
+
+    Raises
+    ------
+    ValueError
+        Where the measure is absent, or the result is of several networks.
+
+    Examples
+    --------
+    >>> from rgbd_insight.result import Result
+    >>> rows = [{"measure": "ablation", "label": f"{kind} rgb", "condition": "both", "value": 0.1}
+    ...         for kind in ("specific", "consistent")]
+    >>> [label.get_text() for label in ablation(Result.of("collaboration", rows, made={})).get_yticklabels()]
+    ['rgb units']
+    """
+    table = need(result, "collaboration", "ablation")
+    network = one_network(table)
+    parts = table["label"].str.extract(LABEL)
+    table = table.assign(kind=parts[0], modality=parts[1]).dropna(subset=["kind"])
+    sets = list(table.groupby(["modality", "condition"], sort=False))
+    ax = canvas(ax, 1.7 + 0.7 * len(sets))
+    several = table["condition"].nunique() > 1
+    colours = modality_colours(table["modality"])
+    for i, ((modality, _), rows) in enumerate(sets):
+        draws = rows.loc[rows["kind"] == "random", "value"].to_numpy()
+        if len(draws):
+            low, high = np.quantile(draws, [0.025, 0.975])
+            ax.barh(i, high - low, 0.7, left=low, color=SHADE, zorder=0)
+            ax.plot(draws, i + np.linspace(-0.28, 0.28, len(draws)), "o", color="#8c8c8c", ms=3.5, zorder=2)
+        for kind, up in (("specific", -0.15), ("consistent", 0.15)):
+            one = rows[rows["kind"] == kind]
+            look = {"marker": "D"} if kind == "specific" else {"marker": "o", "mfc": "white", "mew": 1.6}
+            intervals(ax, np.full(len(one), i + up), one, colours[modality], across=True, ms=8, **look)
+    ax.set_yticks(range(len(sets)), [f"{m} units" + (f"\nunder {c}" if several else "") for (m, c), _ in sets])
+    ax.set_ylim(len(sets) - 0.4, -0.6)
+    ax.axvline(0, color=INK, lw=0.8, zorder=1)
+    ax.grid(axis="y", visible=False)
+    key = {
+        "specific units": Line2D([], [], color=INK, marker="D", ms=8),
+        "consistent units": Line2D([], [], color=INK, marker="o", mfc="white", mew=1.6, ms=8),
+        "random units, 95 %": Patch(color=SHADE),
+    }
+    return finish(ax, f"What is lost when units are silenced: {network}", x="mean class accuracy lost", key=key)
+
+
+def classes(result: Result, ax: Axes | None = None, *, families: Sequence[str] | None = None) -> Axes:
+    """Accuracy of each class under each condition, with intervals: a row a class.
+
+    Parameters
+    ----------
+    result : of `collaboration`, with "class accuracy", one network.
+    ax : where to draw; by default a figure of its own, as tall as its rows need.
+    families : only classes of these kinds, as "planted: rgb".
+
+    Returns
+    -------
+    Axes.
+
+    Raises
+    ------
+    ValueError
+        Where the measure or a family is absent, or the result is of several networks.
+
+    Examples
+    --------
+    >>> from rgbd_insight.result import Result
+    >>> row = {"measure": "class accuracy", "condition": "both", "concept": "rug", "family": "rgb", "value": 0.9}
+    >>> classes(Result.of("collaboration", [row], made={})).get_xlabel()
+    "share of the class's pixels that are found"
+    """
+    table = need(result, "collaboration", "class accuracy")
+    network = one_network(table)
+    kinds = table["family"].map({k: f"planted: {k}" for k in KINDS}).fillna("not planted")
+    ax, _, colours = concept_rows(ax, table.assign(family=kinds), "condition", families=families)
+    key = {c: Line2D([], [], color=v, marker=m, lw=1.7) for (c, v), m in zip(colours.items(), MARKERS, strict=False)}
+    title = f"Which classes need which modality: {network}"
+    return finish(ax, title, x="share of the class's pixels that are found", key=key)

@@ -6,8 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
-from rgbd_insight.plots._rows import by_level
-from rgbd_insight.plots._style import COLOURS, INK, canvas, finish, modality_colours, need, one_network
+from rgbd_insight.plots.rows import by_level
+from rgbd_insight.plots.style import COLOURS, INK, canvas, finish, modality_colours, need, one_network
 from rgbd_insight.result import Result
 
 TITLES = {
@@ -110,8 +110,9 @@ def shares(consistency: Result, specificity: Result, modality: str, ax: Axes | N
     key["consistent, 95 %"] = ax.vlines(seen["level"] + 0.12, seen["low"], seen["high"], color=INK, lw=2, zorder=4)
     planted = shared[(shared["label"] == "named") & np.isfinite(shared["planted"])]
     if len(planted):
-        key["planted, named consistent"] = ax.plot(planted["level"] - 0.12, planted["planted"], "D", color="black",
-                                                   mec="white", ms=7, zorder=5)[0]  # fmt: skip
+        key["planted, named consistent"] = ax.plot(
+            planted["level"] - 0.12, planted["planted"], "D", color="black", mec="white", ms=7, zorder=5
+        )[0]
     key["ceiling: other seeds of the modality"] = ax.axhline(1, ls="--", color=INK, lw=1.4)
     ax.axhline(0, color=INK, lw=0.8)
     ax.set_xticks(levels)

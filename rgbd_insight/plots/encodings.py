@@ -9,10 +9,15 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from rgbd_insight.plots._style import COLOURS, INK, canvas, finish, intervals, ordered_families, panels
+from rgbd_insight.plots.style import COLOURS, INK, canvas, finish, intervals, ordered_families, panels
 
-LOOKS = {"metric": ("o", "#0072b2"), "inverse": ("s", "#56b4e9"), "log": ("v", "#117733"), "normals": ("^", "#aa4499"),
-         "hha": ("D", "#8c6d1f")}  # fmt: skip
+LOOKS = {
+    "metric": ("o", "#0072b2"),
+    "inverse": ("s", "#56b4e9"),
+    "log": ("v", "#117733"),
+    "normals": ("^", "#aa4499"),
+    "hha": ("D", "#8c6d1f"),
+}
 
 
 def shares(found: Mapping[str, pd.DataFrame], ax: Axes | None = None) -> Axes:
@@ -97,8 +102,16 @@ def told(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
         at = np.array([families.index(f) for f in one.family]) + 0.17 * (i - (len(names) - 1) / 2)
         intervals(ax, at, one, colour, across=True, marker=marker, ms=5, label=name)
     colour = table[(table.measure == "told") & (table.modality == "rgb") & (table.seed == "mean")]
-    ax.plot(colour.value, [families.index(f) for f in colour.family], ls="", marker="o", ms=8, mfc="none",
-            color=COLOURS["rgb"], zorder=2)  # fmt: skip
+    ax.plot(
+        colour.value,
+        [families.index(f) for f in colour.family],
+        ls="",
+        marker="o",
+        ms=8,
+        mfc="none",
+        color=COLOURS["rgb"],
+        zorder=2,
+    )
     ax.set_yticks(range(len(families)), families)
     ax.set_ylim(len(families) - 0.5, -0.5)
     ax.axvline(0, color=INK, lw=0.8, zorder=1)

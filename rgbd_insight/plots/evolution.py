@@ -9,8 +9,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from rgbd_insight.plots._rows import by_level
-from rgbd_insight.plots._style import (
+from rgbd_insight.plots.rows import by_level
+from rgbd_insight.plots.style import (
     INK,
     MARKERS,
     at_level,
@@ -23,7 +23,7 @@ from rgbd_insight.plots._style import (
     one_network,
     ordered_families,
     panels,
-)  # fmt: skip
+)
 from rgbd_insight.result import Result
 
 
@@ -129,8 +129,9 @@ def centre(result: Result, ax: Axes | None = None) -> Axes:
     ax.set_yticks(list(at.values()), list(at))
     ax.set_ylim(len(at) - 0.4, -0.6)
     ax.grid(axis="y", visible=False)
-    return finish(ax, f"At which level each family is told: {network}",
-                  x="centre of mass over the levels of the encoder")  # fmt: skip
+    return finish(
+        ax, f"At which level each family is told: {network}", x="centre of mass over the levels of the encoder"
+    )
 
 
 def levels(result: Result, modality: str, ax: Axes | None = None) -> Axes:
@@ -170,16 +171,32 @@ def levels(result: Result, modality: str, ax: Axes | None = None) -> Axes:
         value[cell] = row.value
         text[cell] = f"{row.value:.2f}" + (f"\n{row.low:.2f} … {row.high:.2f}" if np.isfinite(row.low) else "")
     shades = sns.light_palette(modality_colours([modality])[modality], as_cmap=True)
-    sns.heatmap(value, ax=ax, annot=text, fmt="", cmap=shades, vmin=0, vmax=1, square=True, linewidths=1,
-                annot_kws={"fontsize": 9}, xticklabels=names, yticklabels=names,
-                cbar_kws={"label": "debiased CKA (0: unrelated, 1: same)"})  # fmt: skip
+    sns.heatmap(
+        value,
+        ax=ax,
+        annot=text,
+        fmt="",
+        cmap=shades,
+        vmin=0,
+        vmax=1,
+        square=True,
+        linewidths=1,
+        annot_kws={"fontsize": 9},
+        xticklabels=names,
+        yticklabels=names,
+        cbar_kws={"label": "debiased CKA (0: unrelated, 1: same)"},
+    )
     return finish(ax, f"Similarity of levels, {modality}: {network}", x="level", y="level", key={})
 
 
 def training(
-    result: Result, measure: str = "to final", ax: Axes | None = None, *, level: int | None = None,
+    result: Result,
+    measure: str = "to final",
+    ax: Axes | None = None,
+    *,
+    level: int | None = None,
     families: Sequence[str] | None = None,
-) -> Axes:  # fmt: skip
+) -> Axes:
     """When in training: similarity to the end (a panel a level), or families of concepts (a panel a family).
 
     Parameters
@@ -246,5 +263,10 @@ def dimension(result: Result, ax: Axes | None = None) -> Axes:
     'participation ratio (1 … number of units)'
     """
     table = need(result, "evolution", "effective dimension")
-    return by_level(ax, table, "Effective dimension of each stream", "participation ratio (1 … number of units)",
-                    name=lambda row: str(row["modality"]))  # fmt: skip
+    return by_level(
+        ax,
+        table,
+        "Effective dimension of each stream",
+        "participation ratio (1 … number of units)",
+        name=lambda row: str(row["modality"]),
+    )

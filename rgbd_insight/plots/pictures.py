@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch
 
-from rgbd_insight.plots._style import COLOURS, INK, PAPER, finish, settings
+from rgbd_insight.plots.style import COLOURS, INK, PAPER, finish, settings
 
 if TYPE_CHECKING:
     from rgbd_insight.data import Scenes
@@ -126,8 +126,17 @@ def _who(ax: Axes, things: np.ndarray, tags: np.ndarray, seen: np.ndarray, data:
         corner, size = (columns.min(), rows.min()), (np.ptp(columns), np.ptp(rows))
         ax.add_patch(plt.Rectangle(corner, *size, fill=False, ls=":", ec="#8a8a8a", lw=0.9))
         box = {"boxstyle": "round,pad=0.1", "fc": PAPER, "ec": "none", "alpha": 0.85}
-        ax.text(corner[0] + size[0] / 2, corner[1] + size[1] - 0.5, data.concepts[tag].name, ha="center", va="bottom",
-                fontsize=6.5, color="#5a5a5a", bbox=box, zorder=4)  # fmt: skip
+        ax.text(
+            corner[0] + size[0] / 2,
+            corner[1] + size[1] - 0.5,
+            data.concepts[tag].name,
+            ha="center",
+            va="bottom",
+            fontsize=6.5,
+            color="#5a5a5a",
+            bbox=box,
+            zorder=4,
+        )
     for thing in np.unique(things[things >= 0]):
         rows, columns = np.nonzero(things == thing)
         text = data.classes[thing].replace(" ", "\n")

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from rgbd_insight.plots._rows import by_level, concept_rows
-from rgbd_insight.plots._style import (
+from rgbd_insight.plots.rows import by_level, concept_rows
+from rgbd_insight.plots.style import (
     INK,
     KINDS,
     MARKERS,
@@ -23,16 +23,20 @@ from rgbd_insight.plots._style import (
     need,
     one_network,
     place,
-)  # fmt: skip
+)
 from rgbd_insight.result import Result
 
 DELTA = "decodability δ (0: chance, 1: perfect)"
 
 
 def concepts(
-    result: Result, level: int | None = None, ax: Axes | None = None, *, families: Sequence[str] | None = None,
+    result: Result,
+    level: int | None = None,
+    ax: Axes | None = None,
+    *,
+    families: Sequence[str] | None = None,
     top: int | None = None,
-) -> Axes:  # fmt: skip
+) -> Axes:
     """What each modality tells of every concept: a row a concept, a point with its interval a modality.
 
     Parameters
@@ -73,11 +77,27 @@ def concepts(
     labels = result.rows("label", level=level)
     for concept, label in zip(labels["concept"], labels["label"], strict=True):
         if concept in rows:
-            ax.annotate(label, (1, rows[concept]), (5, 0), xycoords=ax.get_yaxis_transform(),
-                        textcoords="offset points", va="center", fontsize=9, annotation_clip=False)  # fmt: skip
+            ax.annotate(
+                label,
+                (1, rows[concept]),
+                (5, 0),
+                xycoords=ax.get_yaxis_transform(),
+                textcoords="offset points",
+                va="center",
+                fontsize=9,
+                annotation_clip=False,
+            )
     if len(labels):
-        ax.annotate("label", (1, 1), (5, -4), xycoords="axes fraction", textcoords="offset points", weight="bold",
-                    va="top", fontsize=9)  # fmt: skip
+        ax.annotate(
+            "label",
+            (1, 1),
+            (5, -4),
+            xycoords="axes fraction",
+            textcoords="offset points",
+            weight="bold",
+            va="top",
+            fontsize=9,
+        )
     ax.set_xlim(min(-0.25, ax.get_xlim()[0]), max(1.1, ax.get_xlim()[1]))
     key = _key(colours, table["planted"].notna().any()) | {f"within ±{margin:g}: absent": Patch(color=SHADE)}
     return finish(ax, f"What each modality tells of each concept: {network}, {place(level)}", x=DELTA, key=key)

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from rgbd_insight.plots._style import INK, canvas, finish, modality_colours, panels
+from rgbd_insight.plots.style import INK, canvas, finish, modality_colours, panels
 
 WHOLLY = 2**0.5  # what two unrelated maps of one size differ by
 COLUMNS = ("stream", "level", "modality", "moved")

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
 from rgbd_insight.features import Features
-from rgbd_insight.plots._style import INK, PAPER, SHADE, modality_colours, settings
+from rgbd_insight.plots.style import INK, PAPER, SHADE, modality_colours, settings
 from rgbd_insight.questions.units import Unit
 
 if TYPE_CHECKING:
@@ -20,9 +23,13 @@ if TYPE_CHECKING:
 
 WIDTH, HEAD, FOOT, GAP = 6.0, 0.62, 0.72, 0.42  # inches: of the figure; of a unit's title, histogram, space below
 WORDS = {  # of each kind of concept
-    "rgb": "planted in colour only", "depth": "planted in depth only", "both": "planted in both",
-    "neither": "shown by neither", "together": "shown by both together only", "graded": "planted by degrees",
-}  # fmt: skip
+    "rgb": "planted in colour only",
+    "depth": "planted in depth only",
+    "both": "planted in both",
+    "neither": "shown by neither",
+    "together": "shown by both together only",
+    "graded": "planted by degrees",
+}
 
 
 def gallery(
@@ -110,10 +117,14 @@ def extremes(features: Features, unit: Unit, count: int = 4) -> tuple[list[int],
 def describe(features: Features, unit: Unit, count: int = 4) -> str:
     """What `gallery` shows of a unit, in words: its alternative text."""
     there = features.present[:, _index(features, unit)]
-    held = [f"{there[part].sum()} of the {len(part)} images with the {name} mean response"
-            for part, name in zip(extremes(features, unit, count), ("strongest", "weakest"), strict=True)]  # fmt: skip
-    return (f"Unit {unit.unit} of the {unit.stream} stream at level {unit.level}: {held[0]} hold {unit.concept}, and "
-            f"{held[1]} do; {_number(unit)}")  # fmt: skip
+    held = [
+        f"{there[part].sum()} of the {len(part)} images with the {name} mean response"
+        for part, name in zip(extremes(features, unit, count), ("strongest", "weakest"), strict=True)
+    ]
+    return (
+        f"Unit {unit.unit} of the {unit.stream} stream at level {unit.level}: {held[0]} hold {unit.concept}, and "
+        f"{held[1]} do; {_number(unit)}"
+    )
 
 
 def _check(features: Features, data: Dataset, count: int) -> None:
@@ -144,8 +155,15 @@ def _title(ax: Axes, top: float, features: Features, unit: Unit) -> None:
     kind = features.concepts["kind"][_index(features, unit)]
     known = f" ({WORDS[kind]})" if kind in WORDS else ""
     colour = modality_colours([unit.stream])[unit.stream]
-    ax.text(0.05, top + 0.06, f"{unit.stream} stream, level {unit.level}, unit {unit.unit}", fontsize=10.5, va="top",
-            weight="bold", color=colour)  # fmt: skip
+    ax.text(
+        0.05,
+        top + 0.06,
+        f"{unit.stream} stream, level {unit.level}, unit {unit.unit}",
+        fontsize=10.5,
+        va="top",
+        weight="bold",
+        color=colour,
+    )
     ax.text(0.05, top + 0.25, f"best at {unit.concept}{known}: {_number(unit)}", fontsize=10, va="top")
 
 
@@ -219,3 +237,103 @@ def _spread(ax: Axes, features: Features, unit: Unit) -> None:
         ax.spines[side].set_visible(False)
     ax.tick_params(labelsize=9, length=2, pad=1)
     ax.set_xlabel("mean response", fontsize=9.5, labelpad=1)
+
+
+if TYPE_CHECKING:
+    from rgbd_insight.data import Dataset
+
+TITLE, SPACE, LEFT, KEY = 0.5, 0.2, 0.3, 0.3  # inches: of `places`
+
+
+def places(table: pd.DataFrame, data: Dataset, ax: Axes | None = None) -> Axes:
+    """The images with a unit's highest peaks, colour above depth, with a line around its most active pixels.
+
+    Parameters
+    ----------
+    table : rows of the table "where_scenes", those of the units to be drawn; a unit's images are side by side.
+    data : the images that it was made from.
+    ax : where to draw; a figure of its own by default.
+
+    Returns
+    -------
+    Axes. In the colour of the stream: around the pixels at which the unit exceeds all but .005 of its responses. White:
+    around its concept, dotted in a modality that does not show it.
+
+    Raises
+    ------
+    ValueError
+        Where there are no rows, or `data` are other images.
+
+    Examples
+    --------
+    >>> import rgbd_insight as ri
+    >>> from rgbd_insight.features.tables import read_table
+    >>> table = read_table("book/results", "where_scenes").query("stream == 'rgb' and level == 2 and kind == 'rgb'")
+    >>> len(places(table, ri.data.redraw(ri.load("book/features/scenes"))).images)  # four scenes, colour and depth
+    8
+    """
+    if table.empty:
+        raise ValueError("`table` must have rows of the units to be drawn; got none")
+    if json.loads(table["fingerprint"].iloc[0]) != json.loads(json.dumps(data.fingerprint())):
+        raise ValueError(f"`data` must be the images that `table` was made from; got {data.fingerprint()}")
+    units = list(table.groupby(["stream", "level", "kind"], sort=False))
+    cell = (WIDTH - LEFT) / table.groupby(["stream", "level", "kind"]).size().max()
+    high = cell * data.size[0] / data.size[1]
+    each = TITLE + 2 * high + SPACE
+    total = each * len(units) + KEY
+    if ax is None:
+        with plt.rc_context(settings()):
+            ax = plt.figure(figsize=(WIDTH, total), layout="none").add_axes((0, 0, 1, 1))
+    ax.set_axis_off()
+    ax.set(xlim=(0, WIDTH), ylim=(total, 0), autoscale_on=False)  # inches, from the top
+    for i, (_, rows) in enumerate(units):
+        _unit(ax, i * each, rows, data, cell, high)
+    colours = modality_colours(table["stream"].unique())
+    key = {f"unit of {name}": Line2D([], [], color=colour, lw=1.6) for name, colour in colours.items()}
+    key |= {
+        "its concept": Line2D([], [], color="white", lw=1.4),
+        "not shown there": Line2D([], [], color="white", lw=1.4, ls=":"),
+    }
+    ax.legend(
+        key.values(),
+        key.keys(),
+        loc="lower center",
+        ncols=len(key),
+        fontsize=9,
+        facecolor=INK,
+        edgecolor="none",
+        labelcolor="white",
+        borderaxespad=0.1,
+        columnspacing=1.2,
+    )
+    return ax
+
+
+def _who(row) -> str:
+    return f"{row.stream} stream, level {row.level:.0f}, unit {row.unit:.0f}"
+
+
+def _said(row) -> str:
+    planted = f" ({WORDS[row.kind]})" if row.kind in WORDS else ""
+    numbers = f"{row.value:.2f} ({row.low:.2f} to {row.high:.2f}; chance up to {row.null_high:.2f})"
+    numbers = numbers.replace("-0.00", "0.00").replace("-", "\u2212")
+    return f"covers {row.concept}{planted}, IoU {numbers}"
+
+
+def _unit(ax: Axes, top: float, rows: pd.DataFrame, data: Dataset, cell: float, high: float) -> None:
+    """The title and the images of one unit."""
+    first = next(rows.itertuples())
+    colour = modality_colours([first.stream])[first.stream]
+    ax.text(0.05, top + 0.05, _who(first), fontsize=10.5, va="top", weight="bold", color=colour)
+    ax.text(0.05, top + 0.25, _said(first), fontsize=9.5, va="top")
+    indices = rows["image"].tolist()
+    k = [concept.name for concept in data.concepts].index(first.concept)
+    batch = data.batch(indices)
+    there = batch.concepts[:, data.families.index(data.concepts[k].family)].numpy() == k  # (B, H, W)
+    visible = data.visibility(indices).numpy() & there[:, None]  # (B, 2, H, W)
+    for i, packed in enumerate(rows["mask"]):
+        mask = np.unpackbits(np.frombuffer(packed, np.uint8), count=np.prod(data.size)).reshape(data.size).astype(bool)
+        for row, extent in enumerate(pair(ax, batch, i, (LEFT + i * cell, top + TITLE, cell, high))):
+            outline(ax, there[i], extent, full=bool(visible[i, row].any()))
+            outline(ax, mask, extent, full=True, colour=colour)
+    name_rows(ax, data.modalities, 0.16, top + TITLE, high)

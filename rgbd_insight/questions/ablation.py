@@ -8,7 +8,7 @@ import numpy as np
 
 from rgbd_insight.features import Ablation, Features
 from rgbd_insight.questions.networks import Networks, networks
-from rgbd_insight.questions.order import ranked
+from rgbd_insight.questions.units import ranked
 
 USUAL = 0.25  # the dose that is not named
 

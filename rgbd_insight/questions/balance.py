@@ -8,9 +8,9 @@ import numpy as np
 
 from rgbd_insight import stats
 from rgbd_insight.features import Features
-from rgbd_insight.metrics.joint import SHARES, Account
-from rgbd_insight.questions.account import level_account
+from rgbd_insight.metrics.partitioning import SHARES, Account
 from rgbd_insight.questions.networks import TWINS, Networks, made, missing_seeds, networks
+from rgbd_insight.questions.shares import level_account
 from rgbd_insight.result import Missing, Result, numbers
 from rgbd_insight.stats import Estimate
 

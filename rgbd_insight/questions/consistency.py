@@ -8,10 +8,19 @@ import numpy as np
 
 from rgbd_insight import stats
 from rgbd_insight.features import Features
-from rgbd_insight.metrics.similarity import cka_statistic, matching_statistic, predictivity_statistic
-from rgbd_insight.questions.account import level_account, null_of_consistent, planted_consistent, share_estimate
-from rgbd_insight.questions.networks import Networks, averaged, made, missing_seeds, networks
-from rgbd_insight.questions.options import chosen_levels, chosen_measures
+from rgbd_insight.metrics.cka import cka_statistic
+from rgbd_insight.metrics.matching import matching_statistic
+from rgbd_insight.metrics.ridge import predictivity_statistic
+from rgbd_insight.questions.networks import (
+    Networks,
+    averaged,
+    chosen_levels,
+    chosen_measures,
+    made,
+    missing_seeds,
+    networks,
+)
+from rgbd_insight.questions.shares import level_account, null_of_consistent, planted_consistent, share_estimate
 from rgbd_insight.result import Result, numbers
 from rgbd_insight.stats import Estimate
 
@@ -116,10 +125,17 @@ def _predicted(nets: Networks, level: int, target: str, options: dict) -> dict:
     across = stats.estimate(averaged(make, pairs), groups, **options)
     own = averaged(make, nets.within(target, level))
     every = np.arange(len(groups))
-    return nets.cells(level) | numbers(across) | {
-        "measure": "predictivity", "modality": target, "versus": source,
-        "ceiling": own(every, every), "ceiling_kind": nets.ceiling_kind,
-    }  # fmt: skip
+    return (
+        nets.cells(level)
+        | numbers(across)
+        | {
+            "measure": "predictivity",
+            "modality": target,
+            "versus": source,
+            "ceiling": own(every, every),
+            "ceiling_kind": nets.ceiling_kind,
+        }
+    )
 
 
 def _shares(nets: Networks, level: int) -> list[dict]:
@@ -136,9 +152,19 @@ def _shares(nets: Networks, level: int) -> list[dict]:
         for label, (names, draws, truth) in parts.items():
             found = share_estimate(nets, account, names)
             p = (1 + (draws >= found.value).sum()) / (1 + len(draws)) if np.isfinite(draws).all() else np.nan
-            rows.append(nets.cells(level) | numbers(found) | {
-                "measure": "consistent share", "modality": modality, "label": label, "planted": truth,
-                "null": draws.mean(), "null_high": np.quantile(draws, 0.975), "p": p,
-                "ceiling": 1.0, "ceiling_kind": nets.ceiling_kind,
-            })  # fmt: skip
+            rows.append(
+                nets.cells(level)
+                | numbers(found)
+                | {
+                    "measure": "consistent share",
+                    "modality": modality,
+                    "label": label,
+                    "planted": truth,
+                    "null": draws.mean(),
+                    "null_high": np.quantile(draws, 0.975),
+                    "p": p,
+                    "ceiling": 1.0,
+                    "ceiling_kind": nets.ceiling_kind,
+                }
+            )
     return rows

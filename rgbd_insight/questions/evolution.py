@@ -8,23 +8,33 @@ import numpy as np
 
 from rgbd_insight import stats
 from rgbd_insight.features import Features
+from rgbd_insight.metrics.cka import cka_statistic
+from rgbd_insight.metrics.dimension import effective_dimension
 from rgbd_insight.metrics.semantic import level_semantic_variance, profiles
-from rgbd_insight.metrics.similarity import cka_statistic
-from rgbd_insight.metrics.spread import effective_dimension
-from rgbd_insight.questions.networks import Networks, made, missing_seeds, networks
-from rgbd_insight.questions.options import chosen_levels, chosen_measures
+from rgbd_insight.questions.networks import Networks, chosen_levels, chosen_measures, made, missing_seeds, networks
 from rgbd_insight.questions.specificity import probe
 from rgbd_insight.result import Missing, Result, numbers
 
 TOLD = 0.1  # mean δ over levels up to which a family is told nowhere, and has no place
-MEASURES = ("level similarity", "level semantic variance", "family", "centre of mass", "effective dimension",
-            "to final", "family in training")  # fmt: skip
+MEASURES = (
+    "level similarity",
+    "level semantic variance",
+    "family",
+    "centre of mass",
+    "effective dimension",
+    "to final",
+    "family in training",
+)
 
 
 def evolution(
-    features: Features, run: str, *, levels: Sequence[int] | None = None, measures: Sequence[str] = MEASURES,
+    features: Features,
+    run: str,
+    *,
+    levels: Sequence[int] | None = None,
+    measures: Sequence[str] = MEASURES,
     permutations: int = 100,
-) -> Result:  # fmt: skip
+) -> Result:
     """Where in depth, and when in training, each modality's representation says what it says.
 
     Parameters
@@ -138,8 +148,11 @@ def _families(nets: Networks, modality: str, levels: Sequence[int], measures: Se
         visible = nets.features.concepts.get(f"visible_{modality}")
         planted = {} if visible is None else {f: visible[k].mean() for f, k in families(nets.features).items()}
         cells = [{"measure": "family", "modality": modality, "family": f, "planted": planted.get(f)} for f in names]
-        rows += [nets.cells(level) | cell | numbers(found, (i, f))
-                 for i, level in enumerate(levels) for f, cell in enumerate(cells)]  # fmt: skip
+        rows += [
+            nets.cells(level) | cell | numbers(found, (i, f))
+            for i, level in enumerate(levels)
+            for f, cell in enumerate(cells)
+        ]
     if "centre of mass" in measures and len(levels) > 1:
         place = np.array(levels, float)
 
@@ -150,8 +163,11 @@ def _families(nets: Networks, modality: str, levels: Sequence[int], measures: Se
             return np.divide((place[:, None] * weight).sum(-2), total, out=np.full(total.shape, np.nan), where=seen)
 
         found = stats.from_leave_outs(centre(delta), centre(outs), groups, nets.blocks)
-        rows += [nets.cells() | {"measure": "centre of mass", "modality": modality, "family": name} | numbers(found, f)
-                 for f, name in enumerate(names) if np.isfinite(found.value[f])]  # fmt: skip
+        rows += [
+            nets.cells() | {"measure": "centre of mass", "modality": modality, "family": name} | numbers(found, f)
+            for f, name in enumerate(names)
+            if np.isfinite(found.value[f])
+        ]
     return rows
 
 
@@ -168,10 +184,13 @@ def _training(nets: Networks, levels: Sequence[int], measures: Sequence[str]) ->
     same = {"fusion": entry["fusion"], "seed": entry["seed"]}
     steps = [r for role in ("untrained", "checkpoint") for r in features.find(**same, role=role)] if nets.fused else []
     if not steps:
-        return [], [Missing(
-            f"checkpoints of {nets.name}", "what happens in training needs the responses at several epochs",
-            'ri.extract(model, data, out=…, run={"role": "checkpoint", "epoch": …}) for each kept epoch',
-        )]  # fmt: skip
+        return [], [
+            Missing(
+                f"checkpoints of {nets.name}",
+                "what happens in training needs the responses at several epochs",
+                'ri.extract(model, data, out=…, run={"role": "checkpoint", "epoch": …}) for each kept epoch',
+            )
+        ]
     rows = []
     for run in [*steps, final]:
         member = Networks(features, nets.name, (dict.fromkeys(nets.modalities, run),) * 2, "other seed")
@@ -180,8 +199,10 @@ def _training(nets: Networks, levels: Sequence[int], measures: Sequence[str]) ->
             if "to final" in measures and run != final:
                 rows += [nets.cells(level) | cells | _to_final(nets, member, modality, level) for level in levels]
             if "family in training" in measures:
-                rows += [row | cells | {"measure": "family in training"}
-                         for row in _families(member, modality, levels, ["family"])]  # fmt: skip
+                rows += [
+                    row | cells | {"measure": "family in training"}
+                    for row in _families(member, modality, levels, ["family"])
+                ]
     return rows, []
 
 

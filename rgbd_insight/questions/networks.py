@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from functools import cached_property
 
 import numpy as np
@@ -164,6 +165,31 @@ def made(features: Features, **options) -> dict:
     """How a result was made."""
     devices = sorted({r["device"].get("name", r["device"]["type"]) for r in features.execution["runs"]})
     return {
-        "data": features.manifest["name"], "samples": len(features), "devices": devices, "path": str(features.path),
-        "classes": len(features.classes), **options,
-    }  # fmt: skip
+        "data": features.manifest["name"],
+        "samples": len(features),
+        "devices": devices,
+        "path": str(features.path),
+        "classes": len(features.classes),
+        **options,
+    }
+
+
+def chosen_levels(nets: Networks, levels: Sequence[int] | None, *, whole: bool = False) -> tuple[int, ...]:
+    """The levels asked for, or all; with `whole`, 0 (all levels side by side) is one of them."""
+    known = (*nets.levels, 0) if whole else nets.levels
+    if levels is None:
+        return known
+    wrong = [level for level in levels if level not in known]
+    if wrong or not levels:
+        raise ValueError(f"`levels` must be among {', '.join(map(str, known))}; got {list(levels)}")
+    return tuple(levels)
+
+
+def chosen_measures(measures: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
+    """The measures asked for; an unknown name lists the nearest."""
+    measures = (measures,) if isinstance(measures, str) else tuple(measures)
+    for name in measures:
+        if name not in known:
+            near = ", ".join(get_close_matches(name, known, 3, 0.0))
+            raise ValueError(f"`measures` must be among {', '.join(known)}; got {name!r}. Nearest: {near}")
+    return measures

@@ -10,16 +10,31 @@ import numpy as np
 
 from rgbd_insight import stats
 from rgbd_insight.features import Features
-from rgbd_insight.metrics.probes import Decodability, concept_labels, decodability
+from rgbd_insight.metrics.labels import concept_labels
+from rgbd_insight.metrics.probes import Decodability, decodability
 from rgbd_insight.metrics.semantic import concept_variance, level_semantic_variance, profiles
-from rgbd_insight.questions.account import level_account, share_estimate
-from rgbd_insight.questions.networks import WHOLE, Networks, made, missing_seeds, networks
-from rgbd_insight.questions.options import chosen_levels, chosen_measures
-from rgbd_insight.questions.order import ranked
+from rgbd_insight.questions.networks import (
+    WHOLE,
+    Networks,
+    chosen_levels,
+    chosen_measures,
+    made,
+    missing_seeds,
+    networks,
+)
+from rgbd_insight.questions.shares import level_account, share_estimate
+from rgbd_insight.questions.units import ranked
 from rgbd_insight.result import Missing, Result, numbers
 
-MEASURES = ("decodability", "difference", "label", "semantic variance", "specific share", "level semantic variance",
-            "ranking")  # fmt: skip
+MEASURES = (
+    "decodability",
+    "difference",
+    "label",
+    "semantic variance",
+    "specific share",
+    "level semantic variance",
+    "ranking",
+)
 CONCEPTS = ("decodability", "difference", "label", "semantic variance")
 COMPONENTS = 32
 MARGIN = 0.1
@@ -91,10 +106,14 @@ def probe(nets: Networks, x: np.ndarray, *, wide: int = 1, strata: bool = True, 
     key = (seen.digest(), x.shape, wide, strata, leave_out)
     if key not in made_before:
         made_before[key] = decodability(
-            x, features.present, features.groups, components=COMPONENTS * wide,
-            folds=1 if planted and len(features) >= MANY else 5, blocks=nets.blocks if leave_out else None,
+            x,
+            features.present,
+            features.groups,
+            components=COMPONENTS * wide,
+            folds=1 if planted and len(features) >= MANY else 5,
+            blocks=nets.blocks if leave_out else None,
             strata=features.areas if strata and not planted else None,
-        )  # fmt: skip
+        )
     return made_before[key]
 
 
@@ -110,8 +129,10 @@ def _concepts(nets: Networks, level: int, measures: Sequence[str]) -> tuple[list
         gap = _estimate(nets, first.delta - second.delta, first.leave_outs - second.leave_outs).simultaneous(
             max(together, 1)
         )
-        rows += [_concept(nets, level, k) | {"measure": "difference", "modality": a, "versus": b} | numbers(gap, k)
-                 for k in valued]  # fmt: skip
+        rows += [
+            _concept(nets, level, k) | {"measure": "difference", "modality": a, "versus": b} | numbers(gap, k)
+            for k in valued
+        ]
     if "semantic variance" in measures:
         variance = concept_variance(first.by_fold, second.by_fold)
         cells = {"measure": "semantic variance", "n": len(nets.blocks)}
@@ -120,8 +141,11 @@ def _concepts(nets: Networks, level: int, measures: Sequence[str]) -> tuple[list
         labels = _labels(nets, level, first, second)
         rows += [_concept(nets, level, k) | {"measure": "label", "label": labels[k]} for k in valued]
     names = nets.features.concepts["name"]
-    rare = [Missing(f"{names[k]} (concept)", first.reason[k] or second.reason[k], "extract more images that show it")
-            for k in range(len(names)) if k not in set(valued)]  # fmt: skip
+    rare = [
+        Missing(f"{names[k]} (concept)", first.reason[k] or second.reason[k], "extract more images that show it")
+        for k in range(len(names))
+        if k not in set(valued)
+    ]
     return rows, rare
 
 
@@ -165,8 +189,12 @@ def _shares(nets: Networks, level: int) -> list[dict]:
             ("all", ("named-specific", "unnamed-specific")),
         ):
             row = {"measure": "specific share", "modality": modality, "label": label, "ceiling": 1.0}
-            rows.append(nets.cells(level) | row | {"ceiling_kind": nets.ceiling_kind}
-                        | numbers(share_estimate(nets, account, names)))  # fmt: skip
+            rows.append(
+                nets.cells(level)
+                | row
+                | {"ceiling_kind": nets.ceiling_kind}
+                | numbers(share_estimate(nets, account, names))
+            )
     return rows
 
 
@@ -187,8 +215,9 @@ def _level_variance(nets: Networks, level: int) -> list[dict]:
     rows = []
     for m, other, (x, y) in pairs:
         found = stats.estimate(between(x, y), features.groups, null=False, blocks=20)
-        rows.append(nets.cells(level) | numbers(found)
-                    | {"measure": "level semantic variance", "modality": m, "versus": other})  # fmt: skip
+        rows.append(
+            nets.cells(level) | numbers(found) | {"measure": "level semantic variance", "modality": m, "versus": other}
+        )
     return rows
 
 
@@ -197,6 +226,8 @@ def _ranking(nets: Networks, level: int) -> list[dict]:
     for modality, other in (nets.modalities, nets.modalities[::-1]):
         ranking = ranked(nets, modality, level)
         cells = nets.cells(level) | {"measure": "ranking", "modality": modality, "versus": other}
-        rows += [cells | {"unit": u, "value": j, "label": "unreliable" if bad else None}
-                 for u, (j, bad) in enumerate(zip(ranking.j, ranking.unreliable, strict=True))]  # fmt: skip
+        rows += [
+            cells | {"unit": u, "value": j, "label": "unreliable" if bad else None}
+            for u, (j, bad) in enumerate(zip(ranking.j, ranking.unreliable, strict=True))
+        ]
     return rows

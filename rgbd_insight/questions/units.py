@@ -8,11 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from rgbd_insight import stats
-from rgbd_insight._tape.files import nearest
 from rgbd_insight.features import Features
-from rgbd_insight.metrics._auroc import pair_counts
+from rgbd_insight.metrics.auroc import pair_counts
+from rgbd_insight.metrics.matching import max_correlation
+from rgbd_insight.metrics.partitioning import variance_account
+from rgbd_insight.metrics.probes import decodability
+from rgbd_insight.metrics.ranking import Ranking, bounded, rank_units
 from rgbd_insight.metrics.semantic import profiles
-from rgbd_insight.questions.networks import TWINS, networks
+from rgbd_insight.questions.networks import TWINS, Networks, networks
+from rgbd_insight.utils.messages import nearest
 
 
 @dataclass(frozen=True)
@@ -45,9 +49,15 @@ class Unit:
 
 
 def best(
-    features: Features, run: str, stream: str, level: int | None = None, *, unit: int | None = None,
-    concepts: Iterable[str] | None = None, condition: str | None = None,
-) -> Unit:  # fmt: skip
+    features: Features,
+    run: str,
+    stream: str,
+    level: int | None = None,
+    *,
+    unit: int | None = None,
+    concepts: Iterable[str] | None = None,
+    condition: str | None = None,
+) -> Unit:
     """The unit of a stream, and the concept, with the largest |s|: chosen on half of the groups, s from the others.
 
     Parameters
@@ -169,3 +179,29 @@ def _concepts(features: Features, names: Iterable[str] | None) -> np.ndarray:
     if not names:
         raise ValueError("`concepts` must name at least one; got none. Leave it out for all.")
     return np.array([known.index(name) for name in names])
+
+
+def ranked(nets: Networks, modality: str, level: int, among: np.ndarray | None = None) -> Ranking:
+    """The ranking of the first network's units, beside the others' streams; `among` bool (N,) keeps some samples only.
+
+    Responses are held back where they lie far out: one image on which everything does would decide the order.
+    """
+    among = np.ones(len(nets.features), bool) if among is None else among
+    other = next(m for m in nets.modalities if m != modality)
+
+    def stream(member: int, name: str) -> np.ndarray:
+        return bounded(nets.view(member, name, level)[among])
+
+    groups, present = nets.features.groups[among], nets.features.present[among]
+    x, y, rest = stream(0, modality), stream(1, other), range(1, len(nets.members))
+    account = variance_account(
+        x,
+        nets.features.areas[among],
+        [stream(j, other) for j in rest],
+        [stream(j, modality) for j in rest],
+        groups,
+        blocks=nets.blocks[among],
+    )
+    return rank_units(
+        max_correlation(x, y), profiles(x, present, groups).s, decodability(y, present, groups).delta, account
+    )

@@ -123,9 +123,12 @@ def group_ridge_account(y, bands, fold, penalties, seed=0):
                 parts.append(part / np.sqrt((part[train] ** 2).mean()))
             x, groups = np.hstack(parts), np.repeat(np.arange(len(parts)), [p.shape[1] for p in parts])
             fit = module.GroupRidgeCV(
-                groups=groups, cv=PredefinedSplit(fold[train]), random_state=seed, fit_intercept=True,
+                groups=groups,
+                cv=PredefinedSplit(fold[train]),
+                random_state=seed,
+                fit_intercept=True,
                 solver_params={"n_iter": 25 if len(parts) > 1 else 1, "alphas": alphas, "progress_bar": False},
-            ).fit(x[train], y[train])  # fmt: skip
+            ).fit(x[train], y[train])
             errors = errors + ((y[test] - fit.predict(x[test])) ** 2).sum(0)
             spread = spread + ((y[test] - y[train].mean(0)) ** 2).sum(0)
         found.append(1 - errors / spread)

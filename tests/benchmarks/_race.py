@@ -54,9 +54,21 @@ def _row(workload, work, way, reference):
     if reference is not None:
         found = np.asarray(way.pick(way.result), dtype=np.float64)
         error = float(np.abs(found - np.asarray(way.pick(reference), dtype=np.float64)).max())
-    row = {"workload": workload, "work": work, "way": way.name, "ours": way.ours, "seconds": median, "low": low,
-           "high": high, "cpu": np.median(way.cpu), "runs": len(way.seconds), "times": way.times,
-           "error": error, "peak_mb": way.peak, "note": way.note}  # fmt: skip
+    row = {
+        "workload": workload,
+        "work": work,
+        "way": way.name,
+        "ours": way.ours,
+        "seconds": median,
+        "low": low,
+        "high": high,
+        "cpu": np.median(way.cpu),
+        "runs": len(way.seconds),
+        "times": way.times,
+        "error": error,
+        "peak_mb": way.peak,
+        "note": way.note,
+    }
     time = f"{median:9.3f} s ({low:.3f}-{high:.3f})  cpu {row['cpu']:.3f}"
     print(f"  {work:38s} {way.name:24s} {time}  error {error:8.1e}  {way.peak:7.0f} MB")
     return row
@@ -83,8 +95,14 @@ def conditions():
     """What the numbers depend on: device, cores, versions, and how busy the machine was with other work."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine()
-    return {"device": device, "cores": cores, "threads": torch.get_num_threads(), "torch": torch.__version__,
-            "numpy": np.__version__, "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else np.nan}  # fmt: skip
+    return {
+        "device": device,
+        "cores": cores,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else np.nan,
+    }
 
 
 def exponent(table, x, y):

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from rgbd_insight.tables import write_table
+from rgbd_insight.features.tables import write_table
 from tests.benchmarks import _published as published
 from tests.benchmarks._race import conditions, told
 from tests.benchmarks._results import ROWS, SCALING

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from rgbd_insight.data import Scenes
+from rgbd_insight.extraction import extract
 from rgbd_insight.models import build
-from rgbd_insight.recorder import extract
 from tests.benchmarks._race import Way, race
 from tests.benchmarks._results import ROWS
 
@@ -38,9 +38,15 @@ def test_pooled_responses_cost_little_more_than_the_forward_pass(tmp_path):
                 batch = data.batch(range(start, min(start + BATCH, IMAGES)))
                 model(batch.rgb, batch.depth)
 
-    ways = [Way("extract, condition both", lambda: record(data, tmp_path / str(next(number))), ours=True,
-                note="data, purity and files included"),
-            Way("bare forward pass", bare, note="data included")]  # fmt: skip
+    ways = [
+        Way(
+            "extract, condition both",
+            lambda: record(data, tmp_path / str(next(number))),
+            ours=True,
+            note="data, purity and files included",
+        ),
+        Way("bare forward pass", bare, note="data included"),
+    ]
     ROWS.extend(race("E", f"pooled responses of {IMAGES} scenes", ways))
     ratio = np.median(np.array(ways[0].seconds) / np.array(ways[1].seconds))
     print(f"  extraction takes {ratio:.2f} times the bare forward pass")
@@ -68,9 +74,21 @@ def test_memory_is_flat_and_two_processes_share_the_work(tmp_path):
     seconds, high = alone(many, MANY)
     shared, peak = alone(two, MANY, processes=2)
     for count, processes, took, memory in ((FEW, 1, short, low), (MANY, 1, seconds, high), (MANY, 2, shared, peak)):
-        ROWS.append({"workload": "E", "work": f"pooled responses of {count} scenes", "way": f"{processes} x one thread",
-                     "ours": True, "seconds": took, "low": took, "high": took, "runs": 1, "times": 1,
-                     "peak_mb": memory, "note": "memory of the whole process"})  # fmt: skip
+        ROWS.append(
+            {
+                "workload": "E",
+                "work": f"pooled responses of {count} scenes",
+                "way": f"{processes} x one thread",
+                "ours": True,
+                "seconds": took,
+                "low": took,
+                "high": took,
+                "runs": 1,
+                "times": 1,
+                "peak_mb": memory,
+                "note": "memory of the whole process",
+            }
+        )
     print(f"  {FEW} scenes {low:.0f} MB, {MANY} {high:.0f} MB; two processes are {seconds / shared:.2f} times as fast")
     assert abs(high / low - 1) <= 0.1
     assert contents(many) == contents(two)

@@ -7,12 +7,12 @@ import torch
 
 from rgbd_insight import stats
 from rgbd_insight.metrics import baselines
+from rgbd_insight.metrics.cka import cka_statistic
 from rgbd_insight.metrics.dissection import TopValues, dissect
-from rgbd_insight.metrics.groups import blocks_of, group_folds
-from rgbd_insight.metrics.joint import PENALTIES, variance_account
 from rgbd_insight.metrics.levels import cka_matrix
 from rgbd_insight.metrics.moments import Moments
-from rgbd_insight.metrics.similarity import cka_statistic
+from rgbd_insight.metrics.partitioning import PENALTIES, variance_account
+from rgbd_insight.stats.groups import blocks_of, group_folds
 from tests.benchmarks import _published as published
 from tests.benchmarks._race import RUNS, Way, exponent, race
 from tests.benchmarks._results import ROWS, SCALING
@@ -39,8 +39,11 @@ def test_debiased_cka(a):
         return hsic / np.sqrt(np.outer(np.diag(hsic), np.diag(hsic)))
 
     ways = [Way("cka_matrix", lambda: cka_matrix(levels), ours=True)]
-    ways += [Way(name, call, note="centred beforehand") for name, call in published.debiased_cka_ways(levels)
-             if name != "ckatorch"]  # fmt: skip
+    ways += [
+        Way(name, call, note="centred beforehand")
+        for name, call in published.debiased_cka_ways(levels)
+        if name != "ckatorch"
+    ]
     ways.insert(1, Way("Moments.from_batches", one_pass, ours=True, note="one pass, mergeable"))
     rows = race("A", "debiased CKA, all pairs", ways, reference)
     ROWS.extend(rows)
@@ -98,8 +101,12 @@ def test_factorised_once(a, measure):
     function, pairs = getattr(baselines, measure), [(0, 1), (2, 4), (3, 9)]
     whole = Way(measure, lambda: baselines.matrix(measure, levels), ours=True)
     whole.pick = lambda m: np.array([m[p] for p in pairs]) if np.ndim(m) == 2 else np.asarray(m)
-    alone = Way("each pair on its own", lambda: np.array([function(levels[i], levels[j]) for i, j in pairs]),
-                times=100 / 3, note="3 pairs x 100/3")  # fmt: skip
+    alone = Way(
+        "each pair on its own",
+        lambda: np.array([function(levels[i], levels[j]) for i, j in pairs]),
+        times=100 / 3,
+        note="3 pairs x 100/3",
+    )
     exact = np.array([function(levels[i].astype(float), levels[j].astype(float)) for i, j in pairs])
     made = race("A", f"{measure}, all pairs", [whole, alone], exact)
     ROWS.extend(made)
@@ -122,9 +129,13 @@ def test_dissection(kind):
 
     ways = [
         Way("dissect", lambda: dissect(maps, concepts, CONCEPTS, TOP), ours=True, note="thresholds and IoU"),
-        Way("dense matmul", lambda: published.dense_dissection(few, limit, labels, CONCEPTS), times=10,
-            note="IoU alone, a tenth of the images x 10"),
-    ]  # fmt: skip
+        Way(
+            "dense matmul",
+            lambda: published.dense_dissection(few, limit, labels, CONCEPTS),
+            times=10,
+            note="IoU alone, a tenth of the images x 10",
+        ),
+    ]
     made = race(kind, "dissection IoU", ways)
     made[0]["error"] = float(np.abs(dissect(few, labels, CONCEPTS, TOP)[:32].numpy() - want).max())
     made[1]["error"] = float(np.abs(ways[1].result[:32] - want).max())
@@ -138,12 +149,25 @@ def test_variance_account():
     fold, blocks = group_folds(groups, 5, 0), blocks_of(groups, 40)
     bands = [[concepts], [other], [same], [concepts, other], [concepts, same]]
     found = variance_account(y, concepts, [other], [same], groups, blocks=blocks)
-    ways = [Way("variance_account", lambda: variance_account(y, concepts, [other], [same], groups, blocks=blocks),
-                ours=True, note="value and 40 leave-outs", pick=lambda _: found.r2)]  # fmt: skip
+    ways = [
+        Way(
+            "variance_account",
+            lambda: variance_account(y, concepts, [other], [same], groups, blocks=blocks),
+            ours=True,
+            note="value and 40 leave-outs",
+            pick=lambda _: found.r2,
+        )
+    ]
     theirs = published.group_ridge_account(y, bands, fold, PENALTIES)
     if theirs is not None:
-        ways.append(Way("himalaya GroupRidgeCV", lambda: published.group_ridge_account(y, bands, fold, PENALTIES),
-                        times=41, note="one account x 41, one thread, its fastest"))  # fmt: skip
+        ways.append(
+            Way(
+                "himalaya GroupRidgeCV",
+                lambda: published.group_ridge_account(y, bands, fold, PENALTIES),
+                times=41,
+                note="one account x 41, one thread, its fastest",
+            )
+        )
     made = race("V", "variance account, 40 leave-outs", ways)
     ROWS.extend(made)
     if theirs is not None:
@@ -158,8 +182,17 @@ def scaling(work, axis, values, make):
     for value in values:
         run = make(value)
         made = race("scaling", f"{work}, {axis} = {value}", [Way(work, run, ours=True)])[0]
-        rows.append({"workload": "scaling", "work": work, "axis": axis, "size": value,
-                     "seconds": made["seconds"], "peak_mb": made["peak_mb"], "runs": RUNS})  # fmt: skip
+        rows.append(
+            {
+                "workload": "scaling",
+                "work": work,
+                "axis": axis,
+                "size": value,
+                "seconds": made["seconds"],
+                "peak_mb": made["peak_mb"],
+                "runs": RUNS,
+            }
+        )
     table = pd.DataFrame(rows)
     power = exponent(table, "size", "seconds")
     print(f"  {work}: time grows like {axis}^{power:.2f}")
@@ -173,8 +206,9 @@ def test_scaling():
     scaling("debiased CKA", "units", (64, 128, 256, 512), lambda u: _cka(2000, (u,)))
     scaling("debiased CKA", "levels", (2, 4, 8, 16), lambda k: _cka(2000, (128,) * (k // 2)))
     maps, concepts = workload_b("B1", images=200)
-    grown = scaling("dissection", "images", (25, 50, 100, 200),
-                    lambda n: lambda: dissect(maps[:n], concepts[:n], CONCEPTS, TOP))  # fmt: skip
+    grown = scaling(
+        "dissection", "images", (25, 50, 100, 200), lambda n: lambda: dissect(maps[:n], concepts[:n], CONCEPTS, TOP)
+    )
     assert grown < 1.3
     one = torch.randint(-1, 10, (100, 1, IMAGE, IMAGE), dtype=torch.int16)
     by = scaling("dissection", "concepts", (10, 40, 160), lambda k: lambda: dissect(maps[:100], one, k, TOP))

@@ -63,11 +63,19 @@ def test_shapes_and_types(data):
     n, (h, w) = len(data), data.size
     batch = data.batch(range(n))
     assert [getattr(batch, name).dtype for name in FIELDS] == [
-        torch.float32, torch.float32, torch.bool, torch.int64, torch.int16,
-    ]  # fmt: skip
+        torch.float32,
+        torch.float32,
+        torch.bool,
+        torch.int64,
+        torch.int16,
+    ]
     assert [tuple(getattr(batch, name).shape) for name in FIELDS] == [
-        (n, 3, h, w), (n, 1, h, w), (n, 1, h, w), (n, h, w), (n, len(data.families), h, w),
-    ]  # fmt: skip
+        (n, 3, h, w),
+        (n, 1, h, w),
+        (n, 1, h, w),
+        (n, h, w),
+        (n, len(data.families), h, w),
+    ]
     assert len(batch) == n == len(data.groups) == len(set(batch.ids))
     assert batch.groups == tuple(data.groups)
 

@@ -8,7 +8,7 @@ from PIL import Image
 from scipy.io import savemat
 
 import rgbd_insight.data
-from rgbd_insight.data._sunrgbd import NAMES
+from rgbd_insight.data.sunrgbd import NAMES
 
 ABOUT = tomllib.loads((Path(rgbd_insight.data.__file__).parent / "nyuv2.toml").read_text(encoding="utf-8"))
 HOME = "/n/fs/sun3d/data/SUNRGBD/"  # where the toolbox says that the scenes are

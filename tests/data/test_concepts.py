@@ -25,9 +25,18 @@ def look(rgb, depth=None, **camera):
 
 @pytest.mark.parametrize(
     "degrees, name",
-    [(0, "red"), (350, "red"), (30, "orange"), (60, "yellow"), (120, "green"), (180, "cyan"), (225, "blue"),
-     (270, "purple"), (315, "pink")],
-)  # fmt: skip
+    [
+        (0, "red"),
+        (350, "red"),
+        (30, "orange"),
+        (60, "yellow"),
+        (120, "green"),
+        (180, "cyan"),
+        (225, "blue"),
+        (270, "purple"),
+        (315, "pink"),
+    ],
+)
 @pytest.mark.parametrize("saturation, value", [(1.0, 1.0), (0.5, 0.4)])
 def test_hues_have_their_usual_names(degrees, name, saturation, value):
     rgb = flat(colorsys.hsv_to_rgb(degrees / 360, saturation, value))

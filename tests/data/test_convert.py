@@ -8,8 +8,8 @@ from PIL import Image
 from scipy.io import savemat
 
 from rgbd_insight.data import Folder
-from rgbd_insight.data._sunrgbd import NAMES, unrotate
 from rgbd_insight.data.convert import nyuv2, sunrgbd
+from rgbd_insight.data.sunrgbd import NAMES, unrotate
 from tests.data._official import nyu_names, rotated, sun_scene, write_nyuv2, write_toolbox
 
 h5py = pytest.importorskip("h5py", reason="h5py (the extra data) is not installed")
@@ -133,9 +133,13 @@ def test_bits_are_rotated_back():
 
 
 SUN = (
-    "kv1/NYUdata/NYU0001", "kv1/NYUdata/NYU0002", "kv1/NYUdata/NYU0009", "xtion/sun3ddata/hall/0001-a",
-    "xtion/sun3ddata/hall/0044-b", "kv2/kinect2data/000065_2014",
-)  # fmt: skip
+    "kv1/NYUdata/NYU0001",
+    "kv1/NYUdata/NYU0002",
+    "kv1/NYUdata/NYU0009",
+    "xtion/sun3ddata/hall/0001-a",
+    "xtion/sun3ddata/hall/0044-b",
+    "kv2/kinect2data/000065_2014",
+)
 
 
 @pytest.fixture

@@ -27,8 +27,13 @@ def room(pitch=0.0, roll=0.0):
     v, u = torch.meshgrid(*(torch.arange(n, dtype=torch.float64) for n in SIZE), indexing="ij")
     rays = torch.stack([(u - CAMERA.cx) / CAMERA.fx, (v - CAMERA.cy) / CAMERA.fy, torch.ones_like(u)], -1)  # (H, W, 3)
     in_room = rays @ rotation  # the transpose turns back
-    planes = [((0, 1, 0), HIGH, 0), ((0, -1, 0), 2.6 - HIGH, 180), ((0, 0, 1), 3.0, 90), ((1, 0, 0), 1.5, 90),
-              ((-1, 0, 0), 1.2, 90)]  # fmt: skip
+    planes = [
+        ((0, 1, 0), HIGH, 0),
+        ((0, -1, 0), 2.6 - HIGH, 180),
+        ((0, 0, 1), 3.0, 90),
+        ((1, 0, 0), 1.5, 90),
+        ((-1, 0, 0), 1.2, 90),
+    ]
     reach, angle = torch.full(SIZE, math.inf, dtype=torch.float64), torch.zeros(SIZE, dtype=torch.float64)
     which = torch.zeros(SIZE)
     for k, (direction, distance, degrees) in enumerate(planes):

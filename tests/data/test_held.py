@@ -5,8 +5,7 @@ import pickle
 import torch
 
 from rgbd_insight.data import Scenes
-from rgbd_insight.data.batch import Dataset
-from rgbd_insight.data.held import Held
+from rgbd_insight.data.batch import Dataset, Held
 
 
 def test_the_same_samples_each_made_once(monkeypatch):

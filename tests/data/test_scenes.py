@@ -66,8 +66,9 @@ def test_graded_cues_are_drawn_as_often_as_planted_and_are_nested():
     plans = [data._plan(i) for i in range(600)]
     for offset, (_, rgb, depth) in enumerate(GRADED):
         thing = len(FLAT) + len(CAMOUFLAGED) + len(ORDINARY) + offset
-        shown = np.array([(p.colour[p.slot == thing][0], p.relief[p.slot == thing][0]) for p in plans
-                          if (p.slot == thing).any()])  # fmt: skip
+        shown = np.array(
+            [(p.colour[p.slot == thing][0], p.relief[p.slot == thing][0]) for p in plans if (p.slot == thing).any()]
+        )
         assert abs(shown[:, 0].mean() - rgb) < 0.12 and abs(shown[:, 1].mean() - depth) < 0.12
         better = shown[:, 0] if rgb >= depth else shown[:, 1]
         assert not (shown.any(1) & ~better).any()  # the weaker cue never comes alone

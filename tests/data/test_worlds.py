@@ -4,12 +4,20 @@ import numpy as np
 import pytest
 
 from rgbd_insight.data.worlds import MODALITIES, Knobs, World, drawn
-from rgbd_insight.metrics.joint import SHARES, variance_account
+from rgbd_insight.metrics.partitioning import SHARES, variance_account
 
 MIXED = Knobs(
-    n=400, width=20, other_width=28, noise=0.5, unit_noise=1.2, polysemy=2, cooccurrence=0.3, layout=0.2, coverage=0.6,
+    n=400,
+    width=20,
+    other_width=28,
+    noise=0.5,
+    unit_noise=1.2,
+    polysemy=2,
+    cooccurrence=0.3,
+    layout=0.2,
+    coverage=0.6,
     imbalance=0.2,
-)  # fmt: skip
+)
 
 
 def test_same_seed_gives_the_same_world_and_another_draw_other_images_of_the_same_networks():
@@ -75,9 +83,13 @@ def test_pure_units_have_one_share_each():
 def test_the_account_finds_the_planted_shares_of_mixed_units_without_noise():
     world = World(Knobs(n=3000, noise=0.02, polysemy=2, coverage=0.5, private_dims=4, shared_dims=4), 3)
     found = variance_account(
-        world.stream("rgb", 0), world.areas, [world.stream("depth", 1)], [world.stream("rgb", 1)], world.groups,
+        world.stream("rgb", 0),
+        world.areas,
+        [world.stream("depth", 1)],
+        [world.stream("rgb", 1)],
+        world.groups,
         components=64,
-    )  # fmt: skip
+    )
     assert found.level == pytest.approx(world.shares("rgb"), abs=0.04)
     assert len(found.level) == len(SHARES)
 

@@ -7,8 +7,8 @@ from sklearn.linear_model import Ridge
 from rgbd_insight import stats
 from rgbd_insight.data.worlds import Knobs, World
 from rgbd_insight.metrics.attenuation import PENALTY, corrected_account
-from rgbd_insight.metrics.groups import group_folds
-from rgbd_insight.metrics.joint import SHARES, variance_account
+from rgbd_insight.metrics.partitioning import SHARES, variance_account
+from rgbd_insight.stats.groups import group_folds
 
 FEW = range(1, 5)
 

@@ -6,12 +6,20 @@ import torch
 import torch.nn.functional as F
 
 from rgbd_insight import stats
-from rgbd_insight.metrics import _threads, dissection
-from rgbd_insight.metrics._dissection import active
+from rgbd_insight.metrics import active, dissection
 from rgbd_insight.metrics.dissection import Overlap, TopValues, dissect, iou_statistic
+from rgbd_insight.utils import threads as _threads
 
-SIZES = [((14, 14), (112, 112)), ((7, 9), (35, 27)), ((5, 4), (13, 19)), ((8, 8), (8, 8)), ((12, 10), (5, 6)),
-         ((1, 1), (4, 4)), ((1, 5), (9, 10)), ((2, 3), (7, 100))]  # fmt: skip
+SIZES = [
+    ((14, 14), (112, 112)),
+    ((7, 9), (35, 27)),
+    ((5, 4), (13, 19)),
+    ((8, 8), (8, 8)),
+    ((12, 10), (5, 6)),
+    ((1, 1), (4, 4)),
+    ((1, 5), (9, 10)),
+    ((2, 3), (7, 100)),
+]
 
 
 def draw(seed=0, n=6, units=5, few=(7, 9), many=(35, 27), count=4, planes=2):

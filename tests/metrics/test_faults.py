@@ -6,13 +6,13 @@ import torch
 from torch import nn
 
 from rgbd_insight import stats
+from rgbd_insight.extraction import extract
 from rgbd_insight.features import FeaturesError, load
 from rgbd_insight.hooks import Tap, listen
 from rgbd_insight.metrics import baselines
+from rgbd_insight.metrics.cka import cka, cka_statistic, debiased_cka
 from rgbd_insight.metrics.dissection import Overlap, TopValues, dissect, iou_statistic
 from rgbd_insight.metrics.moments import Moments
-from rgbd_insight.metrics.similarity import cka, cka_statistic, debiased_cka
-from rgbd_insight.recorder import extract
 from tests._toy import ToyData, ToyNet
 
 

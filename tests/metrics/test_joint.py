@@ -5,9 +5,9 @@ from itertools import product
 import numpy as np
 import pytest
 
-from rgbd_insight.metrics.groups import blocks_of, group_folds
-from rgbd_insight.metrics.joint import SHARES, Account, explained, variance_account
+from rgbd_insight.metrics.partitioning import SHARES, Account, explained, variance_account
 from rgbd_insight.metrics.ranking import bounded, rank_units
+from rgbd_insight.stats.groups import blocks_of, group_folds
 
 
 def world(n=650, units=32, width=64, concepts=24, kinds=4, noise=0.3, seed=0):
@@ -129,8 +129,12 @@ def test_constant_units_are_left_out_and_columns_may_be_constant():
     more = variance_account(
         np.hstack([y, np.full((300, 1), 3.3)]),
         np.hstack([named, np.ones((300, 1))]),
-        other, same, groups, components=16, blocks=blocks_of(groups, 10),
-    )  # fmt: skip
+        other,
+        same,
+        groups,
+        components=16,
+        blocks=blocks_of(groups, 10),
+    )
     assert np.isnan(more.shares[4]).all() and more.constant.tolist() == [False] * 4 + [True]
     assert np.allclose(more.level, account.level, atol=1e-9) and np.isfinite(more.level_out).all()
 

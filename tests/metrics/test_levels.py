@@ -5,9 +5,11 @@ import pytest
 import torch
 
 from rgbd_insight import stats
-from rgbd_insight.metrics import _cka, _grams, levels
+from rgbd_insight.metrics import cka as _cka
+from rgbd_insight.metrics import grams as _grams
+from rgbd_insight.metrics import levels
+from rgbd_insight.metrics.cka import cka_statistic, debiased_cka
 from rgbd_insight.metrics.levels import cka_matrix
-from rgbd_insight.metrics.similarity import cka_statistic, debiased_cka
 
 
 def draw(seed=0, n=60, widths=(6, 4, 30), dtype=np.float64):

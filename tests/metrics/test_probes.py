@@ -9,13 +9,13 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
-from rgbd_insight.metrics import _probe_fit, probes
-from rgbd_insight.metrics._auroc import pair_counts
-from rgbd_insight.metrics._leave_outs import counted_once
-from rgbd_insight.metrics.groups import blocks_of, group_folds
-from rgbd_insight.metrics.intervals import checked_blocks, jackknife_bounds
-from rgbd_insight.metrics.probes import concept_labels, decodability
+from rgbd_insight.metrics import probes
+from rgbd_insight.metrics import probes as _probe_fit
+from rgbd_insight.metrics.auroc import pair_counts
+from rgbd_insight.metrics.labels import concept_labels
+from rgbd_insight.metrics.probes import decodability
 from rgbd_insight.metrics.strata import _leave_own_column_out, cooccurrence_strata
+from rgbd_insight.stats.groups import blocks_of, checked_blocks, counted_once, group_folds, jackknife_bounds
 
 
 def world(n=600, concepts=6, units=48, noise=2.0, seed=0, size=5):
@@ -111,8 +111,11 @@ def test_what_a_block_in_the_fit_changes_in_every_block_that_is_judged(with_stra
 
     none = np.zeros(len(x), bool)
     expected = [sum(won(f, block == g) - won(f, none) for f in range(5)) for g in (0, 3)]
-    pairs = sum(present[(fold == f) & (code[:, 0] == c), 0].sum() * (~present[(fold == f) & (code[:, 0] == c), 0]).sum()
-                for f in range(5) for c in range(code.max() + 1))  # fmt: skip
+    pairs = sum(
+        present[(fold == f) & (code[:, 0] == c), 0].sum() * (~present[(fold == f) & (code[:, 0] == c), 0]).sum()
+        for f in range(5)
+        for c in range(code.max() + 1)
+    )
     np.testing.assert_allclose(kept[0][[0, 3], :, 0] * pairs / 2, np.array(expected)[:, :, 0], atol=1e-9)
 
 

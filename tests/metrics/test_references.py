@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from rgbd_insight.metrics import baselines
-from rgbd_insight.metrics.groups import group_folds
-from rgbd_insight.metrics.joint import variance_account
-from rgbd_insight.metrics.pairing import matching
-from rgbd_insight.metrics.similarity import cka
+from rgbd_insight.metrics.cka import cka
+from rgbd_insight.metrics.matching import matching
+from rgbd_insight.metrics.partitioning import variance_account
+from rgbd_insight.stats.groups import group_folds
 from tests.metrics.test_joint import components_of, world
 
 

@@ -7,7 +7,6 @@ import pytest
 from scipy.optimize import linear_sum_assignment
 from sklearn.metrics import roc_auc_score
 
-from rgbd_insight.metrics.groups import group_folds
 from rgbd_insight.metrics.semantic import (
     _rank_profile,
     concept_variance,
@@ -15,6 +14,7 @@ from rgbd_insight.metrics.semantic import (
     profiles,
     semantic_variance,
 )
+from rgbd_insight.stats.groups import group_folds
 
 
 def world(n=300, units=4, concepts=3, seed=0):

@@ -10,9 +10,9 @@ from sklearn.linear_model import Ridge
 
 from rgbd_insight import stats
 from rgbd_insight.data.worlds import Knobs, World
-from rgbd_insight.metrics import similarity
-from rgbd_insight.metrics.groups import group_folds
+from rgbd_insight.metrics import cka as similarity
 from rgbd_insight.metrics.ridge import PENALTIES
+from rgbd_insight.stats.groups import group_folds
 
 
 def worlds(seed, n=120, shared=3, widths=(6, 5), noise=1.0, size=4, within=0.5):

@@ -28,12 +28,14 @@ def configurations():
     return {
         "ResNet": lambda: transformers.ResNetConfig(embedding_size=8, layer_type="basic", **four),
         "ConvNeXt": lambda: transformers.ConvNextConfig(**four),
-        "Swin": lambda: transformers.SwinConfig(image_size=64, embed_dim=8, depths=[1] * 4, num_heads=[1] * 4,
-                                                window_size=4),  # fmt: skip
+        "Swin": lambda: transformers.SwinConfig(
+            image_size=64, embed_dim=8, depths=[1] * 4, num_heads=[1] * 4, window_size=4
+        ),
         "SegFormer": lambda: transformers.SegformerConfig(num_attention_heads=[1] * 4, **four),
-        "DINOv2": lambda: transformers.Dinov2Config(hidden_size=16, num_hidden_layers=4, num_attention_heads=2,
-                                                    patch_size=8, image_size=64),  # fmt: skip
-    }  # fmt: skip
+        "DINOv2": lambda: transformers.Dinov2Config(
+            hidden_size=16, num_hidden_layers=4, num_attention_heads=2, patch_size=8, image_size=64
+        ),
+    }
 
 
 @pytest.mark.parametrize("name", ["ResNet", "ConvNeXt", "Swin", "SegFormer", "DINOv2"])

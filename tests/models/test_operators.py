@@ -42,8 +42,10 @@ def test_acnet():
     (r, d), before = maps(), torch.rand(2, 8, 8, 12)
     operator = ACNet(16, before=8)
     fused, rgb, depth = operator(r, d, before)
-    parts = [last(x) * sigmoid(dense(gate.weigh, last(x).mean((1, 2), keepdims=True))) for gate, x in
-             ((operator.rgb, r), (operator.depth, d))]  # fmt: skip
+    parts = [
+        last(x) * sigmoid(dense(gate.weigh, last(x).mean((1, 2), keepdims=True)))
+        for gate, x in ((operator.rgb, r), (operator.depth, d))
+    ]
     check(fused, parts[0] + parts[1] + last(operator.branch(before).detach()))
     assert rgb is r and depth is d
 

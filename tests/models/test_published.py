@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from rgbd_insight.data import Scenes
+from rgbd_insight.extraction import extract
 from rgbd_insight.hooks import listen, mute, purity
 from rgbd_insight.models import networks, published, read_tap_map
-from rgbd_insight.recorder import extract
 from rgbd_insight.report import audit
 from tests._standins import STANDINS, WIDTHS, standin
 
@@ -32,8 +32,9 @@ def test_every_map_has_its_standin():
 @pytest.mark.parametrize("name", networks())
 def test_a_published_network_is_attached_and_audited(name, data, tmp_path):
     taps, model = published(name), standin(name, len(data.classes))
-    found = extract(model, data, taps, tmp_path / "f", adapt=taps.adapt, run={"fusion": name}, draws=1,
-                    progress=False, device="cpu")  # fmt: skip
+    found = extract(
+        model, data, taps, tmp_path / "f", adapt=taps.adapt, run={"fusion": name}, draws=1, progress=False, device="cpu"
+    )
     assert set(found.streams(name)) == ({"fused"} if name == "DFormerv2" else {"rgb", "depth", "fused"})
     assert found.levels(name) == (1, 2, 3, 4)
     report = audit(found, name, permutations=20)

@@ -12,14 +12,14 @@ import torch
 from scipy import stats as reference
 
 from rgbd_insight import load, stats
-from rgbd_insight._ledger import inference, levels, networks
-from rgbd_insight._ledger.words import VERDICTS, judged
+from rgbd_insight.claims import inference, levels, networks
+from rgbd_insight.claims.ledger import COLUMNS, FILE, SCENES_ONLY, claims, digest, specification
+from rgbd_insight.claims.rows import VERDICTS, judged
+from rgbd_insight.extraction import extract
 from rgbd_insight.features import FeaturesError
+from rgbd_insight.features.tables import write_table
 from rgbd_insight.questions.ablation import ablations
-from rgbd_insight.questions.claims import COLUMNS, FILE, SCENES_ONLY, claims, digest, specification
 from rgbd_insight.questions.networks import networks as networks_of
-from rgbd_insight.recorder import extract
-from rgbd_insight.tables import write_table
 from tests._toy import ToyData, ToyNet
 from tests.questions.test_intervention import outcomes
 
@@ -60,16 +60,31 @@ def test_similarity_trend_is_pages(scenes):
 
 def _share_rows(measure, label, values, half=0.02, planted=0.3):
     return pd.DataFrame(
-        [{"fusion": "twins", "measure": measure, "label": label, "modality": m, "level": lv, "value": v,
-          "low": v - half, "high": v + half, "planted": planted}
-         for (m, lv), v in zip([(m, lv) for m in ("rgb", "depth") for lv in (1.0, 2.0)], values, strict=True)]
-    )  # fmt: skip
+        [
+            {
+                "fusion": "twins",
+                "measure": measure,
+                "label": label,
+                "modality": m,
+                "level": lv,
+                "value": v,
+                "low": v - half,
+                "high": v + half,
+                "planted": planted,
+            }
+            for (m, lv), v in zip([(m, lv) for m in ("rgb", "depth") for lv in (1.0, 2.0)], values, strict=True)
+        ]
+    )
 
 
 @pytest.mark.parametrize(
-    "values, verdict", [((0.5, 0.4, 0.2, 0.6), "supported"), ((0.5, 0.4, 0.05, 0.6), "not supported"),
-                        ((0.5, 0.4, 0.11, 0.6), "inconclusive")]
-)  # fmt: skip
+    "values, verdict",
+    [
+        ((0.5, 0.4, 0.2, 0.6), "supported"),
+        ((0.5, 0.4, 0.05, 0.6), "not supported"),
+        ((0.5, 0.4, 0.11, 0.6), "inconclusive"),
+    ],
+)
 def test_discrepancy_is_decided_where_it_is_least_certain(scenes, values, verdict):
     other = _share_rows("specific share", "named", [0.0] * 4)
     table = pd.concat([_share_rows("specific share", "all", values), other])
@@ -95,8 +110,10 @@ def test_without_a_table_the_question_is_asked_of_the_features(scenes, monkeypat
 
 def test_verdict_of_an_interval():
     assert [judged(*ends, 0.1) for ends in ((0.2, 0.3), (0.0, 0.05), (0.0, 0.3))] == [
-        "supported", "not supported", "inconclusive",
-    ]  # fmt: skip
+        "supported",
+        "not supported",
+        "inconclusive",
+    ]
 
 
 def test_strategies_that_differ_are_told_from_strategies_that_do_not():
@@ -201,8 +218,13 @@ def silenced(tmp_path_factory):
     out, data = tmp_path_factory.mktemp("silenced"), ToyData(330)
     options = {"batch_size": 110, "draws": 1, "progress": False, "device": "cpu"}
     for seed in (0, 1):
-        extract(ToyNet(seed, width=16), data, out=out / str(seed), conditions=("both", "rgb", "depth", "rgb:mean",
-                "depth:mean"), **options)  # fmt: skip
+        extract(
+            ToyNet(seed, width=16),
+            data,
+            out=out / str(seed),
+            conditions=("both", "rgb", "depth", "rgb:mean", "depth:mean"),
+            **options,
+        )
     found = load(out / "0", out / "1")
     sets = ablations(found, "sum", draws=99, inputs=("both", "rgb:mean", "depth:mean"))
     extract(ToyNet(0, width=16), data, out=out / "0", conditions=sets, **options)
@@ -231,8 +253,10 @@ def test_specific_units_stand_beside_random_ones(silenced):
 
 def test_consistent_units_are_missed_more_without_the_other_input(silenced):
     row = networks.consistent_units(silenced, specification()["3b"])
-    more = {m: lost(silenced, f"consistent {m} given {m}:mean", f"{m}:mean") - lost(silenced, f"consistent {m}", "both")
-            for m in ("rgb", "depth")}  # fmt: skip
+    more = {
+        m: lost(silenced, f"consistent {m} given {m}:mean", f"{m}:mean") - lost(silenced, f"consistent {m}", "both")
+        for m in ("rgb", "depth")
+    }
     assert min(abs(row.value - value) for value in more.values()) < 1e-9
     assert row.verdict in ("supported", "not supported", "inconclusive")
 

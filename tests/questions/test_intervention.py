@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rgbd_insight.questions.intervention import TERMS, answer
+from rgbd_insight.claims.intervention import TERMS, answer
 
 
 def outcomes(*, rises=0.6, helps=0.5, moves=0.2, leak=0.0, noise=0.01, seed=0):
@@ -19,8 +19,19 @@ def outcomes(*, rises=0.6, helps=0.5, moves=0.2, leak=0.0, noise=0.01, seed=0):
             best = 0.3 + 0.2 * redundancy * np.sign(rises)
             bend = abs(rises) / 0.4  # so that the best C moves by .2 from redundancy 0 to 1 where rises = ±.6
             y = 0.5 + 0.05 * (operator == "late") - bend * (c - best) ** 2 + helps * s + rng.normal(0, noise)
-            rows.append(dict(operator=operator, common=common, private=private, redundancy=redundancy, seed=number,
-                             placebo=placebo, accuracy=y, C=c, S=s))  # fmt: skip
+            rows.append(
+                dict(
+                    operator=operator,
+                    common=common,
+                    private=private,
+                    redundancy=redundancy,
+                    seed=number,
+                    placebo=placebo,
+                    accuracy=y,
+                    C=c,
+                    S=s,
+                )
+            )
     return pd.DataFrame(rows)
 
 

@@ -4,14 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from rgbd_insight.extraction import extract
 from rgbd_insight.features import Ablation, load, write_quantised
 from rgbd_insight.questions.ablation import ablation_name, ablations
 from rgbd_insight.questions.balance import balance, shares
-from rgbd_insight.questions.collaboration import collaboration
+from rgbd_insight.questions.collaboration import collaboration, predicted
 from rgbd_insight.questions.losses import NAMED, REMOVALS, accuracy_estimate, by_dose
 from rgbd_insight.questions.networks import networks
-from rgbd_insight.questions.swap import predicted
-from rgbd_insight.recorder import extract
 from tests._toy import ToyData, ToyNet
 
 REMOVED = [f"{m}:{how}" for m in ("rgb", "depth", "none") for how in ("zero", "mean", "noise")]

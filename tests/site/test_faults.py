@@ -38,8 +38,12 @@ function pick(v) {{ document.getElementById("picked").src = pictures[v - 1]; }}<
 FAULTS = {  # name: (what it is replaced in, by what, the check, a part of what it must say)
     "formula": ("<p>Text.", '<p><span class="math">x</span>', look.undrawn, "1 formulas not typeset"),
     "formula with an error": ("<p>Text.", "<p><mjx-merror></mjx-merror>", look.undrawn, "1 formulas with an error"),
-    "widget": ("<p>Text.", "<p><script type='application/vnd.jupyter.widget-view+json'></script>",
-               look.undrawn, "1 widgets not drawn"),
+    "widget": (
+        "<p>Text.",
+        "<p><script type='application/vnd.jupyter.widget-view+json'></script>",
+        look.undrawn,
+        "1 widgets not drawn",
+    ),
     "no alternative text": (' alt="a white square of one pixel"', "", look.unlabelled, "no alternative text"),
     "missing image": ("<p>Text.", '<p><img alt="not there at all" src="gone.png">', look.unlabelled, "not loaded"),
     "no name": ('<label for="s">Level</label>', "", look.unlabelled, "no name: <select"),
@@ -48,7 +52,7 @@ FAULTS = {  # name: (what it is replaced in, by what, the check, a part of what 
     "stuck buttons": ('onclick="pick(2)"', "", look.stuck, "widget 2"),
     "contrast": ("<p>Text.", '<p style="color:#aaa;background:#bbb">Grey.</p><p>', look.barriers, "color-contrast"),
     "empty button": ("<p>Text.", "<p><button></button>", look.barriers, "button-name"),
-}  # fmt: skip
+}
 WRONG = {  # name: (what is put in, a part of what `visit` must say)
     "outside": ('<img alt="x" src="http://127.0.0.1:9/x.png">', "leaves the site"),
     "missing file": ('<script src="gone.js"></script>', "404"),

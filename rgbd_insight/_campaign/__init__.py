@@ -1,1 +1,0 @@
-"""What `campaign` is made of."""

@@ -1,1 +1,0 @@
-"""What `cli` is made of: one module a group of commands."""

@@ -1,1 +1,0 @@
-"""What `stats` is made of."""

@@ -1,1 +1,0 @@
-"""What `questions.claims` is made of."""

@@ -1,1 +1,0 @@
-"""What `recorder` is made of."""

@@ -1,1 +1,0 @@
-"""What `report` is made of."""

@@ -1,1 +1,0 @@
-"""What `features` is made of."""

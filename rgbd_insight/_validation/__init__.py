@@ -1,1 +1,0 @@
-"""What `validate` is made of."""

@@ -1,0 +1,132 @@
+"""Networks that a command names: our own runs, or a factory in your code with its weights, taps and way of calling."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rgbd_insight.cli.sources import trained_size, weights_of
+from rgbd_insight.data import Dataset
+from rgbd_insight.extraction.loop import named
+from rgbd_insight.hooks import purity
+from rgbd_insight.hooks import taps as fill
+from rgbd_insight.hooks.tap import Tap
+from rgbd_insight.models import import_model, load, load_weights, networks, published, read_tap_map
+from rgbd_insight.models.imported import import_object
+from rgbd_insight.utils.messages import unknown
+
+LEVELS, LONGEST_NAME = (1, 2, 3, 4), 100
+
+
+@dataclass(frozen=True)
+class Attached:
+    """A network with where to listen, how to call it, what its run is called and the size that it was trained on."""
+
+    model: nn.Module
+    taps: list[Tap] | None = None
+    adapt: Callable[..., Tensor] | None = None
+    run: dict[str, Any] = field(default_factory=dict)
+    size: tuple[int, int] | None = None
+    classes: int | None = None
+
+
+def add_options(sub: argparse.ArgumentParser, *, taps: bool = True) -> None:
+    """Options that name a network."""
+    sub.add_argument("--checkpoint", type=Path, help="weights for a factory: .safetensors, or tensors by torch.save")
+    sub.add_argument(
+        "--adapt",
+        metavar="MODULE:FUNCTION",
+        help="function of (model, rgb, depth) that returns the logits; none: model(rgb, depth), or as the tap map says",
+    )
+    if taps:
+        sub.add_argument(
+            "--taps",
+            help=f"where to listen: a published network ({', '.join(networks())}), a .toml file of the same form, or a "
+            "pattern with {stream} and {level}; none: the model's own taps()",
+        )
+        sub.add_argument("--levels", type=_levels, default=LEVELS, help="of a pattern, such as 1-4")
+        sub.add_argument("--name", help="what the run is called; none: the network's own fusion, or custom")
+
+
+def attach(options: argparse.Namespace) -> Attached:
+    """The network that --model and the options beside it name."""
+    word = str(options.model)
+    taps, adapt = _taps(getattr(options, "taps", None), getattr(options, "levels", LEVELS))
+    if options.adapt is not None:
+        adapt = import_object(options.adapt)
+        if not callable(adapt):
+            raise ValueError(f"`--adapt` must be a function of (model, rgb, depth); {options.adapt} is none")
+    run = {"fusion": options.name} if getattr(options, "name", None) else {}
+    if len(run.get("fusion", "")) > LONGEST_NAME:
+        raise ValueError(
+            f"`--name` must have at most {LONGEST_NAME} characters, as files are called by it; got {len(options.name)}"
+        )
+    if ":" in word and not Path(word).exists():
+        return Attached(import_model(word, options.checkpoint), taps, _Told(adapt), run)
+    path, role = weights_of(Path(word), getattr(options, "epoch", "last"))
+    model = load(path)
+    if options.checkpoint is not None:
+        load_weights(model, options.checkpoint)
+    curves = path.with_name("curves.parquet")
+    run |= {"role": role} | ({"curves": curves} if curves.is_file() else {})
+    return Attached(model, taps, adapt, run, trained_size(path.parent), model.classes)
+
+
+def rehearse(found: Attached, data: Dataset) -> None:
+    """Run two images through a foreign network, so that what is wrong with taps or call is told before the work."""
+    if (
+        isinstance(found.adapt, _Told)
+        and len(data) > 1
+        and (found.taps or callable(getattr(found.model, "taps", None)))
+    ):
+        purity(found.model, data.batch([0, len(data) - 1]), found.taps or found.model.taps(), adapt=found.adapt)
+
+
+class _Told:
+    """Calls a foreign network, and says in one line what went wrong where it cannot be called so."""
+
+    def __init__(self, adapt: Callable[..., Tensor] | None) -> None:
+        self.adapt, self.__qualname__ = adapt, named(adapt)
+
+    def __call__(self, model: nn.Module, rgb: Tensor, depth: Tensor) -> Tensor:
+        try:
+            return model(rgb, depth) if self.adapt is None else self.adapt(model, rgb, depth)
+        except torch.OutOfMemoryError:
+            raise
+        except (Exception, SystemExit) as error:  # whatever the network's own code raises
+            if isinstance(error, ValueError | RuntimeError) and str(error).startswith(("tap ", "`")):
+                raise
+            raise ValueError(
+                f"the network cannot be called as {self.__qualname__} ({type(error).__name__}: {error}); "
+                "give --adapt, a function of (model, rgb, depth)"
+            ) from error
+
+
+def _taps(word: str | None, levels: tuple[int, ...]) -> tuple[list[Tap] | None, Callable[..., Tensor] | None]:
+    """Taps, and the way of calling that comes with them."""
+    if word is None:
+        return None, None
+    if "{" in word:
+        return fill(word, levels), None
+    if word in networks():
+        found = published(word)
+    elif word.endswith(".toml"):
+        found = read_tap_map(word)
+    else:
+        raise ValueError(
+            unknown("--taps", word, networks()) + "; or a .toml file, or a pattern with {stream} and {level}"
+        )
+    return list(found), found.adapt
+
+
+def _levels(word: str) -> tuple[int, ...]:
+    first, dash, last = word.partition("-")
+    if not first.isdecimal() or (dash and not last.isdecimal()) or int(last or first) < int(first):
+        raise argparse.ArgumentTypeError(f"must be levels, such as 1-4; got {word!r}")
+    return tuple(range(int(first), int(last or first) + 1))

@@ -1,0 +1,39 @@
+"""`rgbd-insight audit`: ask features the four questions, or lay two audits side by side."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from rgbd_insight.features import load
+from rgbd_insight.report import Audit, audit
+from rgbd_insight.report.compare import compare_reports, read_report
+
+
+def run(options: argparse.Namespace) -> None:
+    """One place is audited, two are compared."""
+    if len(options.features) > 2:
+        raise ValueError(
+            f"name one directory to audit it, or two to compare them; got {len(options.features)}: "
+            "more runs on the same samples go behind --join"
+        )
+    if len(options.features) == 1 and not _saved(options.features[0]):
+        found: Any = _ask(options.features[0], options)
+        print(found.text())
+    elif len(options.features) == 1:
+        raise ValueError(f"a saved report is compared with another; name a second beside {options.features[0]}")
+    else:
+        a, b = (read_report(Path(p)) if _saved(p) else _ask(p, options)._plain() for p in options.features)
+        found = compare_reports(a, b)
+        print(found)
+    for path in filter(None, (options.html, options.json)):
+        print(f"written: {found.save(path)}")
+
+
+def _saved(place: str) -> bool:
+    return place.endswith(".json")
+
+
+def _ask(place: str, options: argparse.Namespace) -> Audit:
+    return audit(load(place, *options.join), options.run, permutations=options.permutations)

@@ -1,0 +1,1 @@
+"""Campaigns: many runs trained and extracted, their tables made, and the small copies that the book is built on."""

@@ -1,0 +1,246 @@
+"""What becomes of consistency and specificity when depth is given in another way. Use `campaign` instead."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from rgbd_insight import stats
+from rgbd_insight.experiments.jobs import work_off, zoo_jobs
+from rgbd_insight.experiments.plans import FUSED, GIVEN, ISOLATED, Plan, encodings, named, overlaps
+from rgbd_insight.experiments.steps import device_of, folder, name_of
+from rgbd_insight.experiments.zoo import overlap_table
+from rgbd_insight.features import Features, load
+from rgbd_insight.metrics.cka import cka_statistic
+from rgbd_insight.metrics.partitioning import MODELS, Account
+from rgbd_insight.questions.evolution import families
+from rgbd_insight.questions.losses import accuracy_estimate, iou_estimate
+from rgbd_insight.questions.networks import TWINS, WHOLE, Networks, averaged, networks
+from rgbd_insight.questions.shares import level_account, null_of_consistent
+from rgbd_insight.questions.specificity import probe
+from rgbd_insight.result import numbers
+from rgbd_insight.stats import Estimate
+from rgbd_insight.validation import scenes as tables
+
+METRIC = "metric"  # what the others are compared with
+SHARES = {"consistent share": (0, 2), "named-specific share": (1,)}  # places in the variance account
+SAME, LEAST = MODELS.index("same"), -1.0  # R² of a unit that is accounted for
+MEAN = "mean"  # in the column `seed`: of both networks, on the same scenes
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """One number of one encoding: for each network, and last for their mean."""
+
+    cells: dict
+    found: Estimate
+    scale: dict
+
+
+def encoding_table(plan: Plan, work: Path) -> pd.DataFrame:
+    """Every number of every encoding, and how far it is from that of metric depth.
+
+    Parameters
+    ----------
+    plan : of `encodings`, its runs finished.
+    work : where they are.
+
+    Returns
+    -------
+    A row a number: encoding, measure, modality, level (0: all of them together), family, seed ("0", "1" or "mean"),
+    value, low, high, null, null_high, ceiling, n, groups, versus ("metric" where it is a difference from metric depth,
+    whose interval holds for the three encodings and all families together; else None), and of the runs: device, epochs,
+    train (images).
+    """
+    tapes = {name: load(*_homes(plan, work, name), verify=False) for name in (METRIC, *GIVEN)}
+    answers = {name: _ask(networks(tape, TWINS), colour=name == METRIC) for name, tape in tapes.items()}
+    rows = [row for name, answer in answers.items() for row in _rows(name, plan.seeds, answer)]
+    rows += [row for name in GIVEN for row in _changes(name, plan.seeds, answers)]
+    rows += [row for name, tape in tapes.items() for row in _accuracies(name, tape)]
+    if FUSED in plan.fusions:
+        rows += _fused(plan, work)
+    return pd.DataFrame(rows).assign(
+        device=device_of(tapes.values()), epochs=plan.recipe["epochs"], train=len(plan.data("train"))
+    )
+
+
+def _homes(plan: Plan, work: Path, encoding: str) -> list[Path]:
+    return [folder(plan, work, (fusion, seed)) for seed in plan.seeds for fusion in ("rgb", _run("depth", encoding))]
+
+
+def _run(fusion: str, encoding: str) -> str:
+    return fusion if encoding == METRIC else named(fusion, encoding)
+
+
+def _ask(nets: Networks, *, colour: bool) -> dict[tuple, _Asked]:
+    """All numbers of one encoding; what colour tells of concepts is the same for all, and asked once."""
+    every = [nets.seen_from(i) for i in range(len(nets.members))]
+    asked = [_similar(nets, level) for level in nets.levels]
+    asked += [one for level in nets.levels for one in _shares(every, "depth", level)]
+    asked += [one for modality in ISOLATED if colour or modality == "depth" for one in _told(every, modality)]
+    return {tuple(one.cells.values()): one for one in asked}
+
+
+def _cells(measure: str, modality: str, level: int, family: str | None = None) -> dict:
+    return {"measure": measure, "modality": modality, "level": level, "family": family}
+
+
+def _similar(nets: Networks, level: int) -> _Asked:
+    """CKA of colour and depth, between networks of different seeds, with its null and ceiling."""
+    every = np.arange(len(nets.features))
+    found = stats.estimate(averaged(cka_statistic, nets.across(level)), nets.features.groups)
+    own = [averaged(cka_statistic, nets.within(m, level))(every, every) for m in ISOLATED]
+    scale = {"null": float(found.null), "null_high": float(found.null_high), "ceiling": float(np.mean(own))}
+    return _Asked(_cells("cka", "depth", level), found, scale)
+
+
+def _shares(every: list[Networks], modality: str, level: int) -> list[_Asked]:
+    """Of a stream's reproducible variance: what the other modality says too, and what is named and its own."""
+    accounts = [level_account(nets, modality, level) for nets in every]
+    null = null_of_consistent(every[0], modality, level)
+    asked = []
+    for name, places in SHARES.items():
+        values, outs = zip(*(_share(account, list(places)) for account in accounts), strict=True)
+        scale = {"ceiling": 1.0}
+        if name == "consistent share":  # the null of a part of it would need a whole account a draw
+            scale |= {"null": float(null.mean()), "null_high": float(np.quantile(null, 0.975))}
+        asked.append(_Asked(_cells(name, modality, level), _with_mean(every[0], values, outs), scale))
+    return asked
+
+
+def _share(account: Account, places: list[int]) -> tuple[float, np.ndarray]:
+    """A share of the level and its leave-outs, over the units that vary outside any one block.
+
+    A nearly silent unit that answers in one block alone has an R² far below 0 without it, and would outweigh others.
+    """
+    kept = (account.r2[:, SAME] > LEAST) & (account.r2_out[..., SAME] > LEAST).all(0)  # (U,); NaN is not kept
+    value = account.shares[kept][:, places].sum() / account.r2[kept, SAME].sum()
+    outs = account.shares_out[:, kept][..., places].sum((1, 2)) / account.r2_out[:, kept, SAME].sum(1)
+    return value, outs
+
+
+def _told(every: list[Networks], modality: str) -> list[_Asked]:
+    """Mean δ of each family of concepts, all levels of a stream together."""
+    probed = [probe(nets, nets.view(0, modality, WHOLE)) for nets in every]
+    asked = []
+    for name, members in families(every[0].features).items():
+        there = [np.isfinite(p.delta[members]) & np.isfinite(p.leave_outs[:, members]).all(0) for p in probed]
+        valued = members[np.logical_and.reduce(there)]
+        if len(valued):
+            values = [p.delta[valued].mean() for p in probed]
+            outs = [p.leave_outs[:, valued].mean(1) for p in probed]
+            asked.append(_Asked(_cells("told", modality, WHOLE, name), _with_mean(every[0], values, outs), {}))
+    return asked
+
+
+def _with_mean(nets: Networks, values: Sequence[float], leave_outs: Sequence[np.ndarray]) -> Estimate:
+    """An estimate with a component for each network, and last their mean."""
+    outs = np.stack(leave_outs, 1)  # (G, S)
+    value = np.append(values, np.mean(values))
+    outs = np.concatenate([outs, outs.mean(1, keepdims=True)], 1)
+    return stats.from_leave_outs(value, outs, nets.features.groups, nets.blocks)
+
+
+def _rows(encoding: str, seeds: tuple[int, ...], answer: dict[tuple, _Asked]) -> list[dict]:
+    rows = []
+    for one in answer.values():
+        for i, seed in _seeds(one, seeds):
+            scale = one.scale if seed == MEAN else {}
+            rows.append(
+                {"encoding": encoding, "versus": None} | one.cells | {"seed": seed} | numbers(one.found, i) | scale
+            )
+    return rows
+
+
+def _changes(encoding: str, seeds: tuple[int, ...], answers: dict[str, dict[tuple, _Asked]]) -> list[dict]:
+    """How far an encoding is from metric depth, on the same scenes; both networks' and their mean's."""
+    rows, ours = [], answers[encoding]
+    for key, one in ours.items():
+        before = answers[METRIC][key]
+        asked = sum(k[0] == key[0] == "told" and k[1] == key[1] for k in ours) or 1  # families
+        found = stats.combine(np.subtract, one.found, before.found).simultaneous(asked * len(GIVEN))
+        for i, seed in _seeds(one, seeds):
+            rows.append({"encoding": encoding, "versus": METRIC} | one.cells | {"seed": seed} | numbers(found, i))
+    return rows
+
+
+def _seeds(one: _Asked, seeds: tuple[int, ...]) -> list[tuple]:
+    """(index, name) of the components of an estimate; a similarity is of all networks at once."""
+    if not np.ndim(one.found.value):
+        return [((), MEAN)]
+    return [(i, str(name)) for i, name in enumerate((*seeds, MEAN))]
+
+
+def _accuracies(encoding: str, tape: Features) -> list[dict]:
+    """How well each network does: what it can say at all bounds what it can share."""
+    rows = []
+    for modality in ISOLATED if encoding == METRIC else ("depth",):
+        for run in tape.find(fusion=modality, role="final"):
+            cells = {"encoding": encoding, "versus": None} | _cells("accuracy", modality, WHOLE)
+            seed = {"seed": str(tape.runs.seed[run])}
+            rows.append(cells | seed | numbers(accuracy_estimate(tape, run, modality)))
+    return rows
+
+
+def _fused(plan: Plan, work: Path) -> list[dict]:
+    """How well the fusion does with each encoding, given both inputs or one; `modality` is then what it was given."""
+    answers = {}
+    for name in (METRIC, *GIVEN):
+        tape = load(*(folder(plan, work, (_run(FUSED, name), seed)) for seed in plan.seeds), verify=False)
+        runs = [only for seed in plan.seeds for only in tape.find(seed=seed, role="final")]
+        asked = {}
+        for condition in ("both", *ISOLATED):
+            for measure, ask in (("fused accuracy", accuracy_estimate), ("fused IoU", _mean_iou)):
+                found = stats.combine(_and_mean, *(ask(tape, one, condition) for one in runs))
+                cells = _cells(measure, condition, WHOLE)
+                asked[tuple(cells.values())] = _Asked(cells, found, {})
+        answers[name] = asked
+    rows = [row for name, answer in answers.items() for row in _rows(name, plan.seeds, answer)]
+    return rows + [row for name in GIVEN for row in _changes(name, plan.seeds, answers)]
+
+
+def _mean_iou(tape: Features, run: str, condition: str) -> Estimate:
+    return iou_estimate(tape, run, condition)[0]
+
+
+def _and_mean(*values: float) -> np.ndarray:
+    return np.append(values, np.mean(values))
+
+
+COMMAND = "python -m rgbd_insight.experiments.campaign"
+COMPARED = {"encodings": (encodings, encoding_table), "overlaps": (overlaps, overlap_table)}  # plans, table of a plan
+
+
+def compare(chosen: Iterable[Plan], what: str, scale: str, work: Path, book: Path, *, workers: int = 1) -> None:
+    """Train and extract what is not finished of the plans of `encodings` or `overlaps`, and write their tables.
+
+    Parameters
+    ----------
+    chosen : from `plans.encodings` or `plans.overlaps`.
+    what : "encodings" or "overlaps".
+    scale : the profile.
+    work, book : where weights and full features are kept; where the tables go.
+    workers : runs at a time.
+    """
+    for plan in chosen:
+        work_off(zoo_jobs(plan, scale, work), workers)
+        data = plan.name.partition("-")[0]  # "scenes" of "scenes-given"
+        command = f"{COMMAND} --{what} --profile {scale}" + (" --nyuv2 PATH" if data == "nyuv2" else "")
+        table, results = COMPARED[what][1](plan, work).assign(scale=scale), book / "results"
+        results.mkdir(parents=True, exist_ok=True)
+        tables.write_table(table, results, f"{what}_{data}", command)
+        write_places(plan, scale, work, results, f"where_{data}", command)
+
+
+def write_places(plan: Plan, scale: str, work: Path, results: Path, name: str, command: str) -> None:
+    """Write where in the image the units of a plan's finished runs respond."""
+    found = [work / "extracted" / plan.name / f"{name_of(run)}.where.parquet" for run in plan.located]
+    if found and all(path.exists() for path in found):
+        device = device_of(load(folder(plan, work, run), verify=False) for run in plan.located)
+        table = pd.concat([pd.read_parquet(path) for path in found], ignore_index=True)
+        about = {"device": device, "train": len(plan.data("train")), "scale": scale}
+        tables.write_table(table.assign(**about), results, name, command)

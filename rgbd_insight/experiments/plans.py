@@ -1,0 +1,272 @@
+"""What a campaign trains and extracts. Use `campaign` instead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+from rgbd_insight.data import Folder, Scenes
+from rgbd_insight.data.batch import Dataset
+from rgbd_insight.models import FUSIONS
+from rgbd_insight.training import PROFILES
+
+NYUV2_SIZE = (96, 128)
+NYUV2_DEPTH = (2.75, 1.25)  # metres: mean and standard deviation over the valid readings of the training images
+ISOLATED = ("rgb", "depth")
+DEEP = ("rgb", "depth", "early", "sum", "se")  # whose responses are committed at the full profile; of others, tables
+ENCODED = ("inverse", "log", "normals", "hha")  # what depth is given as to further runs of `se`, at the full profile
+GIVEN = ("inverse", "normals", "hha")  # what depth is given as, beside metres, to the networks that are compared by it
+FUSED = "se"  # the one that sees colour too
+GIVEN_SIZE = (48, 64)  # of NYUv2 there, as large as the scenes: a CPU has to do it
+GIVEN_PASSES = {"scenes": 3, "nyuv2": 4}  # over the training images there: what one core trains in half an hour
+OVERLAP_PASSES = {"scenes": 3, "nyuv2": 8}  # of every operator, by a CPU: two cores train them in an hour
+BLOCK = 300  # images listened to at a time, where the images are small and a GPU is large
+DEEP_SEEDS = 2
+TRACED = ("sum", "se", "cross", "exchange")  # whose checkpoints are extracted at the full profile
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is trained and extracted on one kind of data.
+
+    Attributes
+    ----------
+    name : of the committed folder.
+    fusions, seeds : every combination is a run.
+    data : split -> dataset.
+    model, recipe : options of `build` and `train`.
+    samples : images extracted.
+    twin_seeds : further seeds of the two twins.
+    trajectories : runs whose checkpoints are extracted as well.
+    silenced : runs whose units are ablated.
+    removals : what stands in for a removed input, beside another scene's.
+    shares, draws : of the units that are ablated at a time, and random sets that they are compared with.
+    deep : runs whose responses are committed; of the others the tables are. None: all runs are deep.
+    block : images listened to at a time.
+    partners : whose input takes the place of a sample's own where one modality is given.
+    located : runs of which it is kept where in the image some units respond.
+    beside : the plan whose runs of the same operator the tables stand beside, for runs with other encodings of depth.
+    """
+
+    name: str
+    fusions: tuple[str, ...]
+    seeds: tuple[int, ...]
+    data: Callable[[str], Dataset]
+    model: dict
+    recipe: dict
+    samples: int
+    twin_seeds: tuple[int, ...] = ()
+    trajectories: tuple[tuple[str, int], ...] = ()
+    silenced: tuple[tuple[str, int], ...] = ()
+    removals: tuple[str, ...] = ("mean", "noise")
+    shares: tuple[float, ...] = (0.25,)
+    draws: int = 19
+    deep: tuple[tuple[str, int], ...] | None = None
+    block: int = 64
+    partners: int = 4
+    located: tuple[tuple[str, int], ...] = ()
+    beside: str | None = None
+
+    @property
+    def intrinsics(self) -> tuple[float, ...]:
+        """(fx, fy, cx, cy) of the images, in pixels."""
+        return tuple(self.data("test").intrinsics)
+
+    @property
+    def runs(self) -> list[tuple[str, int]]:
+        """Every (fusion, seed), the dearest first, so that two workers end together."""
+        cheap = ("rgb", "depth", "early")
+        every = [
+            (f, s) for s in (*self.seeds, *self.twin_seeds) for f in self.fusions if s in self.seeds or f in ISOLATED
+        ]
+        return sorted(every, key=lambda run: run[0] in cheap)
+
+    @property
+    def main_runs(self) -> list[tuple[str, int]]:
+        """The runs whose features are committed, of every stream and condition that a chapter uses."""
+        return self.runs if self.deep is None else [run for run in self.runs if run in self.deep]
+
+    def keeps(self, run: str, key: str) -> bool:
+        """Whether a tensor is committed: the responses and pixel counts that the chapters use, in at most 8 MiB."""
+        *place, last = key.split("/")
+        if self.deep and ("checkpoint" in run or "untrained" in run) and not run.startswith("sum-"):
+            return False  # the tables hold the other operators' trajectories
+        if last in ("hit", "target", "guess"):
+            if "checkpoint" in run or "untrained" in run:
+                return place == ["rgb"] and last != "guess"
+            if " " in place[0]:  # an ablation: "specific rgb", …; at the full profile of one network, of a quarter
+                return last == "hit" and (self.deep is None or (run.startswith("sum-") and " at " not in place[0]))
+            whole = ("both", *ISOLATED)
+            return last == "hit" or (last == "guess" and place[0] in whole) or (last == "target" and place[0] in whole)
+        stream = place[0]
+        if stream == "fused":
+            return run.startswith("early") and last in ISOLATED
+        exchanged = last == "both" and run.startswith("se-") and f"-s{self.seeds[0]}-" in run
+        return last == stream or exchanged
+
+
+def _among(run: str, wanted: tuple[tuple[str, int], ...]) -> bool:
+    return any(run.startswith(f"{fusion}-s{seed}-") for fusion, seed in wanted)
+
+
+def plans(profile: str, nyuv2: str | None, seed: int = 0) -> list[Plan]:
+    """The runs of a profile, for the scenes and, where its folder is given, for NYUv2.
+
+    Examples
+    --------
+    >>> [(plan.name, len(plan.runs)) for plan in plans("small", None)]
+    [('scenes', 10)]
+    """
+    options = PROFILES[profile]
+    tiny = profile == "tiny"
+    seeds = (seed, seed + 1)
+    scenes = Plan(
+        "scenes",
+        ("rgb", "depth", "early", "sum", "se"),
+        seeds,
+        partial(_scenes, train=options["data"]["n"], test=240 if tiny else 600, seed=seed),
+        options["model"],
+        options["train"] | {"flip": False},
+        240 if tiny else 600,
+        trajectories=(("sum", seed),),
+        silenced=(("sum", seed),),
+    )
+    # Real images are few: more passes over them, mirrored.
+    passes = {"tiny": 1, "small": 16, "full": 48}[profile]
+    real = replace(
+        scenes,
+        name="nyuv2",
+        fusions=("rgb", "depth", "se"),
+        data=partial(_folder, nyuv2),
+        samples=654,
+        model=options["model"] | {"depth_scale": NYUV2_DEPTH},
+        recipe=options["train"] | {"flip": True, "epochs": passes, "batch_size": 16, "lr": 2e-3},
+        trajectories=(),
+        silenced=(),
+    )
+    scenes = replace(scenes, located=(("sum", seed),))
+    if profile == "full":
+        scenes, real = _whole_zoo(scenes, seed), replace(_whole_zoo(real, seed), seeds=seeds, twin_seeds=())
+        real = replace(real, trajectories=())
+        both = [scenes, _encoded(scenes), real, _encoded(real)]
+        return both[: 2 if nyuv2 is None else 4]
+    return [scenes] if nyuv2 is None else [scenes, real]
+
+
+def _encoded(plan: Plan) -> Plan:
+    """The same with one operator, to which depth is given in other ways."""
+    fusions = tuple(named(FUSED, name) for name in ENCODED)
+    return _bare(plan, name=f"{plan.name}-encodings", fusions=fusions, beside=plan.name)
+
+
+def encodings(profile: str, nyuv2: str | None, seed: int = 0) -> list[Plan]:
+    """Networks of a profile, once for every encoding of depth; the profile "small" is cut to what a CPU can do.
+
+    Examples
+    --------
+    >>> [(plan.name, plan.fusions) for plan in encodings("small", None)]  # doctest: +NORMALIZE_WHITESPACE
+    [('scenes-given', ('rgb', 'depth', 'depth+inverse', 'depth+normals', 'depth+hha',
+                       'se', 'se+inverse', 'se+normals', 'se+hha'))]
+    """
+    fusions = ("rgb", *given("depth"), *given(FUSED))
+    return [
+        _cut(plan, profile, nyuv2, GIVEN_PASSES, name=f"{plan.name}-given", fusions=fusions)
+        for plan in plans(profile, nyuv2, seed)
+        if plan.beside is None
+    ]
+
+
+def overlaps(profile: str, nyuv2: str | None, seed: int = 0) -> list[Plan]:
+    """Every operator of a profile, for its intersection over union; "small" is cut to what a CPU can do.
+
+    Examples
+    --------
+    >>> [(plan.name, len(plan.fusions), plan.recipe["epochs"]) for plan in overlaps("small", None)]
+    [('scenes-overlaps', 16, 3)]
+    """
+    return [
+        _cut(
+            plan,
+            profile,
+            nyuv2,
+            OVERLAP_PASSES,
+            name=f"{plan.name}-overlaps",
+            fusions=tuple(FUSIONS),
+            partners=1,
+            located=plan.located,
+        )  # what is predicted is of the first partner anyway
+        for plan in plans(profile, nyuv2, seed)
+        if plan.beside is None
+    ]
+
+
+def _cut(plan: Plan, profile: str, nyuv2: str | None, passes: dict[str, int], **changes: object) -> Plan:
+    """The bare plan, changed; of "small", with few passes and small images of NYUv2."""
+    if profile == "small":
+        data = partial(_folder, nyuv2, size=GIVEN_SIZE) if plan.name == "nyuv2" else plan.data
+        plan = replace(plan, recipe=plan.recipe | {"epochs": passes[plan.name]}, data=data)
+    return _bare(plan, **changes)
+
+
+def _bare(plan: Plan, **changes: object) -> Plan:
+    """The plan with two seeds and nothing asked beyond them, then changed."""
+    asked = {
+        "seeds": plan.seeds[:2],
+        "twin_seeds": (),
+        "silenced": (),
+        "trajectories": (),
+        "removals": ("mean",),
+        "deep": (),
+        "located": (),
+    }
+    return replace(plan, **asked | changes)
+
+
+def given(fusion: str) -> tuple[str, ...]:
+    """Names of a fusion's runs: metric depth, then every other encoding.
+
+    Examples
+    --------
+    >>> given("se")
+    ('se', 'se+inverse', 'se+normals', 'se+hha')
+    """
+    return (fusion, *(named(fusion, name) for name in GIVEN))
+
+
+def named(fusion: str, encoding: str) -> str:
+    """Name of a fusion's run with another encoding of depth than metres.
+
+    Examples
+    --------
+    >>> named("se", "hha")
+    'se+hha'
+    """
+    return f"{fusion}+{encoding}"
+
+
+def _whole_zoo(plan: Plan, seed: int) -> Plan:
+    """The plan with every operator and all that is asked of each."""
+    seeds = tuple(range(seed, seed + 3))
+    joint = tuple((name, seed) for name, fusion in FUSIONS.items() if len(fusion.encoders) == 2)
+    return replace(
+        plan,
+        fusions=tuple(FUSIONS),
+        seeds=seeds,
+        twin_seeds=tuple(range(seed + 3, seed + 8)),
+        silenced=joint,
+        trajectories=tuple((name, s) for name in TRACED for s in seeds),
+        removals=("zero", "mean", "noise"),
+        shares=(0.125, 0.25, 0.5),
+        draws=99,
+        block=BLOCK,
+        deep=tuple((name, s) for name in DEEP for s in seeds[:DEEP_SEEDS]),
+    )
+
+
+def _scenes(split: str, *, train: int, test: int, seed: int) -> Scenes:
+    return Scenes(train if split == "train" else test, seed=seed, split=split)
+
+
+def _folder(path: str, split: str, size: tuple[int, int] = NYUV2_SIZE) -> Folder:
+    return Folder(path, split, size=size)

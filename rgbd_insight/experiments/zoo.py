@@ -1,0 +1,142 @@
+"""The zoo's tables: what the questions say of every operator, for the runs whose responses are not committed."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from rgbd_insight import stats
+from rgbd_insight.experiments.jobs import Job, work_off
+from rgbd_insight.experiments.plans import ISOLATED, Plan
+from rgbd_insight.experiments.steps import device_of, folder, write_part
+from rgbd_insight.features import Features, load
+from rgbd_insight.models import FUSIONS
+from rgbd_insight.questions.balance import balance
+from rgbd_insight.questions.collaboration import collaboration
+from rgbd_insight.questions.consistency import consistency
+from rgbd_insight.questions.evolution import evolution
+from rgbd_insight.questions.losses import accuracy_estimate, iou_estimate, overlap_rows
+from rgbd_insight.questions.networks import TWINS
+from rgbd_insight.questions.specificity import specificity
+from rgbd_insight.result import numbers
+from rgbd_insight.validation import scenes as tables
+
+QUESTIONS = {
+    "consistency": consistency,
+    "specificity": specificity,
+    "evolution": evolution,
+    "collaboration": collaboration,
+}
+ASKED = {
+    "consistency": ("cka", "cka normalised", "consistent share"),
+    "specificity": ("decodability", "difference", "specific share"),
+    "evolution": ("family", "centre of mass", "to final", "family in training"),
+    "collaboration": (
+        "utilisation",
+        "utilisation by removal",
+        "retention",
+        "exchanged",
+        "class accuracy",
+        "gradient cosine",
+    ),
+    "balance": (),
+    "seeds": ("accuracy", "IoU"),
+}
+ENCODINGS = ("consistency", "specificity", "collaboration", "balance", "seeds")  # of depth
+PERMUTATIONS = 200
+YARDSTICK = "se"  # what the other operators' IoU is compared with
+
+
+def zoo_tables(plan: Plan, work: Path, results: Path, workers: int = 1) -> None:
+    """Write what the questions say of every operator of a plan, one part for each question and network."""
+    parts = work / "tables" / plan.name
+    parts.mkdir(parents=True, exist_ok=True)
+    jobs = []
+    joint = _joint(plan)
+    asked_of = {run: ENCODINGS if plan.beside else tuple(ASKED) for run in joint}
+    if not plan.beside:
+        asked_of |= {TWINS: tuple(q for q in ASKED if q not in ("collaboration", "seeds"))}
+        asked_of |= {run: ("seeds",) for run in plan.fusions if run not in joint}
+    for run, questions in asked_of.items():
+        for question in questions:
+            path = parts / f"{question}-{run}.parquet"
+            jobs.append(Job(path.stem, partial(_write_part, plan, work, run, question, path)))
+    work_off(jobs, workers)
+    found = [pd.read_parquet(path) for path in sorted(parts.glob("*.parquet"))]
+    found += [pd.read_parquet(path) for path in sorted((work / "extracted" / plan.name).glob("*.ablated.parquet"))]
+    table = pd.concat(found, ignore_index=True)
+    tables.write_table(table, results, f"zoo_{plan.name.replace('-', '_')}", "make features PROFILE=full")
+
+
+def overlap_table(plan: Plan, work: Path) -> pd.DataFrame:
+    """Accuracy and intersection over union of every run of a plan of `overlaps`, under each condition.
+
+    Returns
+    -------
+    A row a number: run, fusion, seed, epoch, condition, measure ("accuracy", "IoU": the means over classes; "class
+    IoU"), concept (the class), value, low, high, n, groups, and of the runs: device, epochs, train (images). The last
+    rows name `versus`: how far from its mean IoU that of each operator is, given both inputs, means of the seeds; these
+    intervals, over the same images, hold together.
+    """
+    tapes = {name: load(*(folder(plan, work, (name, s)) for s in plan.seeds), verify=False) for name in plan.fusions}
+    parts = [_every_seed(tape, name) for name, tape in tapes.items()]
+    mean = {name: _mean_overlap(tapes[name], name) for name in _joint(plan)}
+    others = [name for name in mean if name != YARDSTICK]
+    for name in others:
+        gap = stats.combine(np.subtract, mean[name], mean[YARDSTICK]).simultaneous(len(others))
+        cells = {"run": name, "fusion": name, "condition": "both", "measure": "IoU", "versus": YARDSTICK}
+        parts.append(pd.DataFrame([cells | numbers(gap)]))
+    return pd.concat(parts, ignore_index=True).assign(
+        device=device_of(tapes.values()), epochs=plan.recipe["epochs"], train=len(plan.data("train"))
+    )
+
+
+def _mean_overlap(features: Features, run: str) -> stats.Estimate:
+    """Mean IoU of a fusion with both inputs, the mean of its seeds."""
+    found = [iou_estimate(features, name, "both")[0] for name in features.find(fusion=run, role="final")]
+    return stats.combine(lambda *values: sum(values) / len(values), *found)
+
+
+def _joint(plan: Plan) -> list[str]:
+    """Fusions of a plan that see both modalities."""
+    return [f for f in plan.fusions if len(FUSIONS[f.partition("+")[0]].modalities) == 2]
+
+
+def _write_part(plan: Plan, work: Path, run: str, question: str, path: Path) -> None:
+    """One question asked of one network beside its twins; kept, so that an interrupted table goes on."""
+    if path.exists():
+        return
+    fusions = (run,) if run != TWINS else ()
+    seeds = [r for r in plan.runs if r[0] in fusions or (r[0] in ISOLATED and r[1] in plan.seeds)]
+    beside = [(m, s) for m in ISOLATED for s in plan.seeds] if plan.beside else []
+    homes = [folder(plan, work, r) for r in seeds]
+    homes += [work / "extracted" / plan.beside / f"{m}-s{s}" for m, s in beside]
+    table = asked(load(*homes, verify=False), run, question)
+    write_part(path, table)
+
+
+def asked(features: Features, run: str, question: str) -> pd.DataFrame:
+    """The rows that a question gives for a network, as they are kept in the zoo's tables."""
+    if question == "seeds":
+        return _every_seed(features, run)
+    if question == "balance":
+        found = balance(features, [run])
+    else:
+        options = {"permutations": PERMUTATIONS} if question in ("consistency", "evolution") else {}
+        found = QUESTIONS[question](features, run, measures=ASKED[question], **options)
+    return found.table.dropna(axis="columns", how="all")
+
+
+def _every_seed(features: Features, run: str) -> pd.DataFrame:
+    """How well every seed of a fusion does under each condition, and on each class; of twins too, of any size."""
+    rows = []
+    for name in features.find(fusion=run, role="final"):
+        cells = {"run": name, "fusion": run, "seed": features.runs.seed[name], "epoch": features.runs.epoch[name]}
+        for condition in features.conditions(name):
+            asked = cells | {"condition": condition}
+            rows.append(asked | {"measure": "accuracy"} | numbers(accuracy_estimate(features, name, condition)))
+            rows += overlap_rows(features, name, condition, asked)
+    return pd.DataFrame(rows)

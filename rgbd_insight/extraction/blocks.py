@@ -1,0 +1,230 @@
+"""What `recorder` does with one block of samples, the model apart: check it, describe it, find partners, count."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from rgbd_insight.data.batch import IGNORE, Batch, Dataset
+from rgbd_insight.features import Ablation
+from rgbd_insight.hooks import Tap
+from rgbd_insight.utils.messages import unknown
+
+FILLS = ("zero", "mean", "noise")
+
+
+def partners(groups: Sequence[str], draws: int) -> np.ndarray:
+    """For every sample and draw, the index of a sample of another group; the same for the same `groups`.
+
+    Parameters
+    ----------
+    groups : the group of each of N samples, two or more different ones.
+    draws : how many partners each sample gets.
+
+    Returns
+    -------
+    int (draws, N). In a draw every sample serves once, unless one group has more than half of them.
+
+    Notes
+    -----
+    The samples are put in a random order that keeps groups together and rotated by a random number of places that
+    is at least the largest group's size s and at most N − s, so none meets its own group.
+
+    Examples
+    --------
+    >>> partners(["a", "a", "b", "b"], 1)[0].tolist() in ([2, 3, 0, 1], [3, 2, 0, 1], [2, 3, 1, 0], [3, 2, 1, 0])
+    True
+    """
+    codes = np.unique(np.asarray(groups), return_inverse=True)[1]  # (N,)
+    sizes, n = np.bincount(codes), len(codes)
+    largest = int(sizes.max())
+    result = np.empty((draws, n), np.int64)
+    for draw in range(draws):
+        random = np.random.default_rng([draw, n])
+        order = np.lexsort((random.random(n), random.permutation(len(sizes))[codes]))
+        if 2 * largest <= n:
+            result[draw, order] = np.roll(order, -int(random.integers(largest, n - largest + 1)))
+        else:
+            for code in range(len(sizes)):
+                result[draw, codes == code] = random.choice(np.flatnonzero(codes != code), sizes[code])
+    return result
+
+
+def check_dataset(data: Dataset) -> None:
+    """Raise a ValueError where `data` cannot be extracted: empty, groups missing, or one group only."""
+    if len(data) == 0:
+        raise ValueError("`data` must have samples; got an empty dataset: check its split and its path")
+    if len(data.groups) != len(data):
+        raise ValueError(f"`data.groups` must name a group for each of the {len(data)} samples; got {len(data.groups)}")
+    if len(set(data.groups)) < 2:
+        raise ValueError(
+            f"`data` must have samples of two or more groups; got only {data.groups[0]!r}: one input is "
+            "isolated by taking the other from another group, so give each physical scene its own group"
+        )
+
+
+def check_batch(batch: Batch, data: Dataset) -> Batch:
+    """Return `batch`, or raise a ValueError that names the sample and the value that are wrong."""
+    b, (h, w), f = len(batch.ids), data.size, len(data.families)
+    shapes = {
+        "rgb": (b, 3, h, w),
+        "depth": (b, 1, h, w),
+        "valid": (b, 1, h, w),
+        "labels": (b, h, w),
+        "concepts": (b, f, h, w),
+    }
+    for name, shape in shapes.items():
+        if tuple(getattr(batch, name).shape) != shape:
+            raise ValueError(
+                f"`{name}` must have shape {shape} (from data.size and data.families); got "
+                f"{tuple(getattr(batch, name).shape)} for {batch.ids[0]!r}: resize the pair to data.size"
+            )
+    c, k = len(data.classes), len(data.concepts)
+    _reject(batch, "rgb", ~((batch.rgb >= 0) & (batch.rgb <= 1)), "in [0, 1]", "divide 8-bit colour by 255")
+    _reject(batch, "depth", ~torch.isfinite(batch.depth), "finite", "write 0 and valid=False where nothing was read")
+    wrong = ((batch.labels < 0) | (batch.labels >= c)) & (batch.labels != IGNORE)
+    _reject(batch, "labels", wrong, f"0 to {c - 1}, or {IGNORE} for ignore", "check data.classes")
+    wrong = (batch.concepts < -1) | (batch.concepts >= k)
+    _reject(batch, "concepts", wrong, f"-1 (none) to {k - 1}", "check data.concepts")
+    return batch
+
+
+def _reject(batch: Batch, name: str, wrong: Tensor, must: str, fix: str) -> None:
+    if bool(wrong.any()):
+        sample = int(wrong.flatten(1).any(1).nonzero()[0, 0])
+        value = getattr(batch, name)[sample][wrong[sample]][0].item()
+        raise ValueError(f"`{name}` must be {must}; got {value} in sample {batch.ids[sample]!r}: {fix}")
+
+
+def describe(batch: Batch) -> dict[str, list]:
+    """The columns of samples.parquet for one batch; mean_depth and depth_std are 0 where no pixel has a reading.
+
+    Notes
+    -----
+    brightness and contrast are mean and standard deviation of the grey image (mean of the channels), in [0, 1];
+    mean_depth and depth_std are over the pixels with a reading; missing is the share of pixels without one.
+    """
+    grey = batch.rgb.float().mean(1).flatten(1).cpu().double()  # (B, HW)
+    depth, valid = batch.depth.flatten(1).cpu().double(), batch.valid.flatten(1).cpu().double()  # (B, HW)
+    count = valid.sum(1).clamp_min(1)  # (B,)
+    mean = (depth * valid).sum(1) / count  # (B,)
+    spread = (((depth - mean[:, None]) ** 2 * valid).sum(1) / count).sqrt()  # (B,)
+    return {
+        "id": list(batch.ids),
+        "group": list(batch.groups),
+        "brightness": grey.mean(1).tolist(),
+        "contrast": grey.std(1, correction=0).tolist(),
+        "mean_depth": mean.tolist(),
+        "depth_std": spread.tolist(),
+        "missing": (1 - valid.mean(1)).tolist(),
+    }
+
+
+def concept_areas(batch: Batch, count: int) -> np.ndarray:
+    """Share of each image's pixels that carry each of `count` concepts, in any plane: float32 (B, K)."""
+    pixels = batch.concepts.shape[2] * batch.concepts.shape[3]
+    values = batch.concepts.flatten(1)  # (B, F·HW)
+    return (_counts(values, values >= 0, count) / pixels).astype(np.float32)
+
+
+def score(logits: Tensor, labels: Tensor) -> dict[str, np.ndarray]:
+    """Pixels per image and class, int32 (B, C): `hit` (right), `target` (labelled), `guess` (predicted)."""
+    classes = logits.shape[1]
+    guess, target = logits.max(1).indices.flatten(1), labels.flatten(1)  # (B, HW); a third of the time of argmax
+    known = target != IGNORE  # (B, HW)
+    masks = {"hit": (target, known & (guess == target)), "target": (target, known), "guess": (guess, known)}
+    return {part: _counts(values, mask, classes).astype(np.int32) for part, (values, mask) in masks.items()}
+
+
+def _counts(values: Tensor, mask: Tensor, count: int) -> np.ndarray:
+    b = len(values)
+    rest = values.int().masked_fill(~mask, count)  # (B, P), what does not count in a class of its own
+    rest += (count + 1) * torch.arange(b, dtype=torch.int32, device=values.device)[:, None]
+    counts = torch.bincount(rest.flatten(), minlength=b * (count + 1)).reshape(b, count + 1)
+    return counts[:, :count].cpu().numpy()  # (B, count)
+
+
+def fill(batch: Batch, name: str, kind: str, limits: tuple[float, float]) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation per channel that stand in for input `name` under "zero", "mean" or "noise".
+
+    Returns two (1, channels, 1, 1) tensors; pixels without a reading do not count.
+    """
+    values = getattr(batch, name).double().movedim(1, -1)  # (B, H, W, c)
+    if name == "depth":
+        values = values[batch.valid[:, 0]]  # (P, 1)
+    values = values.flatten(0, -2)  # (P, c)
+    if kind == "zero" or len(values) == 0:
+        values = torch.zeros_like(values[:1]) if len(values) else values.new_zeros(1, 1)
+    mean = values.mean(0).clamp(*limits) if kind != "zero" else values.mean(0)
+    spread = values.std(0, correction=0) if kind == "noise" else torch.zeros_like(mean)
+    return mean.float()[None, :, None, None], spread.float()[None, :, None, None]
+
+
+def check_taps(model: nn.Module, taps: Sequence[Tap] | None) -> list[Tap]:
+    """The taps asked for, or the model's own; one a stream and level."""
+    if taps is None:
+        if not callable(getattr(model, "taps", None)):
+            raise ValueError(
+                f"`taps` must be given, as {type(model).__name__} has no taps() of its own: make them with"
+                ' ri.taps("encoder_{stream}.layer{level}", levels=range(1, 5)), the pattern naming '
+                "modules of model.named_modules()"
+            )
+        taps = model.taps()
+    taps = list(taps)
+    places = [(tap.stream, tap.level) for tap in taps]
+    if not taps or len(set(places)) < len(places):
+        raise ValueError(f"`taps` must be one or more, one a stream and level; got {places}: give each its own level")
+    for stream, _ in places:
+        if not stream or set(stream) & set("/#:"):
+            raise ValueError(f"a tap's stream must be a word without / # :; got {stream!r}: rename it")
+    return taps
+
+
+def check_conditions(
+    conditions: Sequence[str | Ablation], data: Dataset, model: nn.Module, taps: list[Tap]
+) -> tuple[list[str], list[Ablation]]:
+    """The names of the conditions asked for, those of the data, and the ablations among them."""
+    conditions = [conditions] if isinstance(conditions, str | Ablation) else list(conditions)
+    modalities = [m.name for m in data.modalities]
+    known = ["both", *modalities, "none", *(f"{m}:{kind}" for m in (*modalities, "none") for kind in FILLS)]
+    default = {"rgb": modalities[0], "depth": modalities[1]}  # the default's names, whatever the data calls them
+    names = [c if c in known else default.get(c, c) for c in conditions if not isinstance(c, Ablation)]
+    ablations = [c for c in conditions if isinstance(c, Ablation)]
+    for name in [*names, *(a.inputs for a in ablations)]:
+        if name not in known:
+            raise ValueError(unknown("conditions", str(name), known))
+    own = tuple(getattr(model, "modalities", modalities))
+    if len(own) == 1:
+        wrong = [a.name for a in ablations if a.inputs not in ("both", own[0])]
+        if (names and own[0] not in names) or wrong:
+            raise ValueError(f"`conditions` of a model of {own[0]!r} alone must be {own[0]!r}; got {wrong or names}")
+        names = [own[0]] if names else []
+    if not names and not ablations:
+        raise ValueError(f"`conditions` must name at least one of {', '.join(known)}, or an Ablation; got none")
+    _check_ablations(ablations, known, taps)
+    return list(dict.fromkeys(names)), ablations
+
+
+def _check_ablations(ablations: list[Ablation], known: list[str], taps: list[Tap]) -> None:
+    names, places = [a.name for a in ablations], {(tap.stream, tap.level) for tap in taps}
+    for a in ablations:
+        if not a.name or a.name in known or set(a.name) & set("/#") or names.count(a.name) > 1:
+            raise ValueError(
+                f"an Ablation's name must be its own, without / and #, no condition's; got {a.name!r}: rename it"
+            )
+        if a.value not in ("mean", "zero"):
+            raise ValueError(f'`value` of ablation {a.name!r} must be "mean" or "zero"; got {a.value!r}')
+        for place, units in a.units.items():
+            if tuple(place) not in places:
+                raise ValueError(unknown(f"units of {a.name}", str(place), [str(p) for p in places]))
+            if not all(isinstance(u, int | np.integer) and u >= 0 for u in units):
+                raise ValueError(f"units of ablation {a.name!r} at {place} must be whole numbers from 0; got {units}")
+
+
+def check_number(name: str, value: int) -> None:
+    """Raise a ValueError where `value` is no whole number from 1."""
+    if not isinstance(value, int) or value < 1:
+        raise ValueError(f"`{name}` must be a whole number from 1; got {value!r}")

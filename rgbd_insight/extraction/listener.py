@@ -1,0 +1,251 @@
+"""What `recorder` does with the model: feed it a block under each condition, pool what the taps hear, score it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.backends import cudnn
+
+from rgbd_insight.data.batch import Batch, Dataset
+from rgbd_insight.extraction.blocks import check_batch, concept_areas, describe, fill, partners, score
+from rgbd_insight.features import Ablation
+from rgbd_insight.hooks import Tap, listen, mute, purity
+from rgbd_insight.utils import distributed as _ranks
+
+INPUTS = ("rgb", "depth")  # the fields of a Batch behind the first and the second modality
+
+
+class Listener:
+    """A model at its taps, fed with blocks of `data`."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        data: Dataset,
+        taps: Sequence[Tap],
+        *,
+        draws: int,
+        block: int,
+        device: torch.device,
+        adapt: Callable[[nn.Module, Tensor, Tensor], Tensor] | None = None,
+    ) -> None:
+        self.adapt = adapt
+        self.model, self.data, self.taps, self.draws, self.block = model, data, taps, draws, block
+        self.device, self.names = device, [m.name for m in data.modalities]
+        self.alone = len(getattr(model, "modalities", self.names)) == 1
+        self.partners = partners(data.groups, max(draws, 2))  # (draws, N); "none" takes its inputs from two of them
+        self._means: dict[tuple[str, int], np.ndarray] = {}
+        self._fills: dict[tuple[int, str], tuple[Tensor, Tensor]] = {}  # by input and by what replaces it
+
+    def prepare(self, conditions: Sequence[str], ablations: Sequence[Ablation]) -> None:
+        """Measure, over a block spread evenly over the data, what stands in for muted units and replaced inputs."""
+        asked = {*conditions, *(a.inputs for a in ablations)}
+        if not any(a.value == "mean" for a in ablations) and not any(":" in c for c in asked):
+            return
+        spread = np.linspace(0, len(self.data) - 1, min(self.block, len(self.data))).astype(int)
+        reference = self._load(spread.tolist())
+        for condition in sorted(c for c in asked if ":" in c):
+            name, kind = condition.split(":")
+            for i, m in enumerate(self.data.modalities):
+                if m.name != name:
+                    self._fills[i, kind] = fill(reference, INPUTS[i], kind, (m.low, m.high))
+        if any(a.value == "mean" for a in ablations):
+            pooled, _ = self._run((reference.rgb, reference.depth), reference.ids, "both")
+            self._means = {place: values.mean(0) for place, values in pooled.items()}  # (U,)
+
+    def listen_to(self, rows: range, conditions: Sequence[str], ablations: Sequence[Ablation]) -> dict:
+        """What `FeatureWriter.write` takes of the samples `rows`."""
+        batch = self._load(rows)
+        named = tuple(self.data.groups[rows.start : rows.stop])
+        if tuple(batch.groups) != named:
+            raise ValueError(
+                f"a batch's groups must be those of `data.groups`; got {batch.groups[:3]} for {named[:3]} "
+                f"in the samples from {batch.ids[0]!r} on: make the dataset name them alike"
+            )
+        responses: dict[str, np.ndarray] = {}
+        predictions: dict[str, np.ndarray] = {}
+        guests = _Guests(self, rows)
+        for condition in conditions:
+            draws = self.draws if condition in self.names and not self.alone else 1
+            keep = condition in ("both", *self.names)
+            totals: dict[tuple[str, int], np.ndarray] = {}
+            for draw in range(draws):
+                pooled, logits = self._run(self._given(condition, batch, guests, draw), batch.ids, condition, keep)
+                totals = {place: totals.get(place, 0) + values for place, values in pooled.items()}
+                if draw == 0:
+                    predictions |= {f"{condition}/{p}": v for p, v in score(logits, batch.labels).items()}
+            responses |= {
+                f"{s}/{level}/{condition}": (v / draws).astype(np.float32) for (s, level), v in totals.items()
+            }
+        for ablation in ablations:
+            with mute(self.model, self._silenced(ablation)):
+                _, logits = self._run(self._given(ablation.inputs, batch, guests, 0), batch.ids, ablation.name, False)
+            predictions |= {f"{ablation.name}/{p}": v for p, v in score(logits, batch.labels).items()}
+        return {
+            "responses": responses,
+            "predictions": predictions,
+            "samples": describe(batch),
+            "areas": concept_areas(batch, len(self.data.concepts)),
+        }
+
+    def purity(self) -> list[dict]:
+        """How far each tap moves when one input is swapped, over up to 8 samples and their partners."""
+        rows = np.linspace(0, len(self.data) - 1, min(8, len(self.data))).astype(int)
+        own, guest = self._load(rows.tolist()), self._load(self.partners[0, rows].tolist())
+        pairs = SimpleNamespace(
+            rgb=torch.cat([own.rgb, guest.rgb]),
+            depth=torch.cat([own.depth, guest.depth]),
+            groups=own.groups + guest.groups,
+        )
+        names = dict(zip(INPUTS, self.names, strict=True))
+        return [
+            row | {"modality": names[row["modality"]]} for row in purity(self.model, pairs, self.taps, adapt=self.adapt)
+        ]
+
+    def _load(self, rows: Sequence[int]) -> Batch:
+        return check_batch(self.data.batch(rows), self.data).to(self.device)
+
+    def _given(self, condition: str, own: Batch, guests: _Guests, draw: int) -> tuple[Tensor, Tensor]:
+        if condition == "both" or self.alone:
+            return own.rgb, own.depth
+        if condition == "none":
+            return guests[0][0], guests[1][1]
+        name, _, kind = condition.partition(":")
+        if name == "none":
+            return self._stand_in(0, kind, own, guests), self._stand_in(1, kind, own, guests)
+        kept = self.names.index(name)
+        other = self._stand_in(1 - kept, kind, own, guests) if kind else guests[draw][1 - kept]
+        return (own.rgb, other) if kept == 0 else (other, own.depth)
+
+    def _stand_in(self, index: int, kind: str, own: Batch, guests: _Guests) -> Tensor:
+        """What replaces an input under "zero", "mean" or "noise"."""
+        shape = getattr(own, INPUTS[index]).shape  # (B, c, H, W)
+        mean, spread = (x.to(self.device) for x in self._fills[index, kind])
+        noise = torch.randn(shape, generator=torch.Generator().manual_seed(guests.rows[0])).to(self.device)
+        m = self.data.modalities[index]
+        return mean + spread * noise if kind != "noise" else (mean + spread * noise).clamp(m.low, m.high)
+
+    def _run(
+        self, given: tuple[Tensor, Tensor], ids: Sequence[str], condition: str, keep: bool = True
+    ) -> tuple[dict[tuple[str, int], np.ndarray], Tensor]:
+        with ExitStack() as stack:
+            heard = stack.enter_context(listen(self.model, self.taps, _means)) if keep else {}
+            logits = self.model(*given) if self.adapt is None else self.adapt(self.model, *given)  # (B, C, H, W)
+        self._check_logits(logits, ids)
+        pooled = {}
+        for tap, means in heard.items():
+            values = means.cpu().numpy()  # (B, U)
+            if not np.isfinite(values).all():
+                sample = ids[int(np.flatnonzero(~np.isfinite(values).all(1))[0])]
+                raise ValueError(
+                    f"tap {tap} must answer finite numbers; got NaN or infinity for sample {sample!r} "
+                    f"under {condition!r}: check the model's weights, or run it in float32"
+                )
+            pooled[tap.stream, tap.level] = values
+        return pooled, logits
+
+    def _check_logits(self, logits: Tensor, ids: Sequence[str]) -> None:
+        want = (len(ids), len(self.data.classes), *self.data.size)
+        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        if got != want:
+            raise ValueError(
+                f"the model must return logits of shape {want} (samples, data.classes, data.size); got "
+                f"{got}: give `adapt`, a function of (model, rgb, depth) that picks them out and interpolates them"
+            )
+        if not bool(torch.isfinite(logits.sum())) and not bool(torch.isfinite(logits).all()):  # mostly the sum tells
+            sample = ids[int((~torch.isfinite(logits)).flatten(1).any(1).nonzero()[0, 0])]
+            raise ValueError(
+                f"the model must return finite logits; got NaN or infinity for sample {sample!r}: check "
+                "its weights, or run it in float32"
+            )
+
+    def _silenced(self, ablation: Ablation) -> dict[Tap, dict[int, float]]:
+        taps = {(tap.stream, tap.level): tap for tap in self.taps}
+        held = {}
+        for place, units in ablation.units.items():
+            held[taps[place]] = {int(u): self._mean(place, int(u)) if ablation.value == "mean" else 0.0 for u in units}
+        return held
+
+    def _mean(self, place: tuple[str, int], unit: int) -> float:
+        values = self._means[place]
+        if unit >= len(values):
+            raise ValueError(f"units of {place} must be 0 to {len(values) - 1}; got {unit}")
+        return float(values[unit])
+
+
+def _means(maps: Tensor) -> Tensor:
+    """Means (B, U) over the positions, float64, where the maps are."""
+    maps = maps.cpu() if maps.device.type == "mps" else maps  # which knows no float64
+    return maps.flatten(2).mean(-1, dtype=torch.float64)
+
+
+class _Guests(dict):
+    """The inputs (rgb, depth) of a block's partners in each draw, loaded when first asked for."""
+
+    def __init__(self, listener: Listener, rows: range) -> None:
+        super().__init__()
+        self.listener, self.rows = listener, rows
+
+    def __missing__(self, draw: int) -> tuple[Tensor, Tensor]:
+        batch = self.listener._load(self.listener.partners[draw, self.rows.start : self.rows.stop].tolist())
+        self[draw] = batch.rgb, batch.depth
+        return self[draw]
+
+
+@contextmanager
+def at_rest(model: nn.Module, device: str | torch.device | None) -> Iterator[torch.device]:
+    """The model on `device` in evaluation mode, repeatable and without gradients; all of it undone afterwards."""
+    first = next((p for p in [*model.parameters(), *model.buffers()]), torch.empty(0))
+    home, modes = first.device, {module: module.training for module in model.modules()}
+    place = _ranks.place(device, home)
+    try:
+        model.to(place).eval()
+        with (
+            torch.inference_mode(),
+            cudnn.flags(enabled=cudnn.enabled, benchmark=False, deterministic=True, allow_tf32=cudnn.allow_tf32),
+        ):
+            yield place
+    finally:
+        model.to(home)
+        for module, training in modes.items():
+            module.training = training
+
+
+def where(device: torch.device) -> dict:
+    """Device, torch version, commit of this package and hash of the claims, for execution.json."""
+    cuda = device.type == "cuda"
+    name = torch.cuda.get_device_name(device) if cuda else platform.processor() or platform.machine()
+    package = Path(__file__).parents[1]
+    claims = package / "questions" / "claims.toml"
+    return {
+        "device": {"type": device.type, "name": name},
+        "torch": torch.__version__,
+        "commit": _commit(package),
+        "claims": hashlib.sha256(claims.read_bytes()).hexdigest() if claims.is_file() else None,
+    }
+
+
+def _commit(package: Path) -> str | None:
+    if os.environ.get("RGBD_INSIGHT_COMMIT"):  # where the code was copied without its history
+        return os.environ["RGBD_INSIGHT_COMMIT"]
+    try:
+        lines = subprocess.run(
+            ["git", "-C", str(package), "rev-parse", "--show-toplevel", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        ).stdout.split("\n")
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return lines[1] if Path(lines[0]) == package.parent else None  # not of a project that merely holds an environment

@@ -1,0 +1,222 @@
+"""The recorder: the only loop that runs a model over a dataset in order to look inside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from rgbd_insight.data.batch import Dataset
+from rgbd_insight.extraction.blocks import check_conditions, check_dataset, check_number, check_taps
+from rgbd_insight.extraction.listener import Listener, at_rest, where
+from rgbd_insight.features import Ablation, Features, FeatureWriter, load
+from rgbd_insight.hooks import Tap
+from rgbd_insight.hooks.wrappers import bare
+from rgbd_insight.utils.distributed import ranks
+from rgbd_insight.utils.messages import unknown
+
+ROLES = ("final", "checkpoint", "untrained")
+
+
+def extract(
+    model: nn.Module,
+    data: Dataset,
+    taps: Sequence[Tap] | None = None,
+    out: str | Path = "features/mine",
+    *,
+    adapt: Callable[[nn.Module, Tensor, Tensor], Tensor] | None = None,
+    run: dict[str, Any] | None = None,
+    conditions: Sequence[str | Ablation] = ("both", "rgb", "depth", "none"),
+    draws: int = 4,
+    batch_size: int = 64,
+    device: str | torch.device | None = None,
+    progress: bool = True,
+) -> Features:
+    """Record what every unit of `model` answers to every sample of `data`, and what the model predicts.
+
+    Parameters
+    ----------
+    model : called as ``model(rgb, depth)``; returns logits (B, C, H, W). Left as it was: mode, device, no hooks. What
+        ``nn.DataParallel`` or ``torch.compile`` put around it is taken off.
+    data : any object with the members of `data.Dataset`.
+    taps : the places to listen to, at most one a stream and level; None takes ``model.taps()``.
+    out : the features directory; the run is added to what it holds, and a killed call goes on where it stopped.
+    adapt : ``adapt(model, rgb, depth) -> logits`` for a model that takes its inputs in another way (a list, one stacked
+        tensor, keywords, three channels of depth) or returns more, or smaller logits; None is ``model(rgb, depth)``.
+    run : fusion, seed, epoch and role ("final", "checkpoint", "untrained") of the model, else its own attributes are
+        taken; "curves" (a DataFrame or a parquet file of training curves); other JSON values are kept under "about".
+    conditions : what the model is given. "both"; a modality's name (*source-isolated*: the other input comes from
+        another group's image, responses averaged over `draws` partners, predictions from the first); "none" (both
+        inputs from other groups' images; predictions only); "NAME:zero", "NAME:mean", "NAME:noise" (modality NAME as it
+        is, the other replaced; predictions only; with "none" for NAME both are); an `Ablation` (predictions only). A
+        model with one modality (a twin) has only the condition of its name. Conditions that the run already has are
+        not recorded again.
+    draws : partners for each sample under the source-isolated conditions, 1 or more.
+    batch_size : samples a block; part of the run's identity, as the last bits of the numbers depend on it.
+    device : None takes a GPU where there is one, else the device the model is on.
+    progress : show a progress bar on stderr.
+
+    Returns
+    -------
+    `Features` of the whole directory `out`.
+
+    Raises
+    ------
+    ValueError
+        Where data, taps, conditions or the model's answer are not as described; it names the sample and the fix.
+    FeaturesError
+        Where `out` was made from other data, taps or settings.
+
+    Notes
+    -----
+    A response is the mean of a unit's map over its positions, summed in float64 and stored as float32. Statistics that
+    stand in for an input or a unit ("mean") are taken over `batch_size` samples spread evenly over the data. The same
+    call on the same device with the same number of threads gives the same bytes, however often it is interrupted, and
+    under ``torchrun`` with any number of processes: each listens to whole blocks, and the first writes them in order.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from rgbd_insight.data import Scenes
+    >>> from rgbd_insight.models import build
+    >>> data = Scenes(n=6)
+    >>> model = build("sum", classes=len(data.classes), width=8)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     features = extract(model, data, out=f"{folder}/mine", batch_size=3, progress=False)
+    ...     features.view("sum", "rgb", 1).shape[0]
+    6
+    """
+    check_dataset(data)
+    model = bare(model)
+    taps = check_taps(model, taps)
+    names, ablations = check_conditions(conditions, data, model, taps)
+    check_number("draws", draws)
+    check_number("batch_size", batch_size)
+    about, curves = _describe_run(model, run)
+    if adapt is not None:
+        about["about"] = {"called by": named(adapt)} | about["about"]
+    silenced = {
+        a.name: {
+            "units": [[s, level, [int(u) for u in units]] for (s, level), units in a.units.items()],
+            "value": a.value,
+            "inputs": a.inputs,
+        }
+        for a in ablations
+    }
+    run = about | {
+        "taps": [asdict(tap) for tap in taps],
+        "draws": draws,
+        "block": batch_size,
+        "conditions": names,
+        "ablations": silenced,
+    }
+    team = ranks()
+    writer = FeatureWriter(out, _head(data), run) if team.first else None
+    try:
+        todo = team.tell(writer and _Todo(writer.done, writer.conditions, tuple(writer.ablations), writer.complete))
+        if not todo.complete:
+            wanted = [a for a in ablations if a.name in todo.ablations]
+            with at_rest(model, device) as place:
+                listener = Listener(model, data, taps, draws=draws, block=batch_size, device=place, adapt=adapt)
+                _record(listener, writer, todo, wanted, progress=progress and team.first)
+                if writer:
+                    moved = listener.purity() if writer.fresh else None
+                    writer.finish(purity=moved, curves=curves, execution=where(place) | {"processes": team.count})
+    finally:
+        if writer:
+            writer.close()
+    team.wait()
+    return load(out)
+
+
+@dataclass(frozen=True)
+class _Todo:
+    """What the first process found still to be recorded, as every process must know it."""
+
+    done: int
+    conditions: list[str]
+    ablations: tuple[str, ...]
+    complete: bool
+
+
+def _record(
+    listener: Listener, writer: FeatureWriter | None, todo: _Todo, ablations: list[Ablation], *, progress: bool
+) -> None:
+    """Listen to all blocks that are left, one a process at a time; the first process writes them in their order.
+
+    A block is written in a thread of its own, while the next one is listened to.
+    """
+    n, block, team = len(listener.data), listener.block, ranks()
+    listener.prepare(todo.conditions, ablations)
+    starts, written = range(todo.done, n, block), Future()
+    written.set_result(None)
+
+    def write(start: int, part: dict) -> None:
+        writer.write(start, **part)
+        bar.update(min(block, n - start))
+
+    with tqdm(total=n, initial=todo.done, unit="image", desc=writer and writer.id, disable=not progress) as bar:
+        try:
+            with ThreadPoolExecutor(1) as beside:  # when left, however it is left, what is under way has been written
+                for turn in range(0, len(starts), team.count):
+                    mine = starts[turn + team.rank : turn + team.rank + 1]
+                    heard = [listener.listen_to(range(s, min(s + block, n)), todo.conditions, ablations) for s in mine]
+                    parts = [part for parts in team.collect(heard) for part in parts]
+                    for start, part in zip(starts[turn:], parts, strict=False):
+                        written.result()  # an error of the last one; and no more than one waits
+                        written = beside.submit(write, start, part)
+                written.result()
+        except KeyboardInterrupt:
+            if writer is None:
+                raise
+            raise KeyboardInterrupt(
+                f"stopped; {writer.done} of {n} samples are safe in {writer.partial}: the same call goes on from there"
+            ) from None
+
+
+def _head(data: Dataset) -> dict:
+    return {
+        "name": data.name,
+        "fingerprint": data.fingerprint(),
+        "modalities": [asdict(m) for m in data.modalities],
+        "classes": list(data.classes),
+        "concepts": [asdict(c) for c in data.concepts],
+        "families": list(data.families),
+        "size": list(data.size),
+        "samples": len(data),
+    }
+
+
+def named(adapt: Callable[..., Tensor] | None) -> str:
+    """How a model is called, in words that are the same in every run of a program.
+
+    Examples
+    --------
+    >>> named(None), named(lambda model, rgb, depth: model([rgb, depth]))
+    ('model(rgb, depth)', '<lambda>')
+    """
+    return "model(rgb, depth)" if adapt is None else getattr(adapt, "__qualname__", None) or repr(adapt)
+
+
+def _describe_run(model: nn.Module, run: dict[str, Any] | None) -> tuple[dict, pd.DataFrame | None]:
+    run = dict(run or {})
+    curves = run.pop("curves", None)
+    if isinstance(curves, str | Path):
+        curves = pd.read_parquet(curves)
+    own = {"fusion": "custom", "seed": 0, "epoch": 0, "role": "final"}
+    main = {key: run.pop(key, getattr(model, key, default)) for key, default in own.items()}
+    if main["role"] not in ROLES:
+        raise ValueError(unknown('run["role"]', str(main["role"]), ROLES))
+    for key in ("seed", "epoch"):
+        if not isinstance(main[key], int | np.integer) or main[key] < 0:
+            raise ValueError(f'`run["{key}"]` must be a whole number from 0; got {main[key]!r}')
+    main |= {"fusion": str(main["fusion"]), "seed": int(main["seed"]), "epoch": int(main["epoch"]), "about": run}
+    return main, curves

@@ -1,0 +1,174 @@
+"""The committed tier: a features directory made small. Use `features` instead."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from rgbd_insight.features.files import FeaturesError, quantise, write_json, write_parquet
+from rgbd_insight.features.publish import publish, recover
+
+if TYPE_CHECKING:
+    from rgbd_insight.features.reader import Features
+
+Keep = Iterable[str] | Callable[[str, str], bool] | None
+
+
+def write_quantised(
+    features: Features,
+    out: str | Path,
+    *,
+    units: int = 64,
+    samples: int | Sequence[int] | None = None,
+    keep: Keep = None,
+    seed: int = 0,
+) -> Path:
+    """Write a small copy of `features`: fewer units and samples, one byte a response, the loss measured.
+
+    Parameters
+    ----------
+    features : what to copy; a copy may be copied again.
+    out : the new directory; must not exist.
+    units : at most so many units a tap, drawn by `seed`; the same ones in every run with that tap and width.
+    samples : indices to keep, or how many (whole groups are drawn by `seed` while they fit), or None for all.
+    keep : run ids or fusion names to keep, or a function (run, key) -> bool on "stream/level/condition" and
+        "condition/hit|target|guess" keys; None keeps everything.
+    seed : of the two draws.
+
+    Returns
+    -------
+    `out`. In its manifest each run's "units" holds the original indices of the units, and "quantised" the loss of each
+    tensor: root mean squared error over root mean squared deviation from the units' means.
+
+    Raises
+    ------
+    FeaturesError
+        Where `out` exists, or a name in `keep` is unknown.
+    """
+    out = Path(out)
+    recover(out)
+    if out.exists():
+        raise FeaturesError(f"`out` must not exist; {out} does: delete it or choose another")
+    chosen = _choose_samples(features, samples, seed)
+    partial = out.with_name(out.name + ".partial")
+    target = partial / "complete"
+    if partial.exists() and {p.name for p in partial.iterdir()} - {"complete"}:
+        raise FeaturesError(f"{partial} holds an unfinished extraction; finish or delete it")
+    shutil.rmtree(partial, ignore_errors=True)
+    target.mkdir(parents=True)
+    selected = _keep_function(features, keep)
+    runs = {}
+    for run in features.runs.index:
+        entry = _write_run(features, run, target, chosen=chosen, units=units, keep=selected, seed=seed)
+        runs |= {run: entry} if entry["files"] else {}
+    table = features.samples.iloc[chosen]
+    write_parquet(target / "samples.parquet", {c: table[c].tolist() for c in table.columns})
+    save_file({"areas": np.ascontiguousarray(features.areas[chosen])}, target / "concepts.safetensors")
+    head = {k: v for k, v in features.manifest.items() if k != "runs"}
+    write_json(target / "manifest.json", head | {"samples": len(chosen), "runs": runs})
+    write_json(target / "execution.json", {"runs": [r for r in features.execution["runs"] if r["run"] in runs]})
+    publish(target, out)
+    shutil.rmtree(partial)
+    return out
+
+
+def _write_run(
+    features: Features,
+    run: str,
+    target: Path,
+    *,
+    chosen: np.ndarray,
+    units: int,
+    keep: Callable[[str, str], bool],
+    seed: int,
+) -> dict:
+    entry = json.loads(json.dumps(features.entry(run)))
+    before, drawn = entry["quantised"] or {}, entry.get("units") or {}
+    keys = [key for names in entry["files"].values() for key in names if keep(run, key)]
+    small, counts, entry["quantised"], entry["units"] = {}, {}, {}, {}
+    for key in keys:
+        values = features.tensor(run, key)[chosen]
+        if not np.issubdtype(values.dtype, np.floating):
+            counts[key] = np.ascontiguousarray(values)  # pixel counts stay exact
+            continue
+        tap = key.rsplit("/", 1)[0]
+        picked = _choose_units(tap, values.shape[1], units, seed)
+        codes, scale, offset, loss = quantise(values[:, picked])
+        small |= {key: codes, f"{key}#scale": scale, f"{key}#offset": offset}
+        # codes of codes are the same codes: a copy of a copy loses what the first one lost
+        entry["quantised"][key] = before.get(key, round(loss, 6))
+        entry["units"][tap] = [drawn[tap][u] for u in picked] if tap in drawn else picked.tolist()
+        entry["widths"][tap] = len(picked)
+    entry["files"] = {}
+    if small:
+        name = f"{run}.safetensors"
+        save_file(small, target / name)
+        entry["files"][name] = sorted(key for key in small if "#" not in key)
+    if counts:
+        name = f"{run}.predictions.parquet"
+        entry["files"][name], entry["same"] = sorted(counts), _write_counts(counts, target / name)
+    predicted = {key.rsplit("/", 1)[0] for key in counts}
+    recorded = predicted | {key.rsplit("/", 1)[1] for key in entry["quantised"]}
+    entry["conditions"] = [c for c in entry["conditions"] if c in recorded]
+    entry["ablations"] = {name: spec for name, spec in entry["ablations"].items() if name in predicted}
+    curves = features.curves(run)
+    if entry["curves"] is not None and entry["files"]:
+        write_parquet(target / entry["curves"], {c: curves[c].to_numpy() for c in curves.columns})
+    return entry
+
+
+def _write_counts(counts: dict[str, np.ndarray], path: Path) -> dict[str, str]:
+    """Write pixel counts (N, C), mostly zeros, as compressed columns; equal ones once. Returns {key: key it equals}."""
+    first: dict[bytes, str] = {}
+    same, columns = {}, {}
+    for key in sorted(counts):
+        values = counts[key].ravel()
+        original = first.setdefault(values.tobytes(), key)
+        if original != key:
+            same[key] = original
+        else:
+            columns[key] = values.astype(np.min_scalar_type(int(values.max(initial=0))))
+    write_parquet(path, columns)
+    return same
+
+
+def _keep_function(features: Features, keep: Keep) -> Callable[[str, str], bool]:
+    if keep is None:
+        return lambda run, key: True
+    if callable(keep):
+        return keep
+    names: set[str] = set()
+    for name in [keep] if isinstance(keep, str) else keep:
+        names |= set(features.find(fusion=name)) or {features.resolve(name)}
+    return lambda run, key: run in names
+
+
+def _choose_units(tap: str, width: int, units: int, seed: int) -> np.ndarray:
+    random = np.random.default_rng([seed, zlib.crc32(tap.encode()), width])
+    return np.sort(random.permutation(width)[:units])
+
+
+def _choose_samples(features: Features, samples: int | Sequence[int] | None, seed: int) -> np.ndarray:
+    if samples is None:
+        return np.arange(len(features))
+    if not isinstance(samples, int):
+        chosen = np.asarray(samples)
+        inside = chosen.size > 0 and chosen.min() >= 0 and chosen.max() < len(features)
+        if not inside or len({*chosen.tolist()}) < chosen.size:
+            raise FeaturesError(f"`samples` must be different indices from 0 to {len(features) - 1}; got {samples!r}")
+        return chosen
+    sizes, taken, left = np.bincount(features.groups), [], samples
+    for group in np.random.default_rng([seed, 1]).permutation(len(sizes)):
+        if sizes[group] <= left:
+            taken.append(group)
+            left -= sizes[group]
+    if not taken:
+        raise FeaturesError(f"`samples` must hold at least one group ({sizes.min()} samples); got {samples}")
+    return np.flatnonzero(np.isin(features.groups, taken))

@@ -1,0 +1,259 @@
+"""The tape: a directory of unit responses that every question reads and no model is needed for."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from rgbd_insight.features.files import FeaturesError, dequantise, inside, read_json, verify_sums
+from rgbd_insight.utils.messages import nearest
+from rgbd_insight.features.schema import Columns, concept_table, read_manifest, read_parquet, read_tensors, run_table
+from rgbd_insight.features.quantise import write_quantised
+from rgbd_insight.features.schema import Ablation, Concept, Modality
+from rgbd_insight.features.writer import FeatureWriter
+
+class Features:
+    """Unit responses, predictions and concepts of one or more runs on the same samples; read with `load`.
+
+    Attributes
+    ----------
+    path : the (first) directory;  manifest : its manifest, with the runs of all joined directories.
+    modalities, classes, families : what was put in, what was predicted, what the concepts are grouped in.
+    concepts : DataFrame, index k: name, family, kind, visible_<modality> (NaN where unknown), cut.
+    samples : DataFrame: id, group, brightness, contrast, mean_depth, depth_std, missing.
+    groups : int (N,), the physical scene of each sample, coded 0, 1, …
+    runs : DataFrame, index run id: fusion, seed, epoch, role, data.
+    """
+
+    def __init__(self, folders: list[Path], manifests: list[dict]) -> None:
+        self.path, self._folders = folders[0], folders
+        self._home = {run: folder for folder, m in zip(folders, manifests, strict=True) for run in m["runs"]}
+        self.manifest = manifests[0] | {"runs": {run: e for m in manifests for run, e in m["runs"].items()}}
+        self.modalities = tuple(Modality(**m) for m in self.manifest["modalities"])
+        self.classes, self.families = tuple(self.manifest["classes"]), tuple(self.manifest["families"])
+        self.concepts = concept_table(self.manifest)
+        self.samples = read_parquet(inside(self.path, "samples.parquet"))
+        self.groups = pd.factorize(self.samples["group"])[0]  # (N,)
+        self.runs = run_table(self.manifest)
+        self._cache: dict[tuple[str, str], np.ndarray] = {}
+        self._where: dict[str, dict[str, Path]] = {}
+        self._columns: Columns | None = None  # of the file that was read last: one run's tensors are asked in a row
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __repr__(self) -> str:
+        sizes = f"{len(self)} samples, {len(self.concepts)} concepts, {len(self.runs)} runs"
+        return f"Features({str(self.path)!r}: {sizes})"
+
+    @cached_property
+    def areas(self) -> np.ndarray:
+        """Share of each image's pixels that carry each concept, float32 (N, K), in [0, 1]."""
+        return read_tensors(inside(self.path, "concepts.safetensors"), ["areas"])[0]
+
+    @cached_property
+    def present(self) -> np.ndarray:
+        """Whether each concept is present in each image, bool (N, K): area >= the concept's cut."""
+        return self.areas >= self.concepts["cut"].to_numpy(np.float32)
+
+    @property
+    def execution(self) -> dict:
+        """Where and when each run was extracted: {"runs": [...]}."""
+        runs = [r for f in self._folders for r in read_json(f / "execution.json", "restore it")["runs"]]
+        return {"runs": runs}
+
+    def verify(self) -> None:
+        """Raise a FeaturesError that names the first file whose bytes are not those that were written."""
+        for folder in self._folders:
+            verify_sums(folder)
+
+    def find(
+        self, *, fusion: str | None = None, seed: int | None = None, epoch: int | None = None, role: str | None = None
+    ) -> list[str]:
+        """Run ids with these properties, ordered by fusion, seed and epoch; empty where there are none."""
+        wanted = {"fusion": fusion, "seed": seed, "epoch": epoch, "role": role}
+        rows = self.runs
+        for column, value in wanted.items():
+            rows = rows if value is None else rows[rows[column] == value]
+        return rows.index.tolist()
+
+    def resolve(self, run: str) -> str:
+        """The run id meant by `run`: itself, or for a bare fusion name its final run of the lowest seed."""
+        if run in self.runs.index:
+            return run
+        final = self.find(fusion=run, role="final")
+        if final:
+            return final[0]
+        others = self.find(fusion=run)
+        if others:
+            raise FeaturesError(f"`run` {run!r} has no final run in {self.path}; name one of {', '.join(others)}")
+        raise FeaturesError(
+            f"`run` must be a run id or a fusion name of {self.path}; got {run!r}; nearest: "
+            f"{nearest(run, [*self.runs.index, *self.runs['fusion'].unique()])}"
+        )
+
+    def entry(self, run: str) -> dict:
+        """What the manifest says of a run."""
+        return self.manifest["runs"][self.resolve(run)]
+
+    def siblings(self, run: str) -> list[str]:
+        """The same run under other seeds (same fusion and role; same epoch too for checkpoints)."""
+        e = self.entry(run)
+        same = self.find(fusion=e["fusion"], role=e["role"], epoch=e["epoch"] if e["role"] == "checkpoint" else None)
+        return [other for other in same if self.runs.loc[other, "seed"] != e["seed"]]
+
+    def twin(self, run: str, modality: str) -> str | None:
+        """The unimodal run of `modality` with the same seed and role (and epoch, for checkpoints), or None."""
+        e = self.entry(run)
+        epoch = e["epoch"] if e["role"] == "checkpoint" else None
+        return next(iter(self.find(fusion=modality, seed=e["seed"], role=e["role"], epoch=epoch)), None)
+
+    def streams(self, run: str) -> tuple[str, ...]:
+        """Streams that were tapped, in the order of the taps."""
+        return tuple(dict.fromkeys(tap["stream"] for tap in self.entry(run)["taps"]))
+
+    def levels(self, run: str) -> tuple[int, ...]:
+        """Levels that were tapped, rising."""
+        return tuple(sorted({tap["level"] for tap in self.entry(run)["taps"]}))
+
+    def conditions(self, run: str) -> tuple[str, ...]:
+        """Conditions whose predictions were recorded, ablations left out."""
+        return tuple(self.entry(run)["conditions"])
+
+    def ablations(self, run: str) -> dict[str, Ablation]:
+        """The ablations that were recorded, by name."""
+        return {
+            name: Ablation(
+                name, {(s, int(level)): tuple(u) for s, level, u in spec["units"]}, spec["value"], spec["inputs"]
+            )
+            for name, spec in self.entry(run)["ablations"].items()
+        }
+
+    def has(self, run: str, stream: str, level: int, condition: str) -> bool:
+        """Whether the responses of this stream and level were recorded under this condition."""
+        return f"{stream}/{level}/{condition}" in self._index(run)
+
+    def responses(self, run: str, stream: str, level: int, condition: str) -> np.ndarray:
+        """Image-pooled responses, float32 (N, U): the mean of each unit's map over its positions.
+
+        Raises
+        ------
+        FeaturesError
+            Where they were not recorded; it names the nearest that were and the call that would add them.
+        """
+        return self.tensor(run, f"{stream}/{level}/{condition}", f"conditions=({condition!r},)")
+
+    def view(self, run: str, modality: str, level: int) -> np.ndarray:
+        """What the run makes of one modality at a level, float32 (N, U), the other input being another scene's.
+
+        The modality's own stream where there is one, else the fused stream, under the condition named `modality`.
+        """
+        names = [m.name for m in self.modalities]
+        if modality not in names:
+            raise FeaturesError(f"`modality` must be one of {names}; got {modality!r}")
+        own = self.has(run, modality, level, modality) or not self.has(run, "fused", level, modality)
+        return self.responses(run, modality if own else "fused", level, modality)
+
+    def purity(self, run: str) -> pd.DataFrame:
+        """How far each tap moves when only one input is swapped: stream, level, modality, moved (0.0 = pure)."""
+        return pd.DataFrame(self.entry(run)["purity"], columns=["stream", "level", "modality", "moved"])
+
+    def predictions(self, run: str, condition: str) -> dict[str, np.ndarray]:
+        """Pixels per image and class, int32 (N, C): `hit` (right), `target` (labelled), `guess` (predicted).
+
+        Small copies may leave out `guess`, and hold `target`, which is the same under every condition, only once.
+        """
+        hit = self.tensor(run, f"{condition}/hit", f"conditions=({condition!r},)")
+        index = self._index(run)
+        targets = [f"{condition}/target", *(key for key in index if key.endswith("/target"))]
+        found = {"hit": hit, "target": self.tensor(run, next(key for key in targets if key in index))}
+        guess = f"{condition}/guess"
+        return found | ({"guess": self.tensor(run, guess)} if guess in index else {})
+
+    def curves(self, run: str) -> pd.DataFrame | None:
+        """Training curves of the run, or None where there are none."""
+        run = self.resolve(run)
+        name = self.entry(run)["curves"]
+        return None if name is None else read_parquet(inside(self._home[run], name))
+
+    def _index(self, run: str) -> dict[str, Path]:
+        run = self.resolve(run)
+        if run not in self._where:
+            files = {inside(self._home[run], name): keys for name, keys in self.entry(run)["files"].items()}
+            self._where[run] = {key: path for path, keys in files.items() for key in keys}
+        return self._where[run]
+
+    def tensor(self, run: str, key: str, call: str = "") -> np.ndarray:
+        """The stored tensor `key` ("stream/level/condition" or "condition/part") of a run, read-only."""
+        run = self.resolve(run)
+        if (run, key) not in self._cache:
+            index = self._index(run)
+            if key not in index:
+                raise FeaturesError(
+                    f"run {run!r} in {self._home[run]} has no {key!r}; nearest: {nearest(key, index)}; "
+                    f"to add it: ri.extract(model, data, taps, out={str(self._home[run])!r}, {call})"
+                )
+            entry, path = self.entry(run), index[key]
+            if path.suffix == ".parquet":
+                column = entry["same"].get(key, key)
+                file = self._columns
+                if file is None or file.path != path:
+                    file = self._columns = Columns(path)
+                values = file.read([column])[column].to_numpy(np.int32).reshape(len(self), -1)  # (N, C)
+            elif key in (entry.get("quantised") or {}):
+                values = dequantise(*read_tensors(path, [key, f"{key}#scale", f"{key}#offset"]))
+            else:
+                values = read_tensors(path, [key])[0]
+            values.setflags(write=False)  # it is cached: a caller's change would reach every later caller
+            self._cache[run, key] = values
+        return self._cache[run, key]
+
+
+def load(*folders: str | Path, verify: bool = True) -> Features:
+    """Read one features directory, or join several that hold different runs on the same samples.
+
+    Parameters
+    ----------
+    folders : directories written by `extract` or `write_quantised`.
+    verify : compare every file with its digest first (the files are small; a few hundred MiB take a second).
+
+    Raises
+    ------
+    FeaturesError
+        Where a directory is missing, damaged, of another schema, not ours, or not on the same samples.
+
+    Examples
+    --------
+    >>> try:
+    ...     load("features/nothing_here_yet")
+    ... except FeaturesError as error:
+    ...     print(error)
+    features/nothing_here_yet is not a directory; make it with ri.extract(model, data, taps, out='features/nothing_...
+    """
+    if not folders:
+        raise FeaturesError("`folders` must name at least one features directory; got none")
+    paths = [Path(folder) for folder in folders]
+    manifests = [read_manifest(path, verify) for path in paths]
+    parts = [Features([path], [manifest]) for path, manifest in zip(paths, manifests, strict=True)]
+    owner: dict[str, Path] = {}
+    for part in parts:
+        _check_same(parts[0], part)
+        for run in part.runs.index:
+            if run in owner:
+                raise FeaturesError(f"run {run!r} is in {owner[run]} and in {part.path}; leave one of the two out")
+            owner[run] = part.path
+    return Features(paths, manifests) if len(parts) > 1 else parts[0]
+
+
+def _check_same(first: Features, other: Features) -> None:
+    for what in ("modalities", "classes", "families", "concepts"):
+        if not first.manifest[what] == other.manifest[what]:
+            raise FeaturesError(f"{other.path} cannot be joined to {first.path}: their {what} differ; load them apart")
+    if not first.samples[["id", "group"]].equals(other.samples[["id", "group"]]):
+        raise FeaturesError(
+            f"{other.path} ({len(other)} samples) cannot be joined to {first.path} ({len(first)} "
+            "samples): their samples differ; extract both from the same data, or load them apart"
+        )

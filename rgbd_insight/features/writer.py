@@ -1,0 +1,255 @@
+"""Writing a features directory so that a crash at any moment costs one block of samples. Use `features` instead."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from rgbd_insight.features.files import FORMAT, SCHEMA, SUMS, BlockFile, FeaturesError, inside, package_version, plain, read_json, sync, write_json, write_parquet
+from rgbd_insight.features.schema import SAMPLE_COLUMNS, read_manifest, read_tensors
+from rgbd_insight.features.publish import RUN_KEY, check_same, cut, extended, fill_samples, link, lock, publish, recover, run_id
+
+_REWRITTEN = {"manifest.json", "execution.json", SUMS}
+
+
+class FeatureWriter:
+    """Add one run to a features directory, block by block, resuming where an earlier attempt stopped.
+
+    Parameters
+    ----------
+    out : the directory; work goes on in `out`.partial and is moved in whole when it is complete.
+    head : what is true of every run: name, fingerprint, modalities, classes, concepts, families, size, samples.
+    run : this run: fusion, seed, epoch, role, about, taps, draws, block (samples a block), conditions (names) and
+        ablations ({name: description}).
+
+    Attributes
+    ----------
+    id : the run's name.  conditions, ablations : those still to be recorded (the finished ones are left alone).
+    complete : nothing is left to do.  fresh : the run is not in the directory yet.  done : samples safely on disk.
+
+    Raises
+    ------
+    FeaturesError
+        Where `out`, or what an earlier attempt left, was made from other data, taps or settings: it names the key.
+    """
+
+    def __init__(self, out: str | Path, head: dict, run: dict) -> None:
+        self.out, self.id = Path(out), run_id(run)
+        self.partial = self.out.with_name(self.out.name + ".partial")
+        self.head, self.run = plain(head), plain(run | {"version": package_version()})
+        self.done, self._lock, self._files, self._state = 0, None, {}, {}
+        try:
+            self._begin()
+        except BaseException:
+            self.close()
+            raise
+
+    def write(self, start: int, *, responses: dict, predictions: dict, areas: np.ndarray, samples: dict) -> None:
+        """Put one block of samples on the disk; when this returns it survives a crash.
+
+        Parameters
+        ----------
+        start : index of the block's first sample; must be `done`.
+        responses : {"stream/level/condition": float (B, U)}.
+        predictions : {"condition/part": int (B, C)}.
+        areas : float (B, K), share of the pixels that carry each concept.
+        samples : {column: B values}, the columns of samples.parquet.
+        """
+        if start != self.done or self.complete:
+            raise FeaturesError(f"`start` must be {self.done}, the samples written so far; got {start}")
+        blocks = {"concepts.safetensors": {"areas": areas}, self._name("predictions.safetensors"): predictions}
+        if responses:
+            blocks[self._name("safetensors")] = responses
+        if not self._state["widths"]:
+            self._state["widths"] = {f: {k: v.shape[1] for k, v in block.items()} for f, block in blocks.items()}
+            self._open_files(create=True)
+        for name, block in blocks.items():
+            self._files[name].write(start, block)
+        rows = zip(*(np.asarray(samples[c]).tolist() for c in SAMPLE_COLUMNS), strict=True)
+        with open(self.partial / "samples.jsonl", "ab") as file:
+            file.writelines(json.dumps(row).encode() + b"\n" for row in rows)
+            file.flush()
+            os.fsync(file.fileno())
+            self._state["bytes"] = file.tell()
+        self.done = self._state["done"] = start + len(areas)
+        self._save()
+
+    def finish(
+        self, *, purity: list | None = None, curves: pd.DataFrame | None = None, execution: dict | None = None
+    ) -> Path:
+        """Move the complete run into the directory in one step; returns the directory."""
+        if self.complete:
+            return self.out
+        if self.done != self.head["samples"]:
+            raise FeaturesError(
+                f"{self.partial} holds {self.done} of {self.head['samples']} samples; write the rest before finish()"
+            )
+        target = self.partial / "complete"
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir()
+        self._fill(target)
+        manifest, name = self._describe(purity), f"{self.id}.curves.parquet"
+        if curves is not None and not (target / name).exists():
+            write_parquet(target / name, {str(c): curves[c].to_numpy() for c in curves.columns})
+        if (target / name).exists():
+            manifest["runs"][self.id]["curves"] = name
+        write_json(target / "manifest.json", manifest)
+        earlier = [] if self._manifest is None else read_json(self.out / "execution.json", "restore it")["runs"]
+        seconds = self._state["seconds"]
+        now = {
+            "run": self.id,
+            **(execution or {}),
+            "conditions": [*self.conditions, *self.ablations],
+            "seconds": round(seconds, 3),
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            "images_per_second": round(self.head["samples"] / seconds, 2) if seconds > 0 else None,
+        }
+        write_json(target / "execution.json", {"runs": [*earlier, now]})
+        publish(target, self.out)
+        self._drop_partial()
+        self.complete = True
+        return self.out
+
+    def close(self) -> None:
+        """Let go of the lock on the unfinished directory (also done when the process ends)."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _begin(self) -> None:
+        if self.partial.exists():
+            names = {p.name for p in self.partial.iterdir()}
+            if "progress.json" not in names and names - {"lock", "progress.json.tmp"}:
+                raise FeaturesError(f"{self.partial} is no unfinished extraction; move it away")
+            self._take_lock()
+        recover(self.out)
+        self._manifest = read_manifest(self.out, False) if self.out.exists() else None
+        entry = self._compare(self._manifest)
+        self.fresh = entry is None
+        self.conditions = [c for c in self.run["conditions"] if self.fresh or c not in entry["conditions"]]
+        self.ablations = {n: a for n, a in self.run["ablations"].items() if self.fresh or n not in entry["ablations"]}
+        self.complete = not self.conditions and not self.ablations
+        self._resume()
+
+    def _compare(self, manifest: dict | None) -> dict | None:
+        if manifest is None:
+            return None
+        cuts = [{k: v for k, v in c.items() if k != "cut"} for c in manifest["concepts"]]
+        fix = "choose another `out` or delete this one"
+        check_same(self.out, {**{k: manifest[k] for k in self.head}, "concepts": cuts}, self.head, fix)
+        entry = manifest["runs"].get(self.id)
+        if entry is not None:
+            if entry.get("quantised") is not None:
+                raise FeaturesError(f"{self.out} holds a quantised copy of {self.id!r}; extract into another `out`")
+            check_same(self.out, {k: entry.get(k) for k in RUN_KEY}, {k: self.run.get(k) for k in RUN_KEY}, fix)
+            shared = self.run["ablations"].keys() & entry["ablations"].keys()
+            check_same(
+                self.out,
+                {n: entry["ablations"][n] for n in shared},
+                {n: self.run["ablations"][n] for n in shared},
+                "rename the ablation",
+            )
+        return entry
+
+    def _key(self) -> dict:
+        run = {k: self.run.get(k) for k in RUN_KEY}
+        todo = {"conditions": self.conditions, "ablations": self.ablations}
+        return {"schema": SCHEMA, **{f"data.{k}": v for k, v in self.head.items()}, **run, **todo}
+
+    def _resume(self) -> None:
+        progress, fix = self.partial / "progress.json", f"delete {self.partial}, or finish what was begun there"
+        if progress.exists():
+            state = read_json(progress, fix)
+            key = state["key"]
+            entry = (self._manifest or {"runs": {}})["runs"].get(run_id(key), {"conditions": [], "ablations": {}})
+            moved_in = {*key["conditions"], *key["ablations"]} <= {*entry["conditions"], *entry["ablations"]}
+            if moved_in or state["done"] == 0:
+                self._drop_partial()  # a crash came just after the end, or before the first block: nothing is lost
+            elif not self.complete:
+                check_same(self.partial, key, self._key(), fix)
+                self._state, self.done = state, state["done"]
+                self._open_files(create=False)
+        if self.complete:
+            self.close()
+        elif not self._state:
+            self.partial.mkdir(parents=True, exist_ok=True)
+            self._take_lock()
+            self._state = {"key": self._key(), "done": 0, "bytes": 0, "seconds": 0.0, "widths": {}}
+            self._save()
+        self._clock = time.monotonic()
+
+    def _open_files(self, *, create: bool) -> None:
+        for name, widths in self._state["widths"].items():
+            dtype = "I32" if name.endswith("predictions.safetensors") else "F32"
+            self._files[name] = BlockFile(inside(self.partial, name), widths, self.head["samples"], dtype)
+            if create:
+                self._files[name].create()
+            elif not self._files[name].intact():
+                raise FeaturesError(f"{self.partial / name} is damaged; delete {self.partial} and extract again")
+        (self.partial / "samples.jsonl").touch()
+        os.truncate(self.partial / "samples.jsonl", self._state["bytes"])  # drops a block that was not completed
+
+    def _save(self) -> None:
+        now = time.monotonic()
+        self._state["seconds"] += now - getattr(self, "_clock", now)
+        self._clock = now
+        write_json(self.partial / "progress.json", self._state)
+        sync(self.partial)
+
+    def _name(self, suffix: str) -> str:
+        if self.fresh:
+            return f"{self.id}.{suffix}"
+        todo = json.dumps([self.conditions, self.ablations], sort_keys=True).encode()
+        return f"{self.id}.{hashlib.sha256(todo).hexdigest()[:8]}.{suffix}"
+
+    def _take_lock(self) -> None:
+        if self._lock is None:
+            self._lock = lock(self.partial)
+
+    def _drop_partial(self) -> None:
+        progress = self.partial / "progress.json"
+        for path in {*self.partial.iterdir()} - {progress}:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        progress.unlink()  # last: a crash meanwhile leaves something that the next start knows
+        self.partial.rmdir()
+        self.close()
+
+    def _fill(self, target: Path) -> None:
+        fill_samples(self.partial / "samples.jsonl", None if self._manifest is None else self.out, target)
+        if self._manifest is not None:
+            for path in self.out.iterdir():
+                if path.name not in _REWRITTEN:
+                    link(path, target / path.name)
+        for name in self._files:
+            if not (target / name).exists():  # concepts are kept as the first run wrote them
+                link(self.partial / name, target / name)
+
+    def _describe(self, purity: list | None) -> dict:
+        manifest = self._manifest
+        if manifest is None:
+            areas = read_tensors(self.partial / "concepts.safetensors", ["areas"])[0]  # (N, K)
+            concepts = [c | {"cut": cut(areas[:, k])} for k, c in enumerate(self.head["concepts"])]
+            manifest = {"format": FORMAT, "schema": SCHEMA, **self.head, "concepts": concepts, "runs": {}}
+        files = {n: sorted(w) for n, w in self._state["widths"].items() if n != "concepts.safetensors"}
+        widths = {
+            key.rsplit("/", 1)[0]: width
+            for key, width in self._state["widths"].get(self._name("safetensors"), {}).items()
+        }
+        new = {k: self.run.get(k) for k in RUN_KEY} | {
+            "conditions": self.conditions,
+            "ablations": self.ablations,
+            "purity": plain(purity or []),
+            "files": files,
+            "widths": widths,
+            "levels": sorted({tap["level"] for tap in self.run["taps"]}),
+        }
+        entry = extended(manifest["runs"].get(self.id), new)
+        return manifest | {"version": package_version(), "runs": manifest["runs"] | {self.id: entry}}

@@ -1,0 +1,186 @@
+"""Where a model could be tapped: every module's tensors, their shapes, and which input moves them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from rgbd_insight.hooks.tap import Tap, as_maps
+from rgbd_insight.hooks.wrappers import bare
+
+COLUMNS = ["level", "stride", "module", "item", "call", "layout", "units", "height", "width", "rgb", "depth", "stream"]
+SLIGHT = 1e-6  # of a tensor's size: rounding of another batch, not the input, moves it as much
+Key = tuple[str, int, tuple]
+
+
+class _Ear:
+    """Hears every module of a forward pass: tensors of the first, how far they moved in the later ones."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.first: dict[Key, Tensor] = {}
+        self.moved: dict[str, dict[Key, float]] = {}
+        self.calls: dict[str, int] = {}
+        self.same: set[Key] = set()  # what only hands on what a child of it answered
+        self.now, self.alive = "", []
+        self.handles = [m.register_forward_hook(self._hook(name)) for name, m in model.named_modules() if name]
+
+    def start(self, name: str) -> None:
+        self.now, self.calls, self.seen, self.alive = name, {}, {}, []
+
+    def _hook(self, name: str) -> Callable:
+        def hook(module: nn.Module, args: tuple, output: Any) -> None:
+            call = self.calls.get(name, 0)
+            self.calls[name] = call + 1
+            for path, x in _tensors(output):
+                self._note((name, call, path), x)
+
+        return hook
+
+    def _note(self, key: Key, x: Tensor) -> None:
+        if not self.now:
+            self.first[key] = x.detach().clone()
+            inner = self.seen.get(id(x))
+            if inner and inner[0].startswith(f"{key[0]}."):
+                self.same.add(inner)
+            self.seen[id(x)] = key
+            self.alive.append(x)  # so that no id is given twice
+        elif key in self.first and self.first[key].shape == x.shape:
+            before = self.first[key].double()
+            size = before.square().mean().sqrt().clamp_min(torch.finfo(torch.float32).tiny)
+            moved = float((x.double() - before).square().mean().sqrt() / size)
+            self.moved.setdefault(self.now, {})[key] = moved if moved > SLIGHT else 0.0
+
+
+def candidates(
+    model: nn.Module, batch: Any, *, adapt: Callable[..., Tensor] | None = None, every: bool = False
+) -> pd.DataFrame:
+    """Places where `model` could be tapped, by level, with shapes and which input moves them.
+
+    Parameters
+    ----------
+    model
+        ``model(rgb, depth)``; read in evaluation mode and handed back in the mode it was in.
+    batch
+        Two or more samples with `rgb` and `depth`.
+    adapt
+        As in :func:`purity`.
+    every
+        Also list convolutions, norms and the like inside blocks, and containers' parts that only repeat them.
+
+    Returns
+    -------
+    DataFrame with a row a place, in the order of levels: level (1 is the finest size below the input's), stride,
+    module, item, call (missing where a module is called once), layout (missing for maps), units, height, width, rgb and
+    depth (how far the place moves when that input alone is another sample's, as in :func:`purity`), stream: "rgb",
+    "depth" or "fused" for what moves it, "" for nothing.
+
+    Raises
+    ------
+    ValueError
+        Where the batch has fewer than two samples.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> from rgbd_insight.models import build
+    >>> batch = SimpleNamespace(rgb=torch.rand(2, 3, 16, 16), depth=torch.rand(2, 1, 16, 16) + 1)
+    >>> found = candidates(build("sum", classes=2, width=8), batch)
+    >>> found[found["module"] == "encoder_rgb.layer2"][["level", "units", "stream"]].values.tolist()
+    [[2, 16, 'fused']]
+    """
+    if len(batch.rgb) < 2:
+        raise ValueError(f"`batch` must have two or more samples; got {len(batch.rgb)}: one is swapped for another")
+    model = bare(model)
+    modes = {module: module.training for module in model.modules()}
+    given = {
+        "": (batch.rgb, batch.depth),
+        "rgb": (batch.rgb.roll(1, 0), batch.depth),
+        "depth": (batch.rgb, batch.depth.roll(1, 0)),
+    }
+    ear = _Ear(model)
+    try:
+        model.eval()
+        with torch.no_grad():
+            for name, pair in given.items():
+                ear.start(name)
+                model(*pair) if adapt is None else adapt(model, *pair)
+    finally:
+        for handle in ear.handles:
+            handle.remove()
+        for module, training in modes.items():
+            module.training = training
+    return _table(model, ear, tuple(batch.rgb.shape[-2:]), every)
+
+
+def _table(model: nn.Module, ear: _Ear, size: tuple[int, int], every: bool) -> pd.DataFrame:
+    rows = []
+    for key, x in ear.first.items():
+        name, call, path = key
+        if not every and (key in ear.same or not _telling(model.get_submodule(name), name)):
+            continue
+        found = _layout(x, size)
+        if found is None:
+            continue
+        layout, (units, h, w) = found
+        moved = {m: ear.moved.get(m, {}).get(key, 0.0) for m in ("rgb", "depth")}
+        by = [m for m, value in moved.items() if value > 0]
+        rows.append(
+            {
+                "stride": round(size[0] / h, 1),
+                "module": name,
+                "item": path[0] if len(path) == 1 else path or None,
+                "call": call if ear.calls[name] > 1 else None,
+                "layout": layout,
+                "units": units,
+                "height": h,
+                "width": w,
+                **moved,
+                "stream": "fused" if len(by) == 2 else by[0] if by else "",
+            }
+        )
+    table = pd.DataFrame(rows, columns=COLUMNS, dtype=object)  # keeps whole numbers beside missing ones
+    grids = list(zip(table["height"], table["width"], strict=True))
+    level = {grid: k for k, grid in enumerate(sorted(set(grids) - {size}, reverse=True), 1)} | {size: 0}
+    table["level"] = [level[grid] for grid in grids]
+    numbers = dict.fromkeys(["level", "units", "height", "width"], int) | dict.fromkeys(
+        ["stride", "rgb", "depth"], float
+    )
+    return table.astype(numbers).sort_values("level", kind="stable", ignore_index=True)
+
+
+def _telling(module: nn.Module, name: str) -> bool:
+    """Whether a place is one that people name: a block, or a layer close to the top."""
+    return name.count(".") <= 1 or (name.count(".") <= 3 and any(True for _ in module.children()))
+
+
+def _tensors(value: Any, path: tuple = ()) -> Iterator[tuple[tuple, Tensor]]:
+    """Paths and tensors in nested lists, tuples and dicts."""
+    if isinstance(value, Tensor):
+        yield path, value
+        return
+    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else ()
+    for key, part in parts:
+        yield from _tensors(part, (*path, key))
+
+
+def _layout(x: Tensor, size: tuple[int, int]) -> tuple[str | None, tuple[int, int, int]] | None:
+    """The layout that fits the input's aspect, and (units, h, w); None where none does."""
+    if not x.is_floating_point() or x.ndim not in (3, 4):
+        return None
+    if x.ndim == 3:
+        try:
+            return "BNC", tuple(as_maps(Tap("", 0, "", layout="BNC"), x, size).shape[1:])
+        except RuntimeError:
+            return None
+    fits = []
+    for layout, (h, w), units in ((None, x.shape[2:], x.shape[1]), ("NHWC", x.shape[1:3], x.shape[3])):
+        stride = size[0] / h
+        if abs(size[1] / stride - w) <= 1 + 0.02 * w and min(h, w) > 1:
+            uneven = abs(math.log2(stride) - round(math.log2(stride)))  # strides are powers of 2 as a rule
+            fits.append((uneven, layout, (units, h, w)))
+    return min(fits, key=lambda fit: fit[0])[1:] if fits else None

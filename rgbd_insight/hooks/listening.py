@@ -1,0 +1,232 @@
+"""Reading and silencing units inside any network: Tap, taps, listen, mute, purity."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rgbd_insight.hooks.tap import Tap, as_maps, unit_axis, wired
+
+
+def taps(
+    pattern: str,
+    levels: Iterable[int],
+    *,
+    streams: Sequence[str] = ("rgb", "depth"),
+    **options: Any,
+) -> list[Tap]:
+    """One tap a stream and level, streams outermost, from a pattern of module names.
+
+    Parameters
+    ----------
+    pattern
+        A dotted name in which ``{stream}`` and ``{level}`` are filled in; arithmetic such as ``{level-1}`` is allowed.
+    levels
+        The levels.
+    streams
+        The streams.
+    options
+        `item`, `call`, `when`, `layout` of every tap.
+
+    Returns
+    -------
+    The taps.
+
+    Raises
+    ------
+    ValueError
+        Where the pattern gives two taps the same place.
+
+    Examples
+    --------
+    >>> [tap.module for tap in taps("encoder_{stream}.layer{level}", levels=(1, 2))]
+    ['encoder_rgb.layer1', 'encoder_rgb.layer2', 'encoder_depth.layer1', 'encoder_depth.layer2']
+    >>> taps("backbone.sagates.{level-1}", levels=[1], streams=("fused",), item=1)[0].module
+    'backbone.sagates.0'
+    """
+    found = []
+    for stream in streams:
+        for level in levels:
+            number = re.compile(r"\{level\s*([+-]\s*\d+)?\}")
+            name = number.sub(lambda m, level=level: str(level + int((m[1] or "0").replace(" ", ""))), pattern)
+            found.append(Tap(stream, int(level), name.replace("{stream}", stream), **options))
+    places = [(tap.module, tap.item, tap.call, tap.when) for tap in found]
+    if len(set(places)) < len(places):
+        raise ValueError(f"`pattern` must give every stream and level its own place; got {pattern!r}: add {{level}}")
+    return found
+
+
+class Recording(dict):
+    """What the taps heard in the last forward pass: tap -> float (B, units, h, w), detached and cloned."""
+
+
+@contextmanager
+def listen(
+    model: nn.Module, taps: Iterable[Tap], reduce: Callable[[Tensor], Tensor] | None = None
+) -> Iterator[Recording]:
+    """Record what the taps hear in every forward pass of `model` inside the ``with``; the model stays as it was.
+
+    Parameters
+    ----------
+    model
+        Any module, called as ``model(...)``.
+    taps
+        The places.
+    reduce
+        What to keep of the maps (B, units, h, w) instead of a copy of them, taken as soon as they are heard: a new
+        tensor, for instance their means.
+
+    Yields
+    ------
+    A dict {tap: (B, units, h, w)} of the last forward pass: clones, so that no later in-place step changes them; or
+    what `reduce` made of them.
+
+    Raises
+    ------
+    ValueError
+        Where there is no module of a tap's name (the nearest are listed).
+    RuntimeError
+        In the forward pass: where a tap never fires, fires more than once, or hands over no tensor.
+
+    Examples
+    --------
+    >>> import torch
+    >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1), torch.nn.ReLU(inplace=True))
+    >>> tap = Tap("rgb", 1, "0")
+    >>> with listen(model, [tap]) as heard:
+    ...     y = model(torch.rand(2, 3, 5, 6))
+    >>> heard[tap].shape
+    torch.Size([2, 4, 5, 6])
+    """
+    wanted, heard = list(taps), Recording()
+
+    def record(tap: Tap, x: Tensor, size: tuple[int, int] | None) -> None:
+        maps = as_maps(tap, x.detach(), size)  # (B, units, h, w)
+        heard[tap] = maps.clone() if reduce is None else reduce(maps)
+
+    with wired(model, wanted, record):
+        yield heard
+
+
+@contextmanager
+def mute(model: nn.Module, units: Mapping[Tap, Iterable[int] | Mapping[int, float]]) -> Iterator[None]:
+    """Hold units at a constant inside the ``with``: 0, or the value given for each.
+
+    Parameters
+    ----------
+    model
+        Any module.
+    units
+        For each tap the units, or {unit: replacement value}, for instance the unit's mean.
+
+    Raises
+    ------
+    ValueError
+        Where there is no module of a tap's name.
+    RuntimeError
+        In the forward pass: as :func:`listen`, and where a unit is out of range.
+
+    Examples
+    --------
+    >>> import torch
+    >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1))
+    >>> with mute(model, {Tap("rgb", 1, "0"): {1: 0.5, 3: 0.0}}):
+    ...     model(torch.rand(1, 3, 1, 1))[0, [1, 3], 0, 0].tolist()
+    [0.5, 0.0]
+    """
+    held = {tap: dict(u) if isinstance(u, Mapping) else dict.fromkeys(u, 0.0) for tap, u in units.items()}
+
+    def silence(tap: Tap, x: Tensor, size: tuple[int, int] | None) -> Tensor:
+        axis = unit_axis(tap, x)
+        wrong = [unit for unit in held[tap] if not 0 <= int(unit) < x.shape[axis]]
+        if wrong:
+            raise RuntimeError(
+                f"tap {tap}: units must be 0 to {x.shape[axis] - 1}; got {wrong[:3]}: choose units it has"
+            )
+        y = x.clone().movedim(axis, -1)  # (…, units)
+        y[..., [int(u) for u in held[tap]]] = torch.tensor(list(held[tap].values()), dtype=x.dtype, device=x.device)
+        return y.movedim(-1, axis)
+
+    with wired(model, list(held), silence):
+        yield
+
+
+def purity(
+    model: nn.Module, batch: Any, taps: Iterable[Tap], *, adapt: Callable[..., Tensor] | None = None
+) -> list[dict]:
+    """How far each tap moves when only one input is swapped for another sample's; 0.0 exactly where it is unmoved.
+
+    Parameters
+    ----------
+    model
+        ``model(rgb, depth)``; read in evaluation mode and handed back in the mode it was in.
+    batch
+        Two or more samples with `rgb`, `depth` and `groups`; partners are of another group where there is one.
+    taps
+        The places.
+    adapt
+        ``adapt(model, rgb, depth)`` calls a model that takes its inputs in another way; None: ``model(rgb, depth)``.
+
+    Returns
+    -------
+    A dict(stream, level, modality, moved) for each tap and swapped modality, where moved = RMS(swapped − x) / RMS(x):
+    0 is pure, about 1.4 is wholly driven by that input.
+
+    Raises
+    ------
+    ValueError
+        Where the batch has fewer than two samples.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> import torch
+    >>> from rgbd_insight.models import build
+    >>> rgb, depth = torch.rand(2, 3, 16, 16), torch.rand(2, 1, 16, 16) + 1
+    >>> batch = SimpleNamespace(rgb=rgb, depth=depth, groups=("a", "b"))
+    >>> rows = purity(build("sum", classes=2, width=8), batch, [Tap("rgb", 1, "encoder_rgb.layer1")])
+    >>> [(row["modality"], row["moved"] > 0) for row in rows]
+    [('rgb', True), ('depth', False)]
+    """
+    wanted, n = list(taps), len(batch.rgb)
+    if n < 2:
+        raise ValueError(f"`batch` must have two or more samples; got {n}: an input is swapped for another sample's")
+    shift = max(range(1, n), key=lambda s: sum(a != b for a, b in _pairs(batch.groups, s)))
+    modes = {module: module.training for module in model.modules()}
+    given = {
+        "": (batch.rgb, batch.depth),
+        "rgb": (batch.rgb.roll(shift, 0), batch.depth),
+        "depth": (batch.rgb, batch.depth.roll(shift, 0)),
+    }
+    heard = {}
+    try:
+        model.eval()
+        with torch.no_grad(), listen(model, wanted) as now:
+            for name, pair in given.items():
+                model(*pair) if adapt is None else adapt(model, *pair)
+                heard[name] = dict(now)
+    finally:
+        for module, training in modes.items():
+            module.training = training
+    return [
+        {"stream": tap.stream, "level": tap.level, "modality": name, "moved": _moved(heard[""][tap], heard[name][tap])}
+        for tap in wanted
+        for name in ("rgb", "depth")
+    ]
+
+
+def _pairs(groups: Sequence, shift: int) -> Iterator[tuple]:
+    return zip(groups, [*groups[-shift:], *groups[:-shift]], strict=True)
+
+
+def _moved(x: Tensor, y: Tensor) -> float:
+    """RMS(y − x) / RMS(x); 0.0 where they are equal."""
+    change = (y.double() - x.double()).square().mean().sqrt()
+    if change == 0:
+        return 0.0
+    return float(change / x.double().square().mean().sqrt().clamp_min(torch.finfo(torch.float32).tiny))

@@ -1,0 +1,257 @@
+"""The hooks under taps: where a tensor is, which call it is, how it is laid out, and what to say when it is missing."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from rgbd_insight.hooks.wrappers import find_modules, first_image, unwrapped_calls
+from rgbd_insight.utils.messages import nearest, unknown
+
+LAYOUTS = ("NCHW", "NHWC", "BNC")
+
+
+@dataclass(frozen=True)
+class Tap:
+    """A named place where a stream is read at a level.
+
+    Parameters
+    ----------
+    stream, level
+        What the place stands for.
+    module
+        Dotted name of a module, as in ``model.named_modules()``. A part that is a negative number counts a container's
+        children from its end: ``layer1.-1`` is the last block of ``layer1``. What ``nn.DataParallel`` and
+        ``torch.compile`` put in front of names may be left out.
+    item
+        Which part of a tuple, list or dict the module returns (or is given: an argument's number or keyword); a tuple
+        of keys goes deeper.
+    call
+        Which call of a forward pass, from 0, where the module is called more than once.
+    when
+        "out" reads what the module returns, "in" what it is given.
+    layout
+        "NCHW", "NHWC", "BNC" (tokens; the grid follows from the input's aspect, a class token is left out) or
+        "BNC:12x16" for a given grid. None: NCHW for four axes, BNC for three.
+
+    Raises
+    ------
+    ValueError
+        Where `when` or `layout` is none of these.
+    """
+
+    stream: str
+    level: int
+    module: str
+    item: int | str | tuple[int | str, ...] | None = None
+    call: int | None = None
+    when: str = "out"
+    layout: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.when not in ("out", "in"):
+            raise ValueError(f'`when` must be "out" or "in"; got {self.when!r}: "out" reads what the module returns')
+        if self.layout is not None and not re.fullmatch(r"NCHW|NHWC|BNC(:\d+x\d+)?", self.layout):
+            raise ValueError(
+                f"`layout` must be one of {LAYOUTS} or BNC:HxW; got {self.layout!r}: name the axes in order"
+            )
+
+    @property
+    def channels(self) -> int | None:
+        """The axis of the units where the layout says it; None where the tensor's shape has to."""
+        return None if self.layout is None else 1 if self.layout == "NCHW" else -1
+
+    def __str__(self) -> str:
+        call = "" if self.call is None else f", call {self.call}"
+        item = "" if self.item is None else f", item {self.item}"
+        return f"{self.stream}/{self.level} at {self.module!r}{item}{call}"
+
+
+Action = Callable[[Tap, Tensor, tuple[int, int] | None], Tensor | None]
+
+
+class Wires:
+    """The hooks of one set of taps: call `action` at each, count the calls, complain at the end of a forward pass."""
+
+    def __init__(self, model: nn.Module, wanted: Sequence[Tap], action: Action) -> None:
+        self.model, self.wanted, self.action = model, wanted, action
+        self.calls: dict[str, int] = {}
+        self.fired: set[Tap] = set()
+        self.size: tuple[int, int] | None = None
+        self.passes, self.handles = 0, []
+
+    def attach(self) -> None:
+        modules = find_modules(self.model, [tap.module for tap in self.wanted])
+        for tap in self.wanted:
+            if tap.module not in modules:
+                raise ValueError(f"tap {tap}: " + unknown("module", tap.module, dict(self.model.named_modules())))
+        self.handles = [self.model.register_forward_pre_hook(self.begin, with_kwargs=True)]
+        for name in {tap.module for tap in self.wanted}:
+            here = [tap for tap in self.wanted if tap.module == name]
+            self.handles.append(modules[name].register_forward_pre_hook(self.before(name, here), with_kwargs=True))
+            self.handles.append(modules[name].register_forward_hook(self.after(name, here)))
+        self.handles.append(self.model.register_forward_hook(self.end))  # last, so that a tap on the model itself fires
+
+    def detach(self) -> None:
+        for handle in self.handles:
+            handle.remove()
+
+    def begin(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
+        self.calls, self.fired = {}, set()
+        image = first_image((args, kwargs))
+        self.size = None if image is None else tuple(image.shape[-2:])
+
+    def before(self, name: str, here: list[Tap]) -> Callable:
+        def hook(module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+            self.calls[name] = self.calls.get(name, 0) + 1
+            for tap in here:
+                if tap.when == "in":
+                    args, kwargs = self.given(tap, args, kwargs)
+            return args, kwargs
+
+        return hook
+
+    def given(self, tap: Tap, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+        """Let the tap look at the arguments of a call: a keyword, one of several places, or the only one there is."""
+        key = tap.item[0] if isinstance(tap.item, tuple) else tap.item
+        if key in kwargs or not args:
+            if tap.item is None and len(kwargs) == 1:
+                (name,) = kwargs
+                return args, {name: self.touch(tap, kwargs[name])}
+            return args, self.touch(tap, kwargs)
+        if tap.item is not None and len(args) > 1:
+            return tuple(self.touch(tap, args)), kwargs
+        return (self.touch(tap, args[0]), *args[1:]), kwargs
+
+    def after(self, name: str, here: list[Tap]) -> Callable:
+        def hook(module: nn.Module, args: tuple, output: Any) -> Any:
+            for tap in here:
+                if tap.when == "out":
+                    output = self.touch(tap, output)
+            return output
+
+        return hook
+
+    def touch(self, tap: Tap, value: Any) -> Any:
+        """Let `action` look at the tap's tensor in `value`; returns `value`, with the tensor replaced where it says."""
+        call = self.calls.get(tap.module, 1) - 1
+        if tap.call is not None and call != tap.call:
+            return value
+        if tap in self.fired:
+            raise RuntimeError(
+                f"tap {tap} is called more than once in a forward pass: give `call` (0 is the first) to say which"
+            )
+        path = tap.item if isinstance(tap.item, tuple) else () if tap.item is None else (tap.item,)
+        tensor = _pick(tap, value, path)
+        self.fired.add(tap)
+        changed = self.action(tap, tensor, self.size)
+        return value if changed is None else _put(value, path, changed)
+
+    def end(self, module: nn.Module, args: tuple, output: Any) -> None:
+        self.passes += 1
+        self.complain()
+
+    def complain(self) -> None:
+        """Raise for the first tap that nothing came past."""
+        for tap in self.wanted:
+            if tap in self.fired:
+                continue
+            times = self.calls.get(tap.module, 0)
+            if times:
+                raise RuntimeError(f"tap {tap} never fired: the module was called {times} times: `call` counts from 0")
+            called = [name for name, _ in self.model.named_modules() if name and name != tap.module]
+            near = nearest(tap.module, called)
+            raise RuntimeError(
+                f"tap {tap} never fired: its module was not called (a container whose children are called one by one "
+                f"never is): tap one of its children; the nearest modules are {near}"
+            )
+
+
+def _pick(tap: Tap, value: Any, path: Sequence[int | str]) -> Tensor:
+    for key in path:
+        try:
+            value = value[key]
+        except (IndexError, KeyError, TypeError) as error:
+            raise RuntimeError(
+                f"tap {tap}: there is no item {key!r} in a {type(value).__name__}: change `item`"
+            ) from error
+    if isinstance(value, Tensor):
+        return value
+    keys = list(value) if isinstance(value, Mapping) else list(range(len(value))) if isinstance(value, Sequence) else []
+    raise RuntimeError(
+        f"tap {tap}: the module hands over a {type(value).__name__}, not a tensor: give `item`, of {keys}"
+    )
+
+
+def _put(value: Any, path: Sequence[int | str], changed: Tensor) -> Any:
+    """`value` with the tensor at `path` replaced; containers are copied, not written to."""
+    if not path:
+        return changed
+    inner = _put(value[path[0]], path[1:], changed)
+    if isinstance(value, Mapping):
+        copied = dict(value) | {path[0]: inner}
+        return copied if type(value) is dict else type(value)(copied)
+    parts = list(value)
+    parts[path[0]] = inner
+    if isinstance(value, tuple):
+        return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
+    return parts
+
+
+@contextmanager
+def wired(model: nn.Module, wanted: Sequence[Tap], action: Action) -> Iterator[None]:
+    """Call `action` with what comes past each tap while the block runs; what it returns takes the tensor's place."""
+    wires = Wires(model, wanted, action)
+    around = ExitStack()
+    try:
+        around.enter_context(unwrapped_calls(model))
+        wires.attach()
+        yield
+        if not wires.passes:  # the model was driven by something other than its own call
+            wires.complain()
+    finally:
+        wires.detach()
+        around.close()
+
+
+def unit_axis(tap: Tap, x: Tensor) -> int:
+    """The axis of the units."""
+    return tap.channels if tap.channels is not None else -1 if x.ndim == 3 else 1
+
+
+def as_maps(tap: Tap, x: Tensor, size: tuple[int, int] | None) -> Tensor:
+    """`x` in the layout (B, units, h, w)."""
+    layout = tap.layout or ("BNC" if x.ndim == 3 else "NCHW")
+    if layout == "NCHW" and x.ndim == 2:
+        return x[:, :, None, None]
+    if x.ndim != (3 if layout.startswith("BNC") else 4):
+        raise RuntimeError(f"tap {tap}: {tuple(x.shape)} is not {layout}: change `layout`")
+    if layout == "NCHW":
+        return x
+    if layout == "NHWC":
+        return x.permute(0, 3, 1, 2)
+    h, w = _grid(tap, x.shape[1], size)
+    return x[:, x.shape[1] - h * w :].transpose(1, 2).unflatten(2, (h, w))  # (B, N, C) -> (B, C, h, w)
+
+
+def _grid(tap: Tap, tokens: int, size: tuple[int, int] | None) -> tuple[int, int]:
+    """Rows and columns of `tokens` tokens, with or without a class token in front."""
+    if tap.layout and ":" in tap.layout:
+        h, w = (int(n) for n in tap.layout[4:].split("x"))
+        if h * w > tokens:
+            raise RuntimeError(f"tap {tap}: {tokens} tokens are fewer than {h}x{w}: change `layout`")
+        return h, w
+    strides = range(1, max(size) + 1) if size else ()
+    for count in (tokens, tokens - 1):
+        for rounded in (math.ceil, math.floor):  # patches over the border are padded, or left out
+            for stride in strides:
+                h, w = rounded(size[0] / stride), rounded(size[1] / stride)
+                if h * w == count:
+                    return h, w
+    raise RuntimeError(f"tap {tap}: no grid of {tokens} tokens fits an input of {size}: give `layout`, as BNC:12x16")

@@ -1,1 +1,0 @@
-"""What `dissection` is made of."""

@@ -1,0 +1,281 @@
+"""The four answers of an audit in plain English; every wording is chosen by the numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+
+from rgbd_insight.result import Result
+
+SLIGHT = 0.1  # the margin of the labels: a share or δ below it counts as hardly anything
+LABELS = ("both", "together", "neither", "undecided")
+CEILINGS = {"other seed": "two seeds of one modality", "split half": "two halves of one stream's units"}
+
+
+def number(value: float) -> str:
+    """Three digits after the point, never "-0.000"."""
+    return f"{value:.3f}" if abs(value) >= 0.0005 else "0.000"
+
+
+def interval(row: pd.Series) -> str:
+    """A value with its interval, for example "0.312 (0.221 to 0.407)"."""
+    if not np.isfinite(row["value"]):
+        return "not defined"
+    if not np.isfinite(row["low"]):
+        return f"{number(row['value'])} (no interval)"
+    return f"{number(row['value'])} ({number(row['low'])} to {number(row['high'])})"
+
+
+def mean(rows: pd.DataFrame) -> pd.Series:
+    """The mean over rows that have a value; its interval is the mean of theirs, which is at least as wide."""
+    numbers = rows.loc[rows["value"].notna(), ["value", "low", "high", "null", "null_high", "ceiling"]]
+    # one row without an interval leaves the mean without one
+    return numbers.astype(float).mean(skipna=False) if len(numbers) else numbers.astype(float).mean()
+
+
+def named(values: Iterable[object], word: str = "level") -> str:
+    """Several names as words, for example "levels 1, 2 and 4"."""
+    values = [f"{v:g}" if isinstance(v, float) else str(v) for v in values]
+    listed = " and ".join([", ".join(values[:-1]), values[-1]]) if len(values) > 1 else "".join(values)
+    return f"{word}{'s' if len(values) > 1 else ''} {listed}".strip()
+
+
+def consistency(result: Result) -> str:
+    """Do the two streams say the same?"""
+    rows = result.rows("cka")
+    a, b, kind = rows["modality"].iloc[0], rows["versus"].iloc[0], rows["ceiling_kind"].iloc[0]
+    clear = rows["low"] > rows["null_high"]
+    seen = ~clear & (rows["p"] <= 0.05)
+    whole = mean(rows)
+    head = (
+        f"{a} and {b} say the same in part"
+        if clear.all()
+        else f"{a} and {b} say the same in part at some levels only"
+        if clear.any()
+        else f"that {a} and {b} say the same cannot be told from chance with certainty at any level"
+    )
+    lines = [
+        f"{head[0].upper()}{head[1:]}: their similarity (debiased CKA, mean over {named(rows['level'])}) is "
+        f"{interval(whole)}, by chance {number(whole['null'])} (up to {number(whole['null_high'])}), between "
+        f"{CEILINGS[kind]} {number(whole['ceiling'])}."
+    ]
+    for levels, text in (
+        (rows.loc[clear, "level"], "The interval lies above chance at {}."),
+        (rows.loc[seen, "level"], "At {} the permutation test tells it from chance, but the interval reaches chance."),
+        (rows.loc[~clear & ~seen, "level"], "At {} it cannot be told from chance."),
+    ):
+        if len(levels):
+            lines.append(text.format(named(levels)))
+    return " ".join([*lines, *_share(result), *_controlled(result)])
+
+
+def _share(result: Result) -> list[str]:
+    rows = result.rows("cka normalised")
+    valued = rows[rows["value"].notna()]
+    if not len(rows):
+        return []
+    if not len(valued):
+        return [f"A share of the ceiling cannot be given: {rows['label'].iloc[0]}."]
+    left_out = "" if len(valued) == len(rows) else f" (only {named(valued['level'])} can be normalised)"
+    return [f"Above chance that is {interval(mean(rows))} of the ceiling{left_out}."]
+
+
+def _controlled(result: Result) -> list[str]:
+    rows = result.rows("cka controlled")
+    if not len(rows) or rows["value"].isna().all():
+        return []
+    whole = mean(rows)
+    stays = "stays above chance" if whole["low"] > whole["null_high"] else "cannot be told from chance"
+    return [
+        f"With brightness, contrast and mean and spread of the second modality's values taken out, the mean is "
+        f"{interval(whole)} and {stays}."
+    ]
+
+
+def specificity(result: Result) -> str:
+    """What is in one modality only?"""
+    shares = result.rows("specific share")
+    lines = []
+    for modality, rows in shares[shares["label"] == "all"].groupby("modality", sort=False):
+        whole = mean(rows)
+        part = mean(shares[(shares["label"] == "named") & (shares["modality"] == modality)])
+        kind = "another seed" if rows["ceiling_kind"].iloc[0] == "other seed" else "the other half of its units"
+        if not np.isfinite(whole["value"]):
+            lines.append(f"For {modality} no specific share can be given: {kind} reproduces nothing of it.")
+            continue
+        how = (
+            "much is its own"
+            if whole["low"] > 0.5
+            else "a part is its own"
+            if whole["low"] > SLIGHT
+            else "hardly anything is its own"
+            if whole["high"] < SLIGHT
+            else "whether any is its own cannot be told"
+        )
+        lines.append(
+            f"In {modality}, {how}: of the variance that {kind} reproduces, the share that the other modality does not "
+            f"predict is {interval(whole)} (mean over {named(rows['level'])}), of which the concepts name "
+            f"{interval(part)}."
+        )
+    return " ".join([*lines, *_concepts(result)])
+
+
+def _concepts(result: Result) -> list[str]:
+    labels = result.rows("label", level=0)["label"]
+    gaps = result.rows("difference", level=0)
+    if not len(labels):
+        return ["No concept is in enough images to be asked for."]
+    a, b = gaps["modality"].iloc[0], gaps["versus"].iloc[0]
+    counts = labels.value_counts()
+    listed = ", ".join(f"{counts.get(name, 0)} {name}" for name in (f"{a}", f"{b}", *LABELS))
+    more, less = int((gaps["low"] > 0).sum()), int((gaps["high"] < 0).sum())
+    lines = [
+        f"Of {len(labels)} concepts, all levels together, {more} are told better from {a} and {less} better from "
+        f"{b} (simultaneous intervals); their labels are: {listed}."
+    ]
+    if counts.get("undecided", 0) > len(labels) / 2:
+        lines.append("Most stay undecided, which says that there are too few images, not that the concepts are absent.")
+    return lines
+
+
+def evolution(result: Result) -> str:
+    """How do the representations change over levels and in training?"""
+    lines = []
+    for modality in dict.fromkeys(result.rows(["family", "level similarity"])["modality"]):
+        lines += _place(result, modality) + _change(result, modality) + _order(result, modality)
+    return " ".join([*lines, *_training(result)])
+
+
+def _place(result: Result, modality: str) -> list[str]:
+    rows = result.rows("family", modality=modality)
+    levels = [mean(part).rename(level) for level, part in rows.groupby("level")]
+    levels = [row for row in levels if np.isfinite(row["value"])]
+    if len(levels) < 2:
+        return []
+    best = max(levels, key=lambda row: row["value"])
+    alike = [row.name for row in levels if row is not best and not row["high"] < best["low"]]
+    doubt = f", not to be told apart from {named(alike)}" if alike else ", more than every other level"
+    return [
+        f"The {modality} side holds most at level {best.name:g}: the mean δ of the concept families is "
+        f"{interval(best)} there{doubt}."
+    ]
+
+
+def _change(result: Result, modality: str) -> list[str]:
+    rows = result.rows("level similarity", modality=modality)
+    if not len(rows):
+        return []
+    first, last = rows["level"].min(), rows["level"].max()
+    row = rows[(rows["level"] == first) & (rows["versus"] == f"{last:g}")].iloc[0]
+    kept = (
+        "which is above chance"
+        if row["low"] > row["null_high"]
+        else "which the permutation test tells from chance though the interval reaches it"
+        if row["p"] <= 0.05
+        else "which cannot be told from chance"
+    )
+    return [
+        f"From {modality} level {first:g} to {last:g} a similarity of {interval(row)} is left, {kept} "
+        f"(up to {number(row['null_high'])})."
+    ]
+
+
+def _order(result: Result, modality: str) -> list[str]:
+    rows = result.rows("centre of mass", modality=modality).sort_values("value")
+    if len(rows) < 2:
+        return []
+    early, late = rows.iloc[0], rows.iloc[-1]
+    apart = "which is later" if early["high"] < late["low"] else "though their intervals do not part them"
+    return [
+        f"The earliest family of {modality} is {early['family']}, centre of mass at level {interval(early)}; the "
+        f"last is {late['family']}, {interval(late)}, {apart}."
+    ]
+
+
+def _training(result: Result) -> list[str]:
+    rows = result.rows("to final")
+    if not len(rows):
+        return ["What happened in training is not known: there are no checkpoints."]
+    lines = []
+    for modality, part in rows.groupby("modality", sort=False):
+        epochs = sorted(part["epoch"].unique())
+        course = " and ".join(
+            f"{interval(mean(part[part['epoch'] == e]))} after epoch {e:g}"
+            for e in dict.fromkeys((epochs[0], epochs[-1]))
+        )
+        last = mean(part[part["epoch"] == epochs[-1]])
+        settled = "as alike as" if last["low"] >= last["ceiling"] else "not certain to be as alike as"
+        lines.append(
+            f"In training, the {modality} side's similarity to its final state is {course}; the last is "
+            f"{settled} the ceiling, {number(last['ceiling'])}."
+        )
+    return lines
+
+
+def collaboration(result: Result) -> str:
+    """How do the modalities share the work?"""
+    rows = result.rows("accuracy")
+    own = rows[~rows["fusion"].isin(rows["condition"])]
+    names = {"both": "both inputs", "none": "neither (both from other scenes)"}
+    shown = own[~own["condition"].astype(str).str.contains(":")]
+    given = [names.get(condition, f"{condition} alone") for condition in shown["condition"]]
+    told = "; ".join(f"with {what} {interval(row)}" for what, (_, row) in zip(given, shown.iterrows(), strict=True))
+    lines = [f"Mean class accuracy is {told}."] if told else []
+    twins = rows[rows["fusion"].isin(rows["condition"])]
+    if len(twins):
+        told = "; ".join(f"{row['fusion']} {interval(row)}" for _, row in twins.iterrows())
+        lines.append(f"Networks trained on one modality alone reach: {told}.")
+    return " ".join([*lines, *_utilisation(result), *_retention(result)])
+
+
+def _utilisation(result: Result) -> list[str]:
+    rows = result.rows("utilisation")
+    if not len(rows):
+        return ["How much each modality is used cannot be told: not all four conditions were recorded."]
+    lines, shares = [], []
+    for modality in dict.fromkeys(rows["modality"].dropna()):
+        lost = result.one("utilisation", modality=modality, label="conditional")
+        share = result.one("utilisation", modality=modality, label="Shapley")
+        use = "needs" if lost["low"] > 0 else "does better without" if lost["high"] < 0 else "cannot be shown to need"
+        lines.append(
+            f"The network {use} {modality}: what is lost without it is {interval(lost)}, and its Shapley "
+            f"share of the accuracy beyond neither is {interval(share)}."
+        )
+        shares.append(share)
+    more, less = sorted(shares, key=lambda row: -row["value"])
+    certain = (
+        f"More of the work is {more['modality']}'s than {less['modality']}'s."
+        if more["low"] > less["high"]
+        else "Which of the two does more of the work cannot be told."
+    )
+    both = result.one("utilisation", label="interaction")
+    extra = (
+        "together they give more than the sum of what each gives"
+        if both["low"] > 0
+        else "in part each gives what the other gives too"
+        if both["high"] < 0
+        else "no interaction can be shown"
+    )
+    return [*lines, certain, f"Interaction {interval(both)}: {extra}."]
+
+
+def _retention(result: Result) -> list[str]:
+    lines = []
+    for modality, rows in result.rows("retention", level=0).groupby("modality", sort=False):
+        beyond = rows["null_high"].isna() | (rows["value"].abs() > rows["null_high"])
+        gained, lost = int((beyond & (rows["low"] > 0)).sum()), int((beyond & (rows["high"] < 0)).sum())
+        lines.append(
+            f"Beside the network trained on {modality} alone, its side tells {gained} of {len(rows)} concepts "
+            f"better and {lost} worse (simultaneous intervals, all levels together)."
+        )
+    return lines
+
+
+ANSWERS = {
+    "consistency": consistency,
+    "specificity": specificity,
+    "evolution": evolution,
+    "collaboration": collaboration,
+}

@@ -1,0 +1,259 @@
+"""The audit: all four questions for one run, in words, tables and figures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from textwrap import fill
+from typing import Any
+
+import pandas as pd
+
+from rgbd_insight.features import Features, FeaturesError
+from rgbd_insight.questions.collaboration import collaboration
+from rgbd_insight.questions.consistency import consistency
+from rgbd_insight.questions.evolution import evolution
+from rgbd_insight.questions.networks import WHOLE
+from rgbd_insight.questions.specificity import specificity
+from rgbd_insight.report.answers import ANSWERS
+from rgbd_insight.report.compare import FORMAT, Comparison, compare_reports
+from rgbd_insight.report.page import fragment, page, write
+from rgbd_insight.result import Missing, Result, joined
+
+
+def _specificity(features: Features, run: str) -> Result:
+    """δ and shares at every level; labels, which take three more probes each, of all levels together only."""
+    found = specificity(features, run, measures=["decodability", "difference", "specific share"])
+    return joined([found, specificity(features, run, levels=[WHOLE], measures=["label"])])
+
+
+QUESTIONS: dict[str, tuple[Callable[..., Result], dict[str, Any]]] = {
+    "consistency": (consistency, {"measures": ["cka", "cka controlled", "cka normalised"]}),
+    "specificity": (_specificity, {}),
+    "evolution": (evolution, {"measures": ["level similarity", "family", "centre of mass", "to final"]}),
+    "collaboration": (
+        collaboration,
+        {"measures": ["accuracy", "utilisation", "retention", "class accuracy"], "levels": [0]},
+    ),
+}
+FEW = 100  # groups: below, intervals of concepts are too wide to say much
+RARE, LISTED = " (concept)", 12  # how `specificity` marks a concept in `missing`; how many of them are named
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What `audit` found; shows itself in a notebook.
+
+    Attributes
+    ----------
+    run : the run id.
+    results : question -> Result.
+    card : what another audit must share with this one for their numbers to be compared.
+    warnings : what weakens the answers.
+    """
+
+    run: str
+    results: dict[str, Result]
+    card: dict[str, str | int]
+    warnings: tuple[str, ...] = ()
+    answers: dict[str, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "answers", {name: ANSWERS[name](r) for name, r in self.results.items()})
+
+    @property
+    def missing(self) -> tuple[Missing, ...]:
+        """What could not be said, each once; rare concepts are among the warnings."""
+        every = dict.fromkeys(m for result in self.results.values() for m in result.missing)
+        return tuple(m for m in every if not m.what.endswith(RARE))
+
+    def text(self) -> str:
+        """The four answers, the warnings and what is missing, as plain text."""
+        card = self.card
+        parts = [f"Audit of {self.run} on {card['data']}: {card['images']} images, {card['groups']} groups"]
+        parts += [fill(f"{name.upper()}. {answer}", 100) for name, answer in self.answers.items()]
+        parts.append(
+            fill(
+                "Numbers in brackets are 95 % intervals over whole groups; that of a mean over levels is the "
+                "mean of the levels' intervals, at least as wide as its own.",
+                100,
+            )
+        )
+        if self.warnings:
+            parts.append("\n".join(["MIND", *(_item(w) for w in self.warnings)]))
+        if self.missing:
+            items = [f"{_item(f'{m.what}: {m.why}')}\n    -> {m.call}" for m in self.missing]
+            parts.append("\n".join(["MISSING", *items]))
+        return "\n\n".join(parts) + "\n"
+
+    def save(self, path: str | Path) -> Path:
+        """Write the audit to `path`: a page of its own (.html), or tables and card (.json); returns the path."""
+        path = check_suffix(path)
+        content = page(self) if path.suffix == ".html" else json.dumps(self._plain(), indent=1, allow_nan=False)
+        return write(path, content)
+
+    def _plain(self) -> dict:
+        rows = {
+            name: [{k: v for k, v in row.items() if pd.notna(v)} for row in result.table.to_dict("records")]
+            for name, result in self.results.items()
+        }
+        missing = [vars(m) for m in self.missing]
+        return {
+            "format": FORMAT,
+            "run": self.run,
+            "card": self.card,
+            "answers": self.answers,
+            "warnings": list(self.warnings),
+            "missing": missing,
+            "tables": rows,
+        }
+
+    def __repr__(self) -> str:
+        return f"Audit({self.run!r}): print(audit.text()), or audit.save('report.html')"
+
+    def _repr_html_(self) -> str:
+        return fragment(self, figures=False)
+
+
+def audit(features: Features, run: str | None = None, *, permutations: int = 200) -> Audit:
+    """Ask all four questions of one run; works with one checkpoint, one seed and no twins.
+
+    Parameters
+    ----------
+    features : from `load` or `extract`.
+    run : a run id or fusion name; None takes the first final run that sees both modalities.
+    permutations : for the nulls, at least 20; ≥ 200 for a p to be quoted.
+
+    Returns
+    -------
+    Audit. What a single checkpoint cannot say is in its `missing`, with the call that would add it. The slow measures
+    are left out: matching, predictivity, the consistent share beside its null, the ranking of units; ask the question
+    itself for them.
+
+    Raises
+    ------
+    FeaturesError
+        Where there is no such run, or `run` is None and no run sees both modalities; it lists the runs.
+    ValueError
+        Where there are fewer than 5 groups.
+
+    Examples
+    --------
+    >>> import rgbd_insight as ri
+    >>> found = ri.audit(ri.load("book/features/scenes"), "sum")  # doctest: +SKIP
+    >>> found.save("report.html")  # doctest: +SKIP
+    """
+    run = _first(features) if run is None else features.resolve(run)
+    options = {"consistency": {"permutations": permutations}, "evolution": {"permutations": permutations}}
+    results = {name: ask(features, run, **chosen, **options.get(name, {})) for name, (ask, chosen) in QUESTIONS.items()}
+    return Audit(run, results, _card(features, run, results, permutations), tuple(_warnings(features, run, results)))
+
+
+def compare(a: Audit, b: Audit) -> Comparison:
+    """Two audits side by side: what their cards differ in, and every number that both have.
+
+    Parameters
+    ----------
+    a, b : from `audit`.
+
+    Returns
+    -------
+    Comparison. `apart` marks numbers whose 95 % intervals do not overlap, which is stricter than a test at 5 %; nothing
+    is marked where the cards differ in what numbers depend on, for then they do not compare.
+
+    Examples
+    --------
+    >>> import rgbd_insight as ri
+    >>> scenes = ri.load("book/features/scenes")  # doctest: +SKIP
+    >>> print(ri.compare(ri.audit(scenes, "sum"), ri.audit(scenes, "se")))  # doctest: +SKIP
+    """
+    return compare_reports(a._plain(), b._plain())
+
+
+def check_suffix(path: str | Path) -> Path:
+    """The path, or a ValueError where it is neither .html nor .json."""
+    path = Path(path)
+    if path.suffix not in (".html", ".json"):
+        raise ValueError(f"`path` must end in .html or .json; got {path.name!r}: write {path.stem or 'report'}.html")
+    return path
+
+
+def _item(text: str) -> str:
+    return fill(text, 100, initial_indent="  - ", subsequent_indent="    ")
+
+
+def _first(features: Features) -> str:
+    names = {m.name for m in features.modalities}
+    final = [run for run in features.find(role="final") if features.entry(run)["fusion"] not in names]
+    if not final:
+        raise FeaturesError(
+            f"`run` must be named where no final run sees both modalities; {features.path} has "
+            f"{', '.join(features.runs.index)}. Name one that sees both, or extract one."
+        )
+    return final[0]
+
+
+def _card(features: Features, run: str, results: dict[str, Result], permutations: int) -> dict[str, str | int]:
+    entry, manifest = features.entry(run), features.manifest
+    done = [r for r in features.execution["runs"] if r["run"] == run]
+    units = [f"{m.name} ({m.low:g} to {m.high:g}{' ' + m.unit if m.unit else ''})" for m in features.modalities]
+    seeds = sorted({entry["seed"], *(features.entry(r)["seed"] for r in features.siblings(run))})
+    kinds = results["consistency"].rows("cka")["ceiling_kind"]
+    moved = _impure(features, run)
+    return {
+        "run": run,
+        "data": manifest["name"],
+        "drawn from": json.dumps(manifest["fingerprint"], sort_keys=True),
+        "images": len(features),
+        "groups": int(features.groups.max()) + 1,
+        "size (H x W)": " x ".join(map(str, manifest["size"])),
+        "modalities": ", ".join(units),
+        "conditions": ", ".join(features.conditions(run)),
+        "draws of the partner": entry["draws"],
+        "seeds": ", ".join(map(str, seeds)),
+        "epoch": entry["epoch"],
+        "role": entry["role"],
+        "channels": "red, green, blue in [0, 1]; then the second modality in its unit",
+        "crop": "none" if manifest["fingerprint"].get("crop") is None else str(manifest["fingerprint"]["crop"]),
+        "depth encoding": str(entry["about"].get("encoding", "as in the data")),
+        "called by": str(entry["about"].get("called by", "model(rgb, depth)")),
+        "taps": f"{', '.join(features.streams(run))} at levels {', '.join(map(str, features.levels(run)))}",
+        "purity": "; ".join(moved) or "every stream is moved by its own modality only",
+        "ceiling": kinds.iloc[0],
+        "permutations": permutations,
+        "device": ", ".join(sorted({r["device"].get("name") or r["device"]["type"] for r in done})) or "not recorded",
+        "versions": ", ".join([f"rgbd_insight {manifest['version']}", *sorted({f"torch {r['torch']}" for r in done})]),
+    }
+
+
+def _impure(features: Features, run: str) -> list[str]:
+    """For each stream of one modality, the levels at which the other's input moves it."""
+    names = [m.name for m in features.modalities]
+    table = features.purity(run)
+    table = table[table["stream"].isin(names) & (table["stream"] != table["modality"]) & (table["moved"] > 0)]
+    return [
+        f"{other} moves {stream} at level {', '.join(map(str, part['level']))}"
+        for (stream, other), part in table.groupby(["stream", "modality"], sort=False)
+    ]
+
+
+def _warnings(features: Features, run: str, results: dict[str, Result]) -> list[str]:
+    groups, entry, found = int(features.groups.max()) + 1, features.entry(run), []
+    if groups < FEW:
+        found.append(f"Only {groups} groups: intervals over groups are wide; {FEW} or more say more.")
+    rare = dict.fromkeys(m.what.removesuffix(RARE) for m in results["specificity"].missing if m.what.endswith(RARE))
+    if rare:
+        names = ", ".join([*list(rare)[:LISTED], *([f"and {len(rare) - LISTED} more"] if len(rare) > LISTED else [])])
+        found.append(f"{len(rare)} of {len(features.concepts)} concepts are in too few images and left out: {names}.")
+    if moved := _impure(features, run):
+        found.append(
+            f"Impure taps: {'; '.join(moved)}. All numbers about two modalities therefore rest on responses "
+            "for which the other input came from another scene."
+        )
+    if entry["role"] == "untrained" or entry["epoch"] == 0:
+        found.append("The run is untrained (epoch 0): what it shows is what the architecture alone does.")
+    if entry.get("quantised") is not None:
+        found.append("These features hold a selection of units, rounded to one byte.")
+    return found

@@ -1,0 +1,9 @@
+"""The one training loop: AdamW, one schedule, deterministic by seed, resumable after a kill."""
+
+from rgbd_insight.training.alignment import Alignment
+from rgbd_insight.training.cache import Cache
+from rgbd_insight.training.loop import train
+from rgbd_insight.training.recipe import PROFILES, Recipe, log_spaced
+from rgbd_insight.training.replay import repeatable
+
+__all__ = ["PROFILES", "Alignment", "Cache", "Recipe", "log_spaced", "repeatable", "train"]

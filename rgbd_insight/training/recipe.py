@@ -1,0 +1,68 @@
+"""How a network is trained: the options, the profiles, the epochs that are kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rgbd_insight.training.alignment import Alignment
+
+# what goes to the dataset, to build() and to train(): seconds on a CPU, minutes on a laptop, a GPU
+PROFILES: dict[str, dict[str, dict]] = {
+    "tiny": {"data": {"n": 64}, "model": {"width": 8}, "train": {"epochs": 2, "batch_size": 16}},
+    "small": {"data": {"n": 3000}, "model": {"width": 32}, "train": {"epochs": 8, "batch_size": 32, "lr": 3e-3}},
+    "full": {"data": {"n": 20000}, "model": {"width": 32}, "train": {"epochs": 8, "lr": 3e-3}},
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained; every field can be given to :func:`train` by name.
+
+    Parameters
+    ----------
+    epochs, batch_size
+        Passes over the data, samples a step.
+    lr, weight_decay, warmup, clip
+        Peak learning rate of AdamW, its decay, the share of steps in which the rate rises, the largest gradient norm.
+    flip
+        Mirror half of the samples, all of their planes alike; False where a label depends on left and right.
+    modality_dropout
+        Chance of each input of a two-modality network to be replaced by its mean, never both; twins have none.
+    precision
+        "bf16", "fp32", or None: bf16 where the device computes in it.
+    alignment
+        What is asked of the two streams beside the task (an intervention), or None.
+    """
+
+    epochs: int = 12
+    batch_size: int = 64
+    lr: float = 2e-3
+    weight_decay: float = 0.02
+    warmup: float = 0.05
+    clip: float = 5.0
+    flip: bool = True
+    modality_dropout: float = 0.1
+    precision: str | None = None
+    alignment: Alignment | None = None
+
+    def __post_init__(self) -> None:
+        for name, least in (("epochs", 1), ("batch_size", 1), ("lr", 0), ("clip", 0), ("weight_decay", 0)):
+            if not getattr(self, name) >= least:
+                raise ValueError(f"`{name}` must be {least} or more; got {getattr(self, name)}: choose a larger one")
+        if not 0 <= self.modality_dropout <= 0.5:
+            raise ValueError(
+                f"`modality_dropout` must be 0 to 0.5; got {self.modality_dropout}: it is drawn for each input"
+            )
+        if self.precision not in (None, "bf16", "fp32"):
+            raise ValueError(f'`precision` must be "bf16", "fp32" or None; got {self.precision!r}: None chooses')
+
+
+def log_spaced(epochs: int) -> tuple[int, ...]:
+    """The epochs after which weights are kept.
+
+    Examples
+    --------
+    >>> log_spaced(12)
+    (0, 1, 2, 4, 8, 12)
+    """
+    return (0, *(2**k for k in range(epochs.bit_length()) if 2**k < epochs), epochs)

@@ -1,0 +1,188 @@
+"""One training run: a step, an epoch, and what identifies the run. Use `trainer` instead."""
+
+from __future__ import annotations
+
+import json
+import math
+import zlib
+from contextlib import nullcontext
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from rgbd_insight.data.batch import IGNORE
+from rgbd_insight.models import Network
+from rgbd_insight.training import state as _state
+from rgbd_insight.training.cache import Cache
+from rgbd_insight.training.recipe import Recipe
+from rgbd_insight.training.replay import Replayed
+from rgbd_insight.utils.distributed import ranks
+
+
+def _computes_bf16(device: torch.device) -> bool:
+    """Whether bfloat16 is faster than float32 there: in software, on most laptops, it is slower."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
+
+
+class Run:
+    """One model on one training set: a step, an epoch, and what identifies the run."""
+
+    def __init__(self, model: Network, cache: Cache, recipe: Recipe) -> None:
+        cache.check_labels(model.classes)
+        self.model, self.cache, self.recipe = model, cache, recipe
+        self.encoders, self.ranks = model.operator.encoders, ranks()
+        if recipe.alignment is not None and (self.ranks.count > 1 or len(self.encoders) < 2):
+            raise ValueError(
+                f"`alignment` must be left out for {model.fusion!r} in {self.ranks.count} processes: it compares two "
+                "encoders over all images of a batch; train a fusion that has two of them in one process"
+            )
+
+    def prepare(self, device: torch.device, seed: int) -> None:
+        """Bring everything to `device` and make the optimizer."""
+        recipe, self.device, self.seed = self.recipe, device, seed
+        self.half = recipe.precision == "bf16" or (recipe.precision is None and _computes_bf16(device))
+        # measured: on a CPU group normalisation in bfloat16 is several times slower with channels last
+        packed = device.type == "cuda" or not self.half
+        self.format = torch.channels_last if packed else torch.contiguous_format
+        self.model.to(device, memory_format=self.format)
+        self.model.epoch = 0
+        weights = torch.zeros(IGNORE + 1)  # of the labels, those that do not count included
+        weights[: self.model.classes] = self.cache.class_weights(self.model.classes)
+        self.weights, self.cache = weights.to(device), self.cache.to(device)
+        self.steps = math.ceil(len(self.cache) / recipe.batch_size)
+        self.replay = device.type == "cuda" and self.ranks.count == 1
+        # what is replayed reads its learning rate from the device
+        lr, fast = (torch.tensor(recipe.lr, device=device), True) if self.replay else (recipe.lr, False)
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(), lr=lr, weight_decay=recipe.weight_decay, fused=fast or None, capturable=fast
+        )
+        self.step = Replayed(self._step) if self.replay else self._step
+        precision = "bf16" if self.half else "fp32"
+        identity = {"data": self.cache.fingerprint, "seed": seed, **asdict(recipe), "precision": precision}
+        self.identity = json.loads(json.dumps({"model": self.model.config, **identity, "device": device.type}))
+
+    def found(self, out: Path) -> list[dict]:
+        """Curves of the epochs already done in `out`, whose state is restored; empty where there are none."""
+        about = _state.read(out)
+        if about is None:
+            return []
+        for key, value in self.identity.items():
+            if about["run"].get(key) != value:
+                raise ValueError(
+                    f"`out` must be empty or hold this run; {out} differs in {key!r} ({about['run'].get(key)!r} there, "
+                    f"{value!r} here): choose another folder, or resume=False to start again"
+                )
+        _state.restore(out, self.model, self.optimizer)
+        self.model.epoch = len(about["curves"])
+        return about["curves"]
+
+    def epoch(self, epoch: int, progress: bool) -> dict:
+        """Train for one epoch and return its row of the curves."""
+        self.model.train()
+        draw = torch.Generator().manual_seed(zlib.crc32(f"{self.seed}/{epoch}".encode()))
+        order = torch.randperm(len(self.cache), generator=draw)
+        draws = torch.rand(2, len(order), 1, 1, 1, generator=draw)  # the same in every process
+        # to the device once an epoch: on a GPU every copy from the host is a wait
+        given = [x.to(self.device) for x in (order, *draws)]
+        heard = []
+        total, name = self.recipe.epochs, f"{self.model.fusion} epoch {epoch}"
+        size = self.recipe.batch_size
+        bar = tqdm(range(self.steps), desc=f"{name}/{total}", disable=not progress, leave=epoch == total)
+        for step in bar:
+            lr = self._rate((epoch - 1) * self.steps + step)
+            heard.append(self.step(*(x[step * size : (step + 1) * size] for x in given)))
+            if len(heard) % 20 == 0 or len(heard) == self.steps:  # rarely: on a GPU looking means waiting
+                _check_finite(heard, epoch)
+                bar.set_postfix(loss=f"{float(heard[-1]['loss']):.3f}")
+        self.model.epoch = epoch
+        mean = {key: float(torch.stack([row[key] for row in heard]).double().mean()) for key in heard[0]}
+        mean["accuracy"] = mean.pop("right") / max(mean.pop("labelled"), 1e-9)
+        return {"epoch": epoch, "loss": mean.pop("loss"), "accuracy": mean.pop("accuracy"), "lr": lr, **mean}
+
+    def _rate(self, step: int) -> float:
+        """Set and return the learning rate: a linear rise, then half a cosine to 1 % of the peak."""
+        total = self.recipe.epochs * self.steps
+        rise = max(1, round(self.recipe.warmup * total))
+        done = (step - rise) / max(1, total - rise)
+        share = (step + 1) / rise if step < rise else 0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2
+        for group in self.optimizer.param_groups:
+            if self.replay:
+                group["lr"].fill_(self.recipe.lr * share)
+            else:
+                group["lr"] = self.recipe.lr * share
+        return self.recipe.lr * share
+
+    def _step(self, rows: Tensor, mirror: Tensor, left_out: Tensor) -> dict[str, Tensor]:
+        """One step on the samples `rows`, with a draw for each of them; what was measured stays on the device."""
+        rgb, depth, labels = self._augmented(rows, mirror, left_out)  # this process's share of them
+        weight = self.ranks.total(self.weights[labels].sum()).clamp_min(1e-6)  # a batch without labels teaches nothing
+        self.optimizer.zero_grad()
+        if len(labels):
+            row = self._backward(rgb, depth, labels, weight)
+        else:  # more processes than samples in the last batch
+            none = torch.zeros((), dtype=torch.long, device=self.device)
+            row = {"loss": weight.new_zeros(()), "right": none, "labelled": none}
+        row = {name: self.ranks.total(x) for name, x in row.items()}
+        self.ranks.add_gradients(self.model)
+        row |= self._gradients()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip)
+        self.optimizer.step()
+        return row
+
+    def _backward(self, rgb: Tensor, depth: Tensor, labels: Tensor, weight: Tensor) -> dict[str, Tensor]:
+        """The gradients of these samples' part of the loss, `weight` being that of all samples of the step."""
+        aligned = self.recipe.alignment
+        with (
+            torch.autocast(self.device.type, torch.bfloat16, enabled=self.half),
+            nullcontext() if aligned is None else aligned.watching(self.model) as heard,
+        ):
+            scores = self.model(rgb, depth)  # (B, classes, H, W)
+        labelled = labels != IGNORE  # (B, H, W)
+        # written out: on a GPU the sum inside F.cross_entropy of maps comes out differently every time
+        picked = scores.float().log_softmax(1).gather(1, labels.clamp_max(scores.shape[1] - 1)[:, None])[:, 0]
+        loss = -(picked * self.weights[labels]).sum() / weight
+        penalty = self.model.penalty() if self.ranks.first else None  # once, however many processes there are
+        more = [] if aligned is None else [aligned(heard)]
+        sum(more if penalty is None else [*more, penalty], start=loss).backward()
+        return {"loss": loss.detach(), "right": (scores.argmax(1) == labels).sum(), "labelled": labelled.sum()}
+
+    def _augmented(self, rows: Tensor, mirror: Tensor, left_out: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What this process takes of the samples `rows`, mirrored and with inputs left out as the recipe says."""
+        rows, mirror, left_out = (x[self.ranks.share] for x in (rows, mirror, left_out))
+        rgb, depth, labels = self.cache.batch(rows)
+        if self.recipe.flip:
+            rgb, depth = (torch.where(mirror < 0.5, x.flip(-1), x) for x in (rgb, depth))
+            labels = torch.where(mirror[:, 0] < 0.5, labels.flip(-1), labels)
+        p = self.recipe.modality_dropout
+        if p and len(self.model.modalities) == 2:
+            rgb = torch.where(left_out < p, self.model.config["rgb_scale"][0], rgb)
+            depth = torch.where((left_out >= p) & (left_out < 2 * p), 0.0, depth)
+        return rgb.contiguous(memory_format=self.format), depth, labels
+
+    def _gradients(self) -> dict[str, Tensor]:
+        """The gradient norm of each encoder, and the cosine between two."""
+        parts = {name: dict(getattr(self.model, f"encoder_{name}").named_parameters()) for name in self.encoders}
+        grads = {name: {key: p.grad for key, p in part.items() if p.grad is not None} for name, part in parts.items()}
+        row = {f"gradient_{name}": torch.nn.utils.get_total_norm(part.values()) for name, part in grads.items()}
+        if len(grads) == 2:
+            one, two = grads.values()
+            shared = [key for key in one if key in two and not key.startswith(("stem", "layer1"))]
+            x, y = (torch.cat([part[key].flatten() for key in shared]) for part in (one, two))
+            row["gradient_cosine"] = F.cosine_similarity(x, y, dim=0)
+        return row
+
+
+def _check_finite(heard: list[dict[str, Tensor]], epoch: int) -> None:
+    losses = torch.stack([row["loss"] for row in heard])
+    if not losses.isfinite().all():
+        step = int((~losses.isfinite()).nonzero()[0])
+        raise FloatingPointError(
+            f"the loss must be finite; got {float(losses[step])} in epoch {epoch}, step {step}: lower `lr`, set "
+            'precision="fp32", or check the data for values that are not finite'
+        )

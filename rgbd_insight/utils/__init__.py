@@ -1,0 +1,1 @@
+"""What every package may use and nobody needs to know about: messages, files, threads, several processes of one run."""

@@ -1,0 +1,71 @@
+"""What is said of a name that nobody knows, and of what went wrong, in one wording wherever it happens."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+WHERE, LONGEST = "RGBD_INSIGHT_TRACEBACK", 1000
+
+
+def nearest(name: object, known: Iterable[object]) -> str:
+    """The three of `known` most like `name`, ready for an error message.
+
+    Examples
+    --------
+    >>> nearest("chiar", ["chair", "table", "char"])
+    'chair, char, table'
+    >>> nearest("chair", [])
+    '(there are none)'
+    """
+    return ", ".join(get_close_matches(str(name), [str(k) for k in known], n=3, cutoff=0.0)) or "(there are none)"
+
+
+def unknown(argument: str, name: object, known: Iterable[object]) -> str:
+    """The message for a value of `argument` that is not `known`, with the nearest three.
+
+    Parameters
+    ----------
+    argument : how the caller calls it.
+    name : what was given.
+    known : what may be given.
+
+    Returns
+    -------
+    str, for a ValueError.
+
+    Examples
+    --------
+    >>> unknown("fusion", "sun", ["sum", "se"])
+    "`fusion` must be one of 2 known names; got 'sun': the nearest are sum, se"
+    """
+    known = sorted(map(str, known))
+    return f"`{argument}` must be one of {len(known)} known names; got {name!r}: the nearest are {nearest(name, known)}"
+
+
+def say(message: object, code: int) -> int:
+    """Print one line and return `code`; what steers a terminal is left out, the middle of a very long text too.
+
+    Examples
+    --------
+    >>> say("nothing", 1)
+    1
+    """
+    line = " ".join("".join(c if c.isprintable() else " " for c in str(message)).split())
+    if len(line) > LONGEST:
+        line = f"{line[: LONGEST // 2]} … {line[-LONGEST // 2 :]}"
+    print(f"rgbd-insight: {line}", file=sys.stderr)
+    return code
+
+
+def unforeseen(error: Exception) -> int:
+    """The last resort: a damaged file that no check had foreseen must not end in a traceback; returns 1."""
+    if os.environ.get(WHERE):
+        raise error
+    return say(
+        f"{type(error).__name__}: {error}. The input is damaged in a way that no check foresaw, or this is a"
+        f" mistake in rgbd-insight; set {WHERE}=1 to see where.",
+        1,
+    )

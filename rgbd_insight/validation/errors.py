@@ -1,0 +1,165 @@
+"""Errors by chance: false positives, bias, and coverage of the interval."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import numpy as np
+
+from rgbd_insight import stats
+from rgbd_insight.data.worlds import Knobs, World, drawn
+from rgbd_insight.metrics.cka import cka_statistic
+from rgbd_insight.metrics.matching import matching, matching_statistic
+from rgbd_insight.metrics.partitioning import SHARES, explained, variance_account
+from rgbd_insight.metrics.probes import decodability
+from rgbd_insight.metrics.ridge import predictivity_statistic
+from rgbd_insight.metrics.semantic import profiles, semantic_variance
+from rgbd_insight.validation.plan import SYMMETRIC, unit_free
+
+UNBIASED = ("debiased_cka", "matching", "semantic_variance")
+SLOW, SLOW_PERMUTATIONS = ("consistent share", "decodability"), 19  # with 19, p <= .05 has exactly the rate .05
+
+
+def null(plan: dict, seed: int) -> list[dict]:
+    """P-values of every test in a world without anything in common, permuting whole groups and permuting images."""
+    p = plan["null"]
+    ranges = {k: p[k] for k in ("n", "width", "likeness")}
+    knobs = drawn(ranges, np.random.default_rng([seed, 9]), related=False, concepts=12, networks=1, imbalance=0.5)
+    world = World(knobs, seed)
+    x, y, groups = world.stream("rgb"), world.stream("depth")[:, : knobs.width], world.groups
+    present, images, rows = world.present, np.arange(len(world.groups)), []
+    few, components = 12, 8
+    tests: dict[str, Callable] = {
+        "debiased_cka": cka_statistic(x, y),
+        "debiased_cka, controlled": cka_statistic(x, y, world.areas[:, :2]),
+        "matching": matching_statistic(x, y, groups),
+        "predictivity": predictivity_statistic(x, y, groups),
+        "profiles": lambda i, j: np.abs(profiles(y[:, :few], present, groups, rows=i, partner=j).s).max(),
+        "decodability": lambda i, j: np.nanmax(
+            decodability(y, present, groups, components=components, controls=0, rows=i, partner=j).delta
+        ),
+        "consistent share": lambda i, j: np.nansum(explained(x[i, :few], [y[j]], groups[i], components=components)),
+    }
+    for name, statistic in tests.items():
+        slow = name in SLOW
+        for condition, exchanged in (("groups", groups),) if slow else (("groups", groups), ("images", images)):
+            count = SLOW_PERMUTATIONS if slow else p["permutations"]
+            p_value = _permutation(statistic, exchanged, count, seed)
+            rows.append(
+                {
+                    "measure": name,
+                    "ours": True,
+                    "condition": condition,
+                    "n": len(images),
+                    "width": knobs.width,
+                    "p": p_value,
+                    "value": float(p_value <= 0.05),
+                }
+            )
+    return rows
+
+
+def _permutation(statistic: Callable, groups: np.ndarray, count: int, seed: int) -> float:
+    """P-value as of `stats.estimate`, without its interval, which would double the work."""
+    every, rng = np.arange(len(groups)), np.random.default_rng(seed)
+    value = statistic(every, every)
+    draws = [statistic(every, stats.permute_groups(groups, rng)) for _ in range(count)]
+    return (1 + int(np.sum(~(np.array(draws) < value)))) / (1 + count)
+
+
+def bias(plan: dict, seed: int, n: int, width: int, repetitions: int, alternatives: int) -> list[dict]:
+    """Values between unrelated streams of independent images."""
+    rows = []
+    knobs = Knobs(n=n, width=width, other_width=width, group_size=1, networks=1, related=False, noise=0.5)
+    for r in range(repetitions):
+        world = World(knobs, seed + r)
+        x, y = world.stream("rgb"), world.stream("depth")
+        every = np.arange(n)
+        found = {
+            "debiased_cka": cka_statistic(x, y)(every, every),
+            "matching": matching(x, y, world.groups).mean,
+            "semantic_variance": _same_profiles(world, x),
+        }
+        if r < alternatives:
+            found["predictivity"] = predictivity_statistic(x, y, world.groups)(every, every)
+            found |= {name: unit_free(name, x, y) for name in SYMMETRIC if name not in found}
+        for name, value in found.items():
+            rows.append(
+                {
+                    "measure": name,
+                    "ours": name in (*UNBIASED, "predictivity"),
+                    "n": n,
+                    "width": width,
+                    "repetition": r,
+                    "value": value,
+                    "truth": 0.0,
+                }
+            )
+    return rows
+
+
+def _same_profiles(world: World, x: np.ndarray, units: int = 8) -> float:
+    """Mean semantic variance of units and their doubles: the same signal, noise of its own."""
+    mixing = world.plan.net("rgb", 0).mixing[:, :units]
+    rng = np.random.default_rng([world.seed, 5])
+    pair = [world.latents["rgb"] @ mixing + 0.5 * rng.normal(size=(len(x), units)) for _ in range(2)]
+    by_fold = [profiles(z, world.present, world.groups).by_fold for z in pair]
+    if not np.isfinite(by_fold[0]).any():
+        return np.nan  # too few positives, as `Profiles.reason` says
+    return float(np.diag(semantic_variance(*by_fold)).mean())
+
+
+def coverage(plan: dict, seed: int, size: tuple[int, int, bool], what: str, start: int, count: int) -> list[dict]:
+    """Values with their intervals, or mean values alone, of fresh images of the same networks."""
+    n, width, few = size
+    knobs = Knobs(n=n, width=width, other_width=width, networks=2, noise=1.0, cooccurrence=0.2, concepts=12)
+    expectation, rows = what == "expectation", []
+    base = {"ours": True, "condition": what, "n": n, "width": width}
+    sums: dict[str, list[float]] = {}
+    for draw in range(start, start + count):
+        for place, found in _measured(World(knobs, seed, draw + 10**6 * expectation), few, not expectation).items():
+            if expectation:
+                sums.setdefault(place, []).append(found.value)
+            else:
+                numbers = {"value": found.value, "low": found.low, "high": found.high}
+                rows.append(base | {"measure": place[0], "part": place[1], "repetition": draw} | numbers)
+    return rows + [
+        base | {"measure": name, "part": part, "repetition": start, "value": float(np.mean(values)), "count": count}
+        for (name, part), values in sums.items()
+    ]
+
+
+def _measured(world: World, few: bool, interval: bool) -> dict[tuple, stats.Estimate | SimpleNamespace]:
+    """Estimates of one draw, by measure and part; with `few`, at the largest size, of debiased CKA alone.
+
+    The others take too long there. Parts of decodability are the concepts, named by who shows them.
+    """
+    x, y, groups = world.stream("rgb", 0), world.stream("depth", 1), world.groups
+    every, found = np.arange(len(groups)), {}
+    statistics = {"debiased_cka": cka_statistic(x, y)}
+    if not few:
+        statistics["predictivity"] = predictivity_statistic(x, y, groups)
+        statistics["matching"] = matching_statistic(x, y, groups)
+    for name, statistic in statistics.items():
+        if interval:
+            blocks, jumps = 20 if few else 40, name == "matching"
+            found[name, None] = stats.estimate(statistic, groups, null=False, blocks=blocks, jumps=jumps)
+        else:
+            found[name, None] = _plain(statistic(every, every))
+    if few:
+        return found
+    blocks = stats.blocks_of(groups, 40) if interval else None
+    probe = decodability(x, world.present, groups, components=16, blocks=blocks)
+    account = variance_account(
+        x[:, :12], world.areas, [y], [world.stream("rgb", 1)], groups, components=12, blocks=blocks
+    )
+    parts = {("decodability", f"{kind} {k}"): (probe.delta, probe.leave_outs, k) for k, kind in enumerate(world.kinds)}
+    parts |= {(f"share, {name}", None): (account.level, account.level_out, i) for i, name in enumerate(SHARES)}
+    for place, (value, out, i) in parts.items():
+        found[place] = stats.from_leave_outs(value[i], out[:, i], groups, blocks) if interval else _plain(value[i])
+    return found
+
+
+def _plain(value: float) -> SimpleNamespace:
+    return SimpleNamespace(value=float(value))

@@ -1,0 +1,111 @@
+"""Which worlds are drawn: the committed plan, and its division into pieces of work that need not be repeated."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+from importlib.resources import files
+from itertools import product
+
+import numpy as np
+
+from rgbd_insight.data.worlds import Knobs, drawn
+from rgbd_insight.metrics import MEASURES
+
+Task = tuple[str, dict]  # battery, and the arguments of its function
+
+
+def read_plan(quick: bool = False) -> dict:
+    """The committed plan; `quick` puts its small numbers in the place of the large ones."""
+    plan = tomllib.loads((files("rgbd_insight") / "_validation" / "validate.toml").read_text(encoding="utf-8"))
+    smaller = plan.pop("quick")
+    for battery, numbers in smaller.items() if quick else ():
+        plan[battery] |= numbers
+    return plan
+
+
+def held_out_knobs(plan: dict, seed: int, **fixed) -> Knobs:
+    """Knobs of one held-out world: from the wide ranges, at least one knob outside the ranges of tuning.
+
+    Raises
+    ------
+    ValueError
+        Where the seed is not one of the held-out worlds.
+    """
+    first, last = plan["seeds"]["held_out"]
+    if not first <= seed <= last:
+        raise ValueError(f"`seed` must be from {first} to {last} for a held-out world; got {seed}.")
+    rng = np.random.default_rng([seed, 9])
+    while True:
+        knobs = drawn(plan["held_out"], rng, **fixed)
+        if outside(plan, knobs):
+            return knobs
+
+
+def outside(plan: dict, knobs: Knobs) -> list[str]:
+    """Names of the knobs that lie outside the ranges of tuning."""
+    return [k for k, values in plan["tuning"].items() if not min(values) <= getattr(knobs, k) <= max(values)]
+
+
+def tasks(plan: dict) -> Iterator[Task]:
+    """All pieces of work, the long ones first."""
+    base = plan["seeds"]["held_out"][0]
+    p = plan["ranking"]
+    for i in range(p["worlds"]):
+        yield "ranking", {"seed": p["first"] + i, "coverage": p["coverage"][i % len(p["coverage"])]}
+    for i in range(p["beyond"]):
+        yield (
+            "ranking",
+            {"seed": p["first"] + 500 + i, "coverage": p["coverage"][i % len(p["coverage"])], "beyond": True},
+        )
+    p = plan["calibration"]
+    for i in reversed(range(p["worlds"])):
+        yield "calibration", {"seed": base + 5000 + i, "width": p["widths"][i % len(p["widths"])]}
+    yield from _coverage(plan["coverage"], base + 6000)
+    p = plan["bias"]
+    for i, (j, width) in enumerate(product(reversed(range(len(p["n"]))), p["widths"])):
+        size = {"n": p["n"][j], "width": width, "alternatives": p["alternatives"][j]}
+        yield "bias", {"seed": base + 7000 + 1000 * i, "repetitions": p["repetitions"][j], **size}
+    p = plan["account"]
+    for i, n, noise, ratio in product(range(p["worlds"] + p["alone"]), p["n"], p["noise"], p["noise_ratio"]):
+        which = {"alone": True} if i >= p["worlds"] else {}
+        yield "account", {"seed": base + 40000 + i, "n": n, "noise": noise, "noise_ratio": ratio} | which
+    p = plan["concepts"]
+    for i, value in product(range(p["worlds"]), p["cooccurrence"]):
+        yield "concepts", {"seed": base + 50000 + i, "cooccurrence": value}
+    yield from (("shared", {"seed": base + 60000 + i}) for i in range(plan["shared"]["worlds"]))
+    yield from (("null", {"seed": base + 70000 + i}) for i in range(plan["null"]["worlds"]))
+    p = plan["absence"]
+    for i, (n, folds) in product(range(p["worlds"]), p["sizes"]):
+        yield "absence", {"seed": base + 90000 + i, "n": n, "folds": folds}
+    yield "inputs", {"seed": base + 80000}
+
+
+def _coverage(p: dict, seed: int, chunk: int = 20) -> Iterator[Task]:
+    sizes = [(*size, p["repetitions"], p["draws"]) for size in [p["large"], *p["sizes"]]]
+    sizes[0] = (*p["large"], p["large_repetitions"], p["large_draws"])
+    for i, (n, width, repetitions, draws) in enumerate(sizes):
+        size = {"seed": seed + i, "size": (n, width, i == 0)}
+        for what, count, part in (("interval", repetitions, chunk), ("expectation", draws, 5 * chunk)):
+            for start in range(0, count, part):
+                yield "coverage", {**size, "what": what, "start": start, "count": min(part, count - start)}
+
+
+NAMES = ("cka", "minibatch_cka", "svcca", "pwcca", "procrustes", "rsa", "knn_overlap")
+SYMMETRIC = tuple(name for name in NAMES if name in MEASURES)
+
+
+def unit_free(name: str, x: np.ndarray, y: np.ndarray) -> float:
+    """The value of an alternative that takes two streams."""
+    return float(MEASURES[name].function(x, y))
+
+
+def best_iou(x: np.ndarray, present: np.ndarray, top: float = 0.1) -> np.ndarray:
+    """(U, K) intersection over union of the images that excite a unit most with those that show a concept.
+
+    NetDissect's score with images in the place of pixels: of these the top .005 would be no image at all.
+    """
+    excited = x > np.quantile(x, 1 - top, axis=0)  # (N, U)
+    both = excited.T.astype(float) @ present
+    either = excited.sum(0)[:, None] + present.sum(0) - both
+    return both / np.maximum(either, 1)

@@ -1,0 +1,214 @@
+"""From rows to judgements: what each measure scores, and by how much ours is better than the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+from scipy import stats as distributions
+
+CERTAIN = 0.99  # of the bound on a false-positive rate, corrected for the number of tests
+OURS = {
+    "concept": "rank_units",
+    "total": "rank_units",
+    "CKA": "debiased_cka",
+    "unrelated": "debiased_cka",
+    "variance": "predictivity",
+    "dimension": "matching",
+}
+
+
+def false_positives(table: pd.DataFrame) -> pd.DataFrame:
+    """Rate of p <= .05 in null worlds for every test and what was exchanged, with the corrected one-sided bounds."""
+    rows = _of(table, "null")
+    found = rows.groupby(["measure", "condition"], sort=False)["value"].agg(rate="mean", worlds="size").reset_index()
+    hits = (found["rate"] * found["worlds"]).round()
+    each = (1 - CERTAIN) / found["measure"].nunique()
+    found["low"], found["high"] = _bounds(hits, found["worlds"], each)
+    return found
+
+
+def _bounds(hits: pd.Series, count: pd.Series, each: float) -> tuple[np.ndarray, np.ndarray]:
+    """One-sided Clopper-Pearson bounds of a rate, each wrong with probability `each`."""
+    low = distributions.beta.ppf(each, hits, count - hits + 1)
+    high = distributions.beta.ppf(1 - each, hits + 1, count - hits)
+    return np.where(hits > 0, low, 0), np.where(hits < count, high, 1)
+
+
+def null_means(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean value between unrelated streams by measure, n and width, with its z against 0."""
+    rows = _of(table, "bias").dropna(subset=["value"])
+    found = rows.groupby(["measure", "ours", "n", "width"], sort=False)["value"].agg(["mean", "std", "size"])
+    found = found.reset_index()
+    found["z"] = found["mean"] / (found["std"] / np.sqrt(found["size"]))
+    return found
+
+
+def containment(table: pd.DataFrame, *, kinds: bool = False) -> pd.DataFrame:
+    """Share of the 95 % intervals that hold the estimator's expectation at that n, with its own 95 % interval.
+
+    Intervals of several concepts count together, or, with `kinds`, those of each kind of concept (`part`).
+    """
+    rows = _of(table, "coverage")
+    rows = rows.assign(part=rows.get("part", pd.Series("", rows.index)).fillna(""))
+    size = ["measure", "n", "width"]
+    expected = rows[rows["condition"] == "expectation"].assign(sum=lambda t: t["value"] * t["count"])
+    expected = expected.groupby([*size, "part"], sort=False)[["sum", "count"]].sum()
+    expected = (expected["sum"] / expected["count"]).rename("expectation").reset_index()
+    draws = rows[rows["condition"] == "interval"].merge(expected, on=[*size, "part"])
+    draws["inside"] = (draws["low"] <= draws["expectation"]) & (draws["expectation"] <= draws["high"])
+    draws["reach"] = (draws["high"] - draws["low"]) / 2
+    draws["off"] = (draws["value"] - draws["expectation"]) ** 2
+    keys = size
+    if kinds:
+        keys, draws = [*size, "part"], draws[draws["part"] != ""].assign(part=lambda t: t["part"].str.split().str[0])
+    found = draws.groupby(keys, sort=False).agg(
+        coverage=("inside", "mean"),
+        repetitions=("repetition", "nunique"),
+        expectation=("expectation", "mean"),
+        reach=("reach", "mean"),
+        spread=("off", "mean"),
+    )
+    found["spread"] **= 0.5
+    hits = (found["coverage"] * found["repetitions"]).round()  # concepts of one draw are no repetitions
+    found["low"], found["high"] = _bounds(hits, found["repetitions"], 0.025)
+    return found.reset_index()
+
+
+def calibrated(table: pd.DataFrame) -> pd.DataFrame:
+    """Slope and intercept of value on the analytic truth, and the root mean square error, by measure."""
+    rows = {}
+    for measure, part in _of(table, "calibration").groupby("measure", sort=False):
+        slope, intercept = np.polyfit(part["truth"], part["value"], 1)
+        error = float(np.sqrt(((part["value"] - part["truth"]) ** 2).mean()))
+        rows[measure] = {"slope": slope, "intercept": intercept, "rmse": error, "worlds": len(part)}
+    return pd.DataFrame(rows).T.rename_axis("measure").reset_index()
+
+
+def shares(table: pd.DataFrame) -> pd.DataFrame:
+    """Error of the variance account's shares of pure units: of the mean over worlds, and of the worst single world.
+
+    `low` and `high` are the 95 % interval of the mean error of the share that is off most, over worlds.
+    """
+    rows = _of(table, "account").assign(error=lambda t: t["value"] - t["truth"])
+    keys = ["condition", "noise", "noise_ratio", "n"]
+    means = rows.groupby([*keys, "part"], sort=False)["error"].agg(["mean", "std", "size"])
+    means = means.assign(error=means["mean"].abs())
+    found = means.loc[means.groupby(keys, sort=False)["error"].idxmax()].droplevel("part")
+    half = distributions.t.ppf(0.975, np.maximum(found["size"] - 1, 1)) * found["std"] / np.sqrt(found["size"])
+    found = found[["error"]].assign(low=found["error"] - half, high=found["error"] + half)
+    found["worst world"] = rows["error"].abs().groupby([rows[k] for k in keys], sort=False).max()
+    sums = rows.assign(type=rows["part"].str.split(" -> ").str[0]).groupby([*keys, "world", "type"])["value"].sum()
+    found["sum off by"] = (sums - 1).abs().groupby(keys).max()
+    found["worlds"] = rows.groupby(keys, sort=False)["world"].nunique()
+    return found.reset_index()
+
+
+def called_absent(table: pd.DataFrame) -> pd.DataFrame:
+    """How often a concept of which depth tells δ = .1 is called visible in rgb only, with the rate's 95 % bounds."""
+    rows = _of(table, "absence")
+    rows = rows.assign(absent=rows["part"].isin(["rgb", "neither"]))
+    found = rows.groupby(["condition", "n"], sort=False)["absent"].agg(rate="mean", concepts="size").reset_index()
+    found["low"], found["high"] = _bounds((found["rate"] * found["concepts"]).round(), found["concepts"], 0.025)
+    return found
+
+
+def ranked(table: pd.DataFrame, part: str = "concept", condition: str = "held-out") -> pd.DataFrame:
+    """Mean AUROC of every way of ranking units: over all held-out worlds and by coverage."""
+    rows = _of(table, "ranking").query("part == @part and condition == @condition")
+    found = rows.pivot_table(index="measure", columns="coverage", values="value", aggfunc="mean")
+    found = found.rename(columns="{:g}".format)  # a share, not a number of six digits
+    found.insert(0, "all", rows.groupby("measure")["value"].mean())
+    heavy = rows[rows["nuisance"] > 0.5]
+    found["nuisance above .5"] = heavy.groupby("measure")["value"].mean()
+    return found.sort_values("all", ascending=False)
+
+
+def differences(table: pd.DataFrame) -> pd.DataFrame:
+    """By how much ours is better than each alternative, paired world by world: mean and 95 % interval.
+
+    Returns
+    -------
+    DataFrame with columns score, where, ours, alternative, value, other, difference, low, high, worlds, best (whether
+    it is the best of the alternatives) and verdict. `difference` is above 0 where ours is better.
+    """
+    rows = [row for part in ("concept", "total") for row in _rankings(table, part)]
+    by_world = {"CKA": _errors(table), "unrelated": _unrelated(table)}
+    by_world |= {part: _residuals(table, part) for part in ("variance", "dimension")}
+    for score, values in by_world.items():
+        rows += _compared(score, "all", values, better="smaller")
+    return pd.DataFrame(rows)
+
+
+def _rankings(table: pd.DataFrame, part: str) -> list[dict]:
+    rows = _of(table, "ranking").query("part == @part")
+    keys = ["condition", "world", "coverage", "nuisance", "outlier"]
+    wide = rows.pivot_table(index=keys, columns="measure", values="value")
+    beyond = wide.index.get_level_values("condition") == "beyond"
+    found, wide = _compared(part, "noisier worlds", wide[beyond]), wide[~beyond]
+    found += _compared(part, "all", wide)
+    for value, some in wide.groupby("coverage"):
+        found += _compared(part, f"coverage {value:g}", some)
+    nuisance, outlier = (wide.index.get_level_values(name) for name in ("nuisance", "outlier"))
+    found += _compared(part, "no outlying image", wide[outlier == 0])
+    return found + _compared(part, "nuisance above .5", wide[nuisance > 0.5])
+
+
+def _compared(score: str, where: str, values: pd.DataFrame, better: str = "larger") -> list[dict]:
+    """Ours against each of the other columns; a row of `values` is a world."""
+    if OURS[score] not in values or not len(values):
+        return []
+    sign, ours = 1 if better == "larger" else -1, values[OURS[score]]
+    others = values.drop(columns=OURS[score])
+    best = (sign * others.mean()).idxmax() if others.shape[1] else None
+    rows = []
+    for name in others:
+        gap = (sign * (ours - others[name])).dropna()
+        half = distributions.t.ppf(0.975, max(len(gap) - 1, 1)) * gap.std() / np.sqrt(max(len(gap), 1))
+        low, high = gap.mean() - half, gap.mean() + half
+        verdict = "ours is better" if low > 0 else "the alternative is better" if high < 0 else "not certain"
+        rows.append(
+            {
+                "score": score,
+                "where": where,
+                "ours": OURS[score],
+                "alternative": name,
+                "value": ours.mean(),
+                "other": others[name].mean(),
+                "difference": gap.mean(),
+                "low": low,
+                "high": high,
+                "worlds": len(gap),
+                "best": name == best,
+                "verdict": verdict,
+            }
+        )
+    return rows
+
+
+def _errors(table: pd.DataFrame) -> pd.DataFrame:
+    """Distance of every form of CKA from the population's."""
+    rows = _of(table, "calibration").query("measure != 'predictivity'")
+    rows = rows.assign(error=(rows["value"] - rows["truth"]).abs())
+    return rows.pivot_table(index="world", columns="measure", values="error")
+
+
+def _unrelated(table: pd.DataFrame) -> pd.DataFrame:
+    """Distance of every similarity of two unrelated streams from 0: means over repetitions at each n and width."""
+    means = null_means(table).query("measure not in ('semantic_variance', 'matching', 'predictivity')")
+    means = means.assign(value=means["mean"].abs())
+    return means.pivot_table(index=["n", "width"], columns="measure", values="value").dropna()
+
+
+def _residuals(table: pd.DataFrame, part: str) -> pd.DataFrame:
+    """Distance from the planted share after the best straight line, so that no measure is punished for its scale."""
+    rows, found = _of(table, "shared").query("part == @part"), {}
+    for measure, own in rows.groupby("measure", sort=False):
+        line: Callable = np.poly1d(np.polyfit(own["value"], own["truth"], 1))
+        found[measure] = (own["truth"] - line(own["value"])).abs().set_axis(own["world"])
+    return pd.DataFrame(found)
+
+
+def _of(table: pd.DataFrame, battery: str) -> pd.DataFrame:
+    return table[table["battery"] == battery]

@@ -1,0 +1,109 @@
+"""Doing the pieces of work on all cores, keeping what is finished, so that a killed run goes on where it stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
+from pathlib import Path
+
+from threadpoolctl import threadpool_limits
+from tqdm.auto import tqdm
+
+from rgbd_insight.validation import errors, inputs, ranking, truth
+from rgbd_insight.validation.plan import Task, tasks
+
+BATTERIES = {
+    "ranking": ranking.ranking,
+    "calibration": truth.calibration,
+    "coverage": errors.coverage,
+    "bias": errors.bias,
+    "account": truth.account,
+    "concepts": truth.concepts,
+    "shared": truth.shared,
+    "null": errors.null,
+    "absence": truth.absence,
+    "inputs": inputs.inputs,
+}
+
+
+def run(plan: dict, partial_file: Path, workers: int | None = None, progress: bool = True) -> list[dict]:
+    """Rows of all batteries, in the order of the plan.
+
+    Parameters
+    ----------
+    plan : from `read_plan`.
+    partial_file : finished pieces are appended here, and read where the file belongs to the same plan.
+    workers : processes, each on one core; default one for each core.
+    progress : whether to show a bar.
+    """
+    wanted = {_key(task): task for task in tasks(plan)}
+    done = _finished(partial_file, plan)
+    rest = [task for key, task in wanted.items() if key not in done]
+    shown = {"desc": "validating", "unit": "piece", "disable": not progress}
+    bar = tqdm(total=len(wanted), initial=len(wanted) - len(rest), **shown)
+    with partial_file.open("a", encoding="utf-8") as file, bar:
+        for task, rows in _worked(rest, plan, workers or os.cpu_count() or 1):
+            done[_key(task)] = rows
+            file.write(json.dumps({"task": _key(task), "rows": rows}) + "\n")
+            file.flush()
+            bar.update()
+            bar.set_postfix_str(task[0])
+    return [row for key in wanted for row in done[key]]
+
+
+def one(task: Task, plan: dict) -> list[dict]:
+    """Rows of one piece of work, in plain numbers."""
+    battery, options = task
+    with threadpool_limits(1):  # many small products: threads would only wait for each other
+        rows = BATTERIES[battery](plan, **options)
+    base = {"battery": battery, "world": options["seed"]}
+    return [base | {k: _plain(v) for k, v in row.items()} for row in rows]
+
+
+def _worked(rest: list[Task], plan: dict, workers: int) -> Iterator[tuple[Task, list[dict]]]:
+    if workers == 1 or len(rest) < 2:
+        yield from ((task, one(task, plan)) for task in rest)
+        return
+    # A fork of a process whose libraries have started threads can hang.
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        started = {pool.submit(partial(one, task, plan)): task for task in rest}
+        try:
+            for future in as_completed(started):
+                yield started[future], future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _finished(path: Path, plan: dict) -> dict[str, list[dict]]:
+    """Pieces that a run of the same plan left behind; the file begins anew where there are none."""
+    head = hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    if not lines or lines[0] != head:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(head + "\n", encoding="utf-8")
+        return {}
+    found = {}
+    for line in lines[1:]:
+        try:
+            piece = json.loads(line)
+        except json.JSONDecodeError:  # cut off when the run was killed
+            continue
+        found[piece["task"]] = piece["rows"]
+    if not path.read_text(encoding="utf-8").endswith("\n"):
+        with path.open("a", encoding="utf-8") as file:
+            file.write("\n")
+    return found
+
+
+def _key(task: Task) -> str:
+    return json.dumps(task, sort_keys=True)
+
+
+def _plain(value):
+    """A number or string that JSON keeps."""
+    return value.item() if hasattr(value, "item") else value
