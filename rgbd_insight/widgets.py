@@ -119,7 +119,7 @@ def explore(results: Result | Iterable[Result], by: str = "level", *, alt: Mappi
     results : one result; several, one for each network, with `by="run"`; or a consistency and a specificity result of
         one network with `by="modality"`.
     by : "level" (specificity: every concept; collaboration: what joint training changed; evolution: families in
-        training), "modality" (evolution: similarity of levels; consistency with specificity: the variance account), or
+        training), "modality" (evolution: similarity of levels; consistency with specificity: variance partitioning), or
         "run" (the main figure of each result).
     alt : label → alternative text; by default the title and the range of the values.
 

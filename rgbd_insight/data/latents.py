@@ -146,7 +146,7 @@ def r2(targets: np.ndarray, inputs: np.ndarray) -> np.ndarray:
 
 
 def shares_of(targets: np.ndarray, concepts: np.ndarray, other: np.ndarray, same: np.ndarray) -> np.ndarray:
-    """(U, 4) the variance account of `joint.variance_account` in the population, without noise."""
+    """(U, 4) the variance partitioning of `variance_partitioning` in the population, without noise."""
     s, x, x2 = (r2(targets, z) for z in (concepts, other, same))
     sx, sx2 = (r2(targets, np.hstack([concepts, z])) for z in (other, same))
     return np.stack([s + x - sx, (x2 - sx2) - (x - sx), sx - s, sx2 - sx], axis=1)

@@ -1,7 +1,7 @@
 """Latent worlds: pairs of representations whose shared, private and joint parts are planted and known exactly.
 
 No image is drawn. Everything is linear in independent standard normal latents, so that every population value (CKA,
-predictivity, the variance account) follows from covariances and is exact.
+predictivity, the variance partitioning) follows from covariances and is exact.
 """
 
 from __future__ import annotations
@@ -216,7 +216,7 @@ class World:
         return 1 - r2(signal, self.plan.visible(_other(modality)))
 
     def unit_shares(self, modality: str, network: int = 0, beside: range | list[int] | None = None) -> np.ndarray:
-        """(U, 4) planted variance account (`joint.SHARES`): of the signal, for perfect networks of either modality.
+        """(U, 4) planted partitioning (`partitioning.SHARES`): of the signal, for perfect networks of either modality.
 
         `beside` names networks whose signal takes the place of what a perfect network of their modality sees: few units
         may leave out what both modalities show.
@@ -233,7 +233,7 @@ class World:
         return self.unit_shares(modality, network).mean(0)
 
     def types(self, modality: str, network: int = 0) -> np.ndarray:
-        """(U,) planted type of each unit, an index of `joint.SHARES`, where the world is `pure`."""
+        """(U,) planted type of each unit, an index of `partitioning.SHARES`, where the world is `pure`."""
         return self._net(modality, network).types
 
     @property

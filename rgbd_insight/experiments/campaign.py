@@ -1,9 +1,10 @@
 """Many runs: train, extract, make the tables, and write the small copies that the book is built on.
 
 ``python -m rgbd_insight.experiments.campaign --profile small`` does all of it, on a GPU where there is one; each
-finished step is kept under ``features/`` and not done again. ``--profile full`` is the whole zoo, the intervention and the derived
-fusion, several runs a GPU at once; it may be stopped at any moment and continued with the same command, on another
-machine too where ``features/`` is taken along (or what ``--ship`` makes of it, which is small and has no weights).
+finished step is kept under ``features/`` and not done again. ``--profile full`` is the whole zoo, the intervention and
+the derived fusion, several runs a GPU at once; it may be stopped at any moment and continued with the same command, on
+another machine too where ``features/`` is taken along (or what ``--ship`` makes of it, which is small and has no
+weights).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import torch
 from rgbd_insight.claims.inference import INTERVENTION
 from rgbd_insight.claims.ledger import digest, specification
 from rgbd_insight.experiments import intervention
-from rgbd_insight.experiments.encodings import COMMAND, COMPARED, compare, write_places
+from rgbd_insight.experiments.encodings import COMMAND, COMPARED, compare, write_locations
 from rgbd_insight.experiments.jobs import Job, urgency, work_off, zoo_jobs
 from rgbd_insight.experiments.plans import ISOLATED, Plan, plans
 from rgbd_insight.experiments.shipping import ship
@@ -106,7 +107,7 @@ def tabulate(chosen: Iterable[Plan], scale: str, work: Path, book: Path, *, work
             weigh(plan.name, book)
         if plan.name == "scenes" and (work / "extracted" / "labels").exists():
             tables.write_all(work, results, plan.seeds[:2])
-        write_places(plan, scale, work, results, f"where_{plan.name}", f"make features PROFILE={scale}")
+        write_locations(plan, scale, work, results, f"locations_{plan.name}", f"make features PROFILE={scale}")
     if (work / "extracted" / "intervention").exists():
         spec = specification()["6b"]
         table = intervention.intervention_table(scale, work, spec, workers).assign(scale=scale, claims=digest())

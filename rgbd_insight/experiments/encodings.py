@@ -16,18 +16,18 @@ from rgbd_insight.experiments.steps import device_of, folder, name_of
 from rgbd_insight.experiments.zoo import overlap_table
 from rgbd_insight.features import Features, load
 from rgbd_insight.metrics.cka import cka_statistic
-from rgbd_insight.metrics.partitioning import MODELS, Account
+from rgbd_insight.metrics.partitioning import MODELS, Partitioning
 from rgbd_insight.questions.evolution import families
 from rgbd_insight.questions.losses import accuracy_estimate, iou_estimate
 from rgbd_insight.questions.networks import TWINS, WHOLE, Networks, averaged, networks
-from rgbd_insight.questions.shares import level_account, null_of_consistent
+from rgbd_insight.questions.shares import level_partitioning, null_of_consistent
 from rgbd_insight.questions.specificity import probe
 from rgbd_insight.result import numbers
 from rgbd_insight.stats import Estimate
 from rgbd_insight.validation import scenes as tables
 
 METRIC = "metric"  # what the others are compared with
-SHARES = {"consistent share": (0, 2), "named-specific share": (1,)}  # places in the variance account
+SHARES = {"consistent share": (0, 2), "named-specific share": (1,)}  # places in the variance partitioning
 SAME, LEAST = MODELS.index("same"), -1.0  # R² of a unit that is accounted for
 MEAN = "mean"  # in the column `seed`: of both networks, on the same scenes
 
@@ -100,26 +100,26 @@ def _similar(nets: Networks, level: int) -> _Asked:
 
 def _shares(every: list[Networks], modality: str, level: int) -> list[_Asked]:
     """Of a stream's reproducible variance: what the other modality says too, and what is named and its own."""
-    accounts = [level_account(nets, modality, level) for nets in every]
+    partitionings = [level_partitioning(nets, modality, level) for nets in every]
     null = null_of_consistent(every[0], modality, level)
     asked = []
     for name, places in SHARES.items():
-        values, outs = zip(*(_share(account, list(places)) for account in accounts), strict=True)
+        values, outs = zip(*(_share(partitioning, list(places)) for partitioning in partitionings), strict=True)
         scale = {"ceiling": 1.0}
-        if name == "consistent share":  # the null of a part of it would need a whole account a draw
+        if name == "consistent share":  # the null of a part of it would need a whole partitioning a draw
             scale |= {"null": float(null.mean()), "null_high": float(np.quantile(null, 0.975))}
         asked.append(_Asked(_cells(name, modality, level), _with_mean(every[0], values, outs), scale))
     return asked
 
 
-def _share(account: Account, places: list[int]) -> tuple[float, np.ndarray]:
+def _share(partitioning: Partitioning, places: list[int]) -> tuple[float, np.ndarray]:
     """A share of the level and its leave-outs, over the units that vary outside any one block.
 
     A nearly silent unit that answers in one block alone has an R² far below 0 without it, and would outweigh others.
     """
-    kept = (account.r2[:, SAME] > LEAST) & (account.r2_out[..., SAME] > LEAST).all(0)  # (U,); NaN is not kept
-    value = account.shares[kept][:, places].sum() / account.r2[kept, SAME].sum()
-    outs = account.shares_out[:, kept][..., places].sum((1, 2)) / account.r2_out[:, kept, SAME].sum(1)
+    kept = (partitioning.r2[:, SAME] > LEAST) & (partitioning.r2_out[..., SAME] > LEAST).all(0)  # (U,); NaN is not kept
+    value = partitioning.shares[kept][:, places].sum() / partitioning.r2[kept, SAME].sum()
+    outs = partitioning.shares_out[:, kept][..., places].sum((1, 2)) / partitioning.r2_out[:, kept, SAME].sum(1)
     return value, outs
 
 
@@ -133,7 +133,7 @@ def _told(every: list[Networks], modality: str) -> list[_Asked]:
         if len(valued):
             values = [p.delta[valued].mean() for p in probed]
             outs = [p.leave_outs[:, valued].mean(1) for p in probed]
-            asked.append(_Asked(_cells("told", modality, WHOLE, name), _with_mean(every[0], values, outs), {}))
+            asked.append(_Asked(_cells("decoded", modality, WHOLE, name), _with_mean(every[0], values, outs), {}))
     return asked
 
 
@@ -161,7 +161,7 @@ def _changes(encoding: str, seeds: tuple[int, ...], answers: dict[str, dict[tupl
     rows, ours = [], answers[encoding]
     for key, one in ours.items():
         before = answers[METRIC][key]
-        asked = sum(k[0] == key[0] == "told" and k[1] == key[1] for k in ours) or 1  # families
+        asked = sum(k[0] == key[0] == "decoded" and k[1] == key[1] for k in ours) or 1  # families
         found = stats.combine(np.subtract, one.found, before.found).simultaneous(asked * len(GIVEN))
         for i, seed in _seeds(one, seeds):
             rows.append({"encoding": encoding, "versus": METRIC} | one.cells | {"seed": seed} | numbers(found, i))
@@ -233,12 +233,12 @@ def compare(chosen: Iterable[Plan], what: str, scale: str, work: Path, book: Pat
         table, results = COMPARED[what][1](plan, work).assign(scale=scale), book / "results"
         results.mkdir(parents=True, exist_ok=True)
         tables.write_table(table, results, f"{what}_{data}", command)
-        write_places(plan, scale, work, results, f"where_{data}", command)
+        write_locations(plan, scale, work, results, f"locations_{data}", command)
 
 
-def write_places(plan: Plan, scale: str, work: Path, results: Path, name: str, command: str) -> None:
+def write_locations(plan: Plan, scale: str, work: Path, results: Path, name: str, command: str) -> None:
     """Write where in the image the units of a plan's finished runs respond."""
-    found = [work / "extracted" / plan.name / f"{name_of(run)}.where.parquet" for run in plan.located]
+    found = [work / "extracted" / plan.name / f"{name_of(run)}.locations.parquet" for run in plan.located]
     if found and all(path.exists() for path in found):
         device = device_of(load(folder(plan, work, run), verify=False) for run in plan.located)
         table = pd.concat([pd.read_parquet(path) for path in found], ignore_index=True)

@@ -12,7 +12,15 @@ from pathlib import Path
 import torch
 
 from rgbd_insight.experiments.plans import Plan
-from rgbd_insight.experiments.steps import ablate_one, extract_one, label_one, name_of, once, prepare_samples, where_one
+from rgbd_insight.experiments.steps import (
+    ablate_one,
+    extract_one,
+    label_one,
+    locate_one,
+    name_of,
+    once,
+    prepare_samples,
+)
 from rgbd_insight.validation import scenes as tables
 
 
@@ -95,7 +103,7 @@ LABEL_SCENES = {"tiny": 300, "small": 6000, "full": 12000}
 
 def urgency(job: Job) -> int:
     """The most wanted first, should it be stopped; what only stands beside other runs comes last."""
-    kinds = ("samples", "extract", "label", "cell", "ablate", "where", "derived")
+    kinds = ("samples", "extract", "label", "cell", "ablate", "locate", "derived")
     return len(kinds) if "-encodings" in job.name else kinds.index(job.name.split()[0])
 
 
@@ -108,7 +116,7 @@ def zoo_jobs(plan: Plan, scale: str, work: Path) -> list[Job]:
         return Job(f"{kind} {plan.name} {name_of(run)}", partial(once, step, plan, work, *more, run), frozenset(before))
 
     jobs = [samples, *(job("extract", extract_one, run) for run in plan.runs)]
-    jobs += [job("where", where_one, run, [run]) for run in plan.located]
+    jobs += [job("locate", locate_one, run, [run]) for run in plan.located]
     jobs += [job("ablate", ablate_one, run, [(run[0], s) for s in plan.seeds]) for run in plan.silenced]
     if plan.name == "scenes":
         jobs += [job("label", label_one, run, [run], LABEL_SCENES[scale]) for run in _labelled(plan)]

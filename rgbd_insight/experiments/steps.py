@@ -151,12 +151,12 @@ def ablate_one(plan: Plan, work: Path, run: Run) -> None:
     write_part(folder(plan, work, run).with_name(f"{name_of(run)}.ablated.parquet"), table)
 
 
-def where_one(plan: Plan, work: Path, run: Run) -> None:
+def locate_one(plan: Plan, work: Path, run: Run) -> None:
     """Find where in the image the units of one run respond that tell their concepts best."""
     model = load_model(trained(plan, work, run))
     table = locate(model, images(plan.data("test")), plan.block)
     about = {"run": f"{name_of(run)}-e{model.epoch}", "fusion": run[0], "seed": run[1], "epoch": model.epoch}
-    write_part(folder(plan, work, run).with_name(f"{name_of(run)}.where.parquet"), table.assign(**about))
+    write_part(folder(plan, work, run).with_name(f"{name_of(run)}.locations.parquet"), table.assign(**about))
 
 
 def label_one(plan: Plan, work: Path, scenes: int, run: Run) -> None:

@@ -1,87 +1,54 @@
-"""Measures: pure functions of response arrays. `MEASURES` holds those that compare two streams, with their promises."""
+"""Measures: pure functions of response arrays, and the statistics that `stats.estimate` takes."""
 
-from __future__ import annotations
+from rgbd_insight.metrics.attenuation import corrected_partitioning
+from rgbd_insight.metrics.auroc import pair_counts
+from rgbd_insight.metrics.cka import cka_statistic, debiased_cka
+from rgbd_insight.metrics.dimension import effective_dimension
+from rgbd_insight.metrics.dissection import dissect, iou_statistic
+from rgbd_insight.metrics.labels import concept_labels
+from rgbd_insight.metrics.levels import cka_matrix
+from rgbd_insight.metrics.moments import Moments, unbiased_hsic
+from rgbd_insight.metrics.partitioning import Partitioning, explained, variance_partitioning
+from rgbd_insight.metrics.probes import Decodability, decodability
+from rgbd_insight.metrics.ranking import Ranking, bounded, rank_units
+from rgbd_insight.metrics.registry import INVARIANCES, MEASURES, Measure
+from rgbd_insight.metrics.ridge import predictivity, predictivity_statistic
+from rgbd_insight.metrics.semantic import concept_variance, level_semantic_variance, profiles, semantic_variance
+from rgbd_insight.metrics.soft_matching import Matching, matching, matching_statistic, max_correlation
+from rgbd_insight.metrics.strata import cooccurrence_strata
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
-from rgbd_insight.metrics import attenuation, baselines, probes, semantic
-from rgbd_insight.metrics import cka as similarity
-from rgbd_insight.metrics import partitioning as joint
-
-INVARIANCES = ("shift", "scale", "unit_scale", "sign", "permutation", "rotation")
-
-
-@dataclass(frozen=True)
-class Measure:
-    """What a measure promises; `tests/contracts/test_measures.py` holds every measure to it.
-
-    Attributes
-    ----------
-    function : (x, y) -> float, or (x, y, groups) -> float where `grouped`.
-    lower, upper : bounds of its values (None: unbounded).
-    symmetric : whether exchanging x and y leaves it as it is.
-    invariances : what may be done to either stream without changing it. "shift": a constant added to each unit;
-        "scale": the stream times a positive number; "unit_scale": each unit times its own positive number; "sign":
-        units times −1; "permutation" of units; "rotation" of the stream.
-    kind : "similarity" (larger is more alike), "directed" (from x to y) or "distance" (smaller is more alike);
-        "concept", "profiles" and "account" take other arguments than x and y and are held to their own tests.
-    grouped : whether `function` needs the group of each sample.
-    identical : value for a stream with itself (None: no fixed value).
-    """
-
-    function: Callable[..., float]
-    lower: float | None
-    upper: float | None
-    symmetric: bool
-    invariances: tuple[str, ...]
-    kind: str = "similarity"
-    grouped: bool = False
-    identical: float | None = 1.0
-
-
-_TURNS = ("shift", "scale", "sign", "permutation", "rotation")
-_UNITS = ("shift", "scale", "unit_scale", "sign", "permutation")
-
-MEASURES: dict[str, Measure] = {
-    # similarity
-    "debiased_cka": Measure(similarity.debiased_cka, None, 1.0, True, _TURNS),
-    "cka": Measure(similarity.cka, 0.0, 1.0, True, _TURNS),
-    "matching": Measure(
-        lambda x, y, groups: similarity.matching(x, y, groups).mean, -1.0, 1.0, True, _UNITS, grouped=True
-    ),
-    "max_correlation": Measure(lambda x, y: float(similarity.max_correlation(x, y).mean()), 0.0, 1.0, False, _UNITS),
-    "predictivity": Measure(
-        lambda x, y, groups: similarity.predictivity(x, y, groups).r2,
-        None,
-        1.0,
-        False,
-        _TURNS,
-        "directed",
-        grouped=True,
-    ),
-    # for comparison only
-    "minibatch_cka": Measure(baselines.minibatch_cka, None, 1.0, True, _TURNS),
-    "svcca": Measure(baselines.svcca, 0.0, 1.0, True, _TURNS),
-    "pwcca": Measure(baselines.pwcca, 0.0, 1.0, False, ("shift", "scale", "sign", "permutation")),
-    "procrustes": Measure(baselines.procrustes, 0.0, 1.0, True, _TURNS),
-    "procrustes_distance": Measure(baselines.procrustes_distance, 0.0, 2**0.5, True, _TURNS, "distance", identical=0.0),
-    "rsa": Measure(baselines.rsa, -1.0, 1.0, True, _TURNS),
-    "knn_overlap": Measure(baselines.knn_overlap, 0.0, 1.0, True, _TURNS),
-    # with concepts: (x, present, groups), or profiles by fold; see each function for its arguments and its result
-    "profiles": Measure(
-        semantic.profiles, -1.0, 1.0, False, ("shift", "scale", "unit_scale"), "concept", grouped=True, identical=None
-    ),
-    "decodability": Measure(probes.decodability, -1.0, 1.0, False, _UNITS, "concept", grouped=True, identical=None),
-    "semantic_variance": Measure(semantic.semantic_variance, -0.5, 2.0, True, (), "profiles", identical=0.0),
-    "level_semantic_variance": Measure(
-        semantic.level_semantic_variance, -2.0, 2.0, True, ("permutation",), "profiles", identical=0.0
-    ),
-    "concept_variance": Measure(semantic.concept_variance, -0.5, 2.0, True, (), "profiles", identical=0.0),
-    "variance_account": Measure(
-        joint.variance_account, None, 1.0, False, _UNITS, "account", grouped=True, identical=None
-    ),
-    "corrected_account": Measure(
-        attenuation.corrected_account, None, None, False, _UNITS, "account", grouped=True, identical=None
-    ),
-}
+__all__ = [
+    "INVARIANCES",
+    "MEASURES",
+    "Decodability",
+    "Matching",
+    "Measure",
+    "Moments",
+    "Partitioning",
+    "Ranking",
+    "bounded",
+    "cka_matrix",
+    "cka_statistic",
+    "concept_labels",
+    "concept_variance",
+    "cooccurrence_strata",
+    "corrected_partitioning",
+    "debiased_cka",
+    "decodability",
+    "dissect",
+    "effective_dimension",
+    "explained",
+    "iou_statistic",
+    "level_semantic_variance",
+    "matching",
+    "matching_statistic",
+    "max_correlation",
+    "pair_counts",
+    "predictivity",
+    "predictivity_statistic",
+    "profiles",
+    "rank_units",
+    "semantic_variance",
+    "unbiased_hsic",
+    "variance_partitioning",
+]

@@ -1,4 +1,4 @@
-"""The variance account without the part of its error that comes from few, or noisy, networks."""
+"""The variance partitioning without the part of its error that comes from few, or noisy, networks."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ OWN = 0.1  # of what a stream tells: a part that is smaller has no attenuation o
 
 @dataclass(frozen=True)
 class Corrected:
-    """What `corrected_account` found.
+    """What `corrected_partitioning` found.
 
     Attributes
     ----------
     shares : array (U, 4)
-        R² in the order of `joint.SHARES`, as if the networks of either modality had no noise; a row sums to `ceiling`.
+        R² in the order of `partitioning.SHARES`, as if the networks of either modality had no noise; a row sums to `ceiling`.
         NaN for constant units.
     ceiling : array (U,)
         R² of the same modality's networks, corrected alike.
@@ -45,10 +45,10 @@ class Corrected:
 
 
 @one_thread
-def corrected_account(
+def corrected_partitioning(
     y, concepts, other: Sequence, same: Sequence, groups, *, folds: int = 5, seed: int = 0
 ) -> Corrected:
-    """The variance account of `joint.variance_account`, corrected for what noise of the other networks hides.
+    """The variance partitioning of `variance_partitioning`, corrected for what noise of the other networks hides.
 
     Parameters
     ----------
@@ -80,13 +80,14 @@ def corrected_account(
     cov(y, û) = a·var(t) and cov(û_A, û_B) = a²·var(t). Hence a = Σ_u cov(û_A, û_B) / Σ_u cov(y, û) and
     R² = cov(y, û)/a, means over sides, halves and folds; covariances are about the held-out fold's own means, since the
     two halves err in opposite directions about the training mean. The same is done with units and streams from which
-    the concepts were taken out (as each half tells how), which gives u(X) of the variance account; the rest is c(X).
+    the concepts were taken out (as each half tells how), which gives u(X); the rest is c(X).
     Each part has an attenuation of its own; one below a tenth of what the stream tells has the stream's.
 
     Assumes that noise of different networks is independent, and that within a part units are attenuated alike: it is
     meant for levels and sets of units, and single units are the noisier. Negative parts are kept. Where networks are
-    reliable it agrees with the variance account, which varies less then. Needs some 600 images, and more where noise is
-    large. For an interval, `stats.estimate(lambda i, _: corrected_account(y[i], …).level, groups, null=False)`.
+    reliable it agrees with `variance_partitioning`, which varies less then. Needs some 600 images, and more where
+    noise is large. For an interval: `stats.estimate(lambda i, _: corrected_partitioning(y[i], …).level, groups,
+    null=False)`.
 
     Unchanged by shift and factor of each unit.
 
@@ -100,14 +101,14 @@ def corrected_account(
     >>> shared, concepts = rng.normal(size=(2, 600, 4))
     >>> noisy = [shared @ rng.normal(size=(4, 30)) + 6 * rng.normal(size=(600, 30)) for _ in range(4)]
     >>> clean = [shared + 0.1 * rng.normal(size=(600, 4)) for _ in range(2)]
-    >>> corrected_account(shared, concepts, noisy, clean, np.arange(600)).level.round(1) + 0.0
+    >>> corrected_partitioning(shared, concepts, noisy, clean, np.arange(600)).level.round(1) + 0.0
     array([0., 0., 1., 0.])
     """
     (y, concepts, *streams), groups = checked_streams(y, {"concepts": [concepts], "other": other, "same": same}, groups)
     if min(len(other), len(same)) < 2:
         raise ValueError(
             f"`other` and `same` must hold two or more networks each; got {len(other)} and {len(same)}. With one, use "
-            "`variance_account`."
+            "`variance_partitioning`."
         )
     if folds < 3:
         raise ValueError(f"`folds` must be >= 3; got {folds}. Choose more.")

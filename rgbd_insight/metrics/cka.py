@@ -74,42 +74,6 @@ def debiased_cka(x: ArrayLike, y: ArrayLike, confounds: ArrayLike | None = None)
     return value
 
 
-def cka(x: ArrayLike, y: ArrayLike) -> float:
-    """Biased linear CKA, from 0 to 1, for comparison only: unrelated wide layers score far above 0 on few images.
-
-    Parameters
-    ----------
-    x, y : (N, U) and (N, V) responses to the same images.
-
-    Returns
-    -------
-    float in [0, 1]; 1 means the same up to rotation and scale.
-
-    Raises
-    ------
-    ValueError
-        Where a stream is constant over the images, has NaN, too few rows, or the lengths differ.
-
-    Notes
-    -----
-    ‖XᵀY‖² / (‖XᵀX‖ ‖YᵀY‖) of the centred responses. Unchanged by what leaves `debiased_cka` unchanged. Biased up: for
-    unrelated streams it goes to 1 as the units outnumber the images.
-
-    References
-    ----------
-    Kornblith, Norouzi, Lee, Hinton: Similarity of neural network representations revisited. ICML 2019.
-
-    Examples
-    --------
-    >>> rng = np.random.default_rng(0)
-    >>> round(cka(rng.normal(size=(60, 200)), rng.normal(size=(60, 200))), 2)  # unrelated
-    0.77
-    """
-    x, y = (compress(s) for s in _streams(x, y))
-    x, y = x - x.mean(0), y - y.mean(0)
-    return float(square(x.T @ y) / np.sqrt(square(x.T @ x) * square(y.T @ y)))
-
-
 def cka_statistic(
     x: ArrayLike | Sequence[ArrayLike], y: ArrayLike | Sequence[ArrayLike], confounds: ArrayLike | None = None
 ) -> Statistic:

@@ -36,7 +36,7 @@ def cka_matrix(first: Sequence[ArrayLike | Tensor], second: Sequence[ArrayLike |
 
     Notes
     -----
-    The measure is `similarity.debiased_cka`. ‖XᵀY‖² is taken from the units' cross-products or from the images' inner
+    The measure is `debiased_cka`. ‖XᵀY‖² is taken from the units' cross-products or from the images' inner
     products, whichever costs less for these widths; each pair once.
 
     References

@@ -1,4 +1,4 @@
-"""What is named or unnamed, consistent or specific, in every unit: the variance account."""
+"""What is named or unnamed, consistent or specific, in every unit: the variance partitioning."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ _BANDS = ((0,), (1,), (2,), (0, 1), (0, 2))
 
 
 @dataclass(frozen=True)
-class Account:
-    """The variance account of one level.
+class Partitioning:
+    """The variance partitioning of one level.
 
     Attributes
     ----------
@@ -46,7 +46,7 @@ class Account:
 
 
 @one_thread
-def variance_account(
+def variance_partitioning(
     y,
     concepts,
     other: Sequence,
@@ -58,7 +58,7 @@ def variance_account(
     penalties=PENALTIES,
     blocks=None,
     seed: int = 0,
-) -> Account:
+) -> Partitioning:
     """Divide every unit's reproducible variance: named or not, shared by the other modality or not (R² <= 1).
 
     Parameters
@@ -81,7 +81,7 @@ def variance_account(
 
     Returns
     -------
-    Account
+    Partitioning
 
     Raises
     ------
@@ -108,8 +108,8 @@ def variance_account(
     >>> rng = np.random.default_rng(0)
     >>> shared, private, concepts = rng.normal(size=(3, 300, 2))
     >>> same = [np.hstack([shared, private, concepts])]
-    >>> account = variance_account(np.hstack([shared, private]), concepts, [shared], same, np.arange(300))
-    >>> account.shares.round(1) + 0.0
+    >>> partitioning = variance_partitioning(np.hstack([shared, private]), concepts, [shared], same, np.arange(300))
+    >>> partitioning.shares.round(1) + 0.0
     array([[0., 0., 1., 0.],
            [0., 0., 1., 0.],
            [0., 0., 0., 1.],
@@ -131,18 +131,18 @@ def variance_account(
 
     r2 = [_held_out_r2(sums, maps, layout, models, choices)]
     r2 += spread(leave_out, range(0 if codes is None else codes.max() + 1))
-    return _account(np.stack(r2), constant, codes is not None)
+    return _partitioning(np.stack(r2), constant, codes is not None)
 
 
 @one_thread
 def explained(
     y, streams: Sequence, groups, *, components: int = 32, folds: int = 5, penalties=PENALTIES, seed: int = 0
 ) -> np.ndarray:
-    """Held-out R² (U,) of every unit from one block of streams: `Account.r2` of "other" or "same" alone, and quickly.
+    """Held-out R² (U,) of every unit from one block of streams: `r2` of "other" or "same" alone, and quickly.
 
     Parameters
     ----------
-    y, streams, groups, components, folds, penalties, seed : as `y`, `other` … of `variance_account`.
+    y, streams, groups, components, folds, penalties, seed : as `y`, `other` … of `variance_partitioning`.
 
     Returns
     -------
@@ -152,7 +152,7 @@ def explained(
     Raises
     ------
     ValueError
-        As `variance_account`.
+        As `variance_partitioning`.
 
     Examples
     --------
@@ -248,7 +248,7 @@ def _squares(sums: Sequence[np.ndarray], layout: Layout) -> np.ndarray:
     return np.stack([np.diagonal(part)[-layout.targets :] for part in sums])
 
 
-def _account(r2: np.ndarray, constant: np.ndarray, leave_outs: bool) -> Account:
+def _partitioning(r2: np.ndarray, constant: np.ndarray, leave_outs: bool) -> Partitioning:
     """Shares and level from R² (1 + G, U, 5)."""
     r2[:, constant] = np.nan
     s, x, x2, sx, sx2 = np.moveaxis(r2, -1, 0)  # each (1 + G, U)
@@ -257,4 +257,4 @@ def _account(r2: np.ndarray, constant: np.ndarray, leave_outs: bool) -> Account:
     level = np.divide(np.nansum(shares, axis=1), ceiling, out=np.full((len(r2), 4), np.nan), where=ceiling > 0)
     reason = "" if ceiling[0, 0] > 0 else "the same modality's other seeds predict none of the level's variance"
     extra = (shares[1:], r2[1:], level[1:]) if leave_outs else ()
-    return Account(shares[0], r2[0], level[0], reason, constant, *extra)
+    return Partitioning(shares[0], r2[0], level[0], reason, constant, *extra)

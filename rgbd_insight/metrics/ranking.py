@@ -6,7 +6,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from rgbd_insight.metrics.checks import check_rows
-from rgbd_insight.metrics.partitioning import Account
+from rgbd_insight.metrics.partitioning import Partitioning
 from rgbd_insight.stats.groups import jackknife_bounds
 
 MOST = 0.75  # weight of the concepts' rank at most: a stream may tell a concept and not in the way that the unit does
@@ -68,7 +68,9 @@ def bounded(x, reach: float = 3.0) -> np.ndarray:
     return np.clip(x, middle - half, middle + half)
 
 
-def rank_units(correlation, profile, delta, account: Account, *, least: float = 0.05, named: float = 0.1) -> Ranking:
+def rank_units(
+    correlation, profile, delta, partitioning: Partitioning, *, least: float = 0.05, named: float = 0.1
+) -> Ranking:
     """Order the units of one stream by specificity: J_u in (0, 1), 1 the most specific; says nothing about a level.
 
     Take all arguments from responses that went through `bounded`.
@@ -81,7 +83,7 @@ def rank_units(correlation, profile, delta, account: Account, *, least: float = 
         s_uk, the unit's profile; concepts with NaN here or in `delta` are left out.
     delta : array (K,)
         δ of each concept from the *other* stream.
-    account : Account
+    partitioning : Partitioning
         Of these units, computed with `blocks`.
     least : float
         Units whose R²(same) has a 95 % lower bound below this are unreliable.
@@ -95,7 +97,7 @@ def rank_units(correlation, profile, delta, account: Account, *, least: float = 
     Raises
     ------
     ValueError
-        If lengths disagree, a correlation is NaN, `account` has no leave-outs, or no concept has a value.
+        If lengths disagree, a correlation is NaN, `partitioning` has no leave-outs, or no concept has a value.
 
     Notes
     -----
@@ -107,31 +109,31 @@ def rank_units(correlation, profile, delta, account: Account, *, least: float = 
     --------
     >>> out = np.full((40, 3, 5), 0.8)
     >>> out[:, :, 1] = [0.7, 0.0, 0.4]  # what the other stream explains of each unit
-    >>> account = Account(np.zeros((3, 4)), out[0], np.zeros(4), "", np.zeros(3, bool), r2_out=out)
-    >>> rank_units([0.9, 0.2, 0.5], np.eye(3), [0.9, 0.0, 0.5], account).j.round(2)
+    >>> partitioning = Partitioning(np.zeros((3, 4)), out[0], np.zeros(4), "", np.zeros(3, bool), r2_out=out)
+    >>> rank_units([0.9, 0.2, 0.5], np.eye(3), [0.9, 0.0, 0.5], partitioning).j.round(2)
     array([0.17, 0.83, 0.5 ])
     """
     correlation, profile, delta = (np.asarray(a, float) for a in (correlation, profile, delta))
-    if profile.shape != (len(correlation), len(delta)) or len(account.r2) != len(correlation):
+    if profile.shape != (len(correlation), len(delta)) or len(partitioning.r2) != len(correlation):
         raise ValueError(
-            f"`profile` must be (units, concepts) = ({len(correlation)}, {len(delta)}) and `account` of as many units; "
-            f"got {profile.shape} and {len(account.r2)}. Pass one level of one stream."
+            f"`profile` must be (units, concepts) = ({len(correlation)}, {len(delta)}) and `partitioning` "
+            f"of as many units; got {profile.shape} and {len(partitioning.r2)}. Pass one level of one stream."
         )
-    if account.r2_out is None:
+    if partitioning.r2_out is None:
         raise ValueError(
-            "`account` must carry leave-outs; got none. Pass blocks=blocks_of(groups) to variance_account."
+            "`partitioning` must carry leave-outs; got none. Pass blocks=blocks_of(groups) to variance_partitioning."
         )
     valued = np.isfinite(profile).all(0) & np.isfinite(delta)
     if not valued.any() or not np.isfinite(correlation).all():
         raise ValueError("`correlation` must be finite and some concept have a value; got NaN. Drop constant units.")
-    ceiling = jackknife_bounds(account.r2[:, 2], account.r2_out[:, :, 2])[0]
+    ceiling = jackknife_bounds(partitioning.r2[:, 2], partitioning.r2_out[:, :, 2])[0]
     unreliable = ~(ceiling >= least)  # a constant unit has no ceiling
     weight = profile[:, valued] ** 2
-    encodes = (account.r2[:, 0] >= named * account.r2[:, 2]) & (weight.sum(1) > 0) & ~unreliable
+    encodes = (partitioning.r2[:, 0] >= named * partitioning.r2[:, 2]) & (weight.sum(1) > 0) & ~unreliable
     kappa = np.divide(weight @ delta[valued], weight.sum(1), out=np.full(len(weight), np.nan), where=encodes)
-    ceiling = np.where(unreliable, 1, account.r2[:, 2])
-    by_stream = (_ranks(-correlation, ~unreliable) + _ranks(-account.r2[:, 1] / ceiling, ~unreliable)) / 2
-    share = np.where(encodes, np.clip(account.r2[:, 0] / ceiling, 0, MOST), 0)
+    ceiling = np.where(unreliable, 1, partitioning.r2[:, 2])
+    by_stream = (_ranks(-correlation, ~unreliable) + _ranks(-partitioning.r2[:, 1] / ceiling, ~unreliable)) / 2
+    share = np.where(encodes, np.clip(partitioning.r2[:, 0] / ceiling, 0, MOST), 0)
     by_concept = np.where(encodes, _ranks(1 - kappa, encodes), 0)
     return Ranking((1 - share) * by_stream + share * by_concept, kappa, unreliable)
 

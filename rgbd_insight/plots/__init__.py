@@ -18,7 +18,6 @@ from rgbd_insight.plots.pictures import cues, scenes
 from rgbd_insight.plots.specificity import by_depth, concepts, visibility
 from rgbd_insight.plots.streams import purity
 from rgbd_insight.plots.trust import (
-    account_errors,
     advantages,
     against_truth,
     beside_truth,
@@ -26,13 +25,14 @@ from rgbd_insight.plots.trust import (
     coverage,
     false_positives,
     null_curves,
+    partitioning_errors,
 )
 from rgbd_insight.plots.units import gallery
 from rgbd_insight.result import Result
 
 __all__ = [
     "ablation",
-    "account_errors",
+    "partitioning_errors",
     "accuracy",
     "advantages",
     "against_truth",

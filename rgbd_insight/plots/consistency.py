@@ -61,7 +61,7 @@ def _direction(row) -> str:
 
 
 def shares(consistency: Result, specificity: Result, modality: str, ax: Axes | None = None) -> Axes:
-    """The variance account of one modality's stream, level by level, as stacked bars.
+    """The variance partitioning of one modality's stream, level by level, as stacked bars.
 
     Parameters
     ----------

@@ -68,7 +68,7 @@ def _levels(ax: Axes, rows: pd.DataFrame) -> None:
     ax.grid(axis="x", visible=False)
 
 
-def told(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
+def decoded(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """What depth tells of every family of concepts, for every encoding, beside what colour tells.
 
     Parameters
@@ -87,12 +87,12 @@ def told(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
 
     Examples
     --------
-    >>> row = {"measure": "told", "modality": "depth", "level": 0, "encoding": "hha", "versus": None, "seed": "mean"}
+    >>> row = {"measure": "decoded", "modality": "depth", "level": 0, "encoding": "hha", "versus": None, "seed": "mean"}
     >>> row |= {"family": "hue", "value": 0.3, "low": 0.2, "high": 0.4}
-    >>> [label.get_text() for label in told(pd.DataFrame([row])).get_yticklabels()]
+    >>> [label.get_text() for label in decoded(pd.DataFrame([row])).get_yticklabels()]
     ['hue']
     """
-    rows = _rows(table, "told", "depth")
+    rows = _rows(table, "decoded", "depth")
     rows, families = rows[rows.seed == "mean"], ordered_families(rows.family)
     ax = canvas(ax, 1.2 + 0.5 * len(families))
     names = _encodings(rows)
@@ -101,7 +101,7 @@ def told(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
         one = rows[rows.encoding == name]
         at = np.array([families.index(f) for f in one.family]) + 0.17 * (i - (len(names) - 1) / 2)
         intervals(ax, at, one, colour, across=True, marker=marker, ms=5, label=name)
-    colour = table[(table.measure == "told") & (table.modality == "rgb") & (table.seed == "mean")]
+    colour = table[(table.measure == "decoded") & (table.modality == "rgb") & (table.seed == "mean")]
     ax.plot(
         colour.value,
         [families.index(f) for f in colour.family],

@@ -190,8 +190,8 @@ def coverage(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     )
 
 
-def account_errors(table: pd.DataFrame, ax: Axes | None = None, *, noise: float | None = None) -> Axes:
-    """Largest error of the variance account's shares against the number of images, by how many networks are pooled.
+def partitioning_errors(table: pd.DataFrame, ax: Axes | None = None, *, noise: float | None = None) -> Axes:
+    """Largest error of the partitioning's shares against the number of images, by how many networks are pooled.
 
     Parameters
     ----------
@@ -205,12 +205,12 @@ def account_errors(table: pd.DataFrame, ax: Axes | None = None, *, noise: float 
 
     Examples
     --------
-    >>> rows = {"battery": "account", "world": 0, "condition": "1", "noise": 0.3, "noise_ratio": [1.0, 3.0], "n": 300,
-    ...         "part": "a -> a", "value": [0.9, 0.6], "truth": 1.0}
-    >>> account_errors(pd.DataFrame(rows)).get_ylabel()
+    >>> rows = {"battery": "partitioning", "world": 0, "condition": "1", "noise": 0.3, "noise_ratio": [1.0, 3.0],
+    ...         "n": 300, "part": "a -> a", "value": [0.9, 0.6], "truth": 1.0}
+    >>> partitioning_errors(pd.DataFrame(rows)).get_ylabel()
     'largest error of a share'
     """
-    found = scores.shares(need_rows(table, "account"))
+    found = scores.shares(need_rows(table, "partitioning"))
     noise = found["noise"].min() if noise is None else noise
     found, ax = found[found["noise"] == noise], canvas(ax, 4.2)
     conditions, ratios = list(dict.fromkeys(found["condition"])), sorted(found["noise_ratio"].unique())
@@ -224,7 +224,7 @@ def account_errors(table: pd.DataFrame, ax: Axes | None = None, *, noise: float 
     styles = zip(ratios, ("-", "--"), strict=False)
     key |= {f"noise ratio {r:g}": Line2D([], [], color=INK, ls=style) for r, style in styles}
     ax.set_ylim(bottom=0)
-    return finish(ax, "Variance account of pure units", x="images", y="largest error of a share", key=key)
+    return finish(ax, "Variance partitioning of pure units", x="images", y="largest error of a share", key=key)
 
 
 def advantages(differences: pd.DataFrame, score: str, ax: Axes | None = None, *, where: str = "all") -> Axes:

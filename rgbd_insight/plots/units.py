@@ -250,7 +250,7 @@ def places(table: pd.DataFrame, data: Dataset, ax: Axes | None = None) -> Axes:
 
     Parameters
     ----------
-    table : rows of the table "where_scenes", those of the units to be drawn; a unit's images are side by side.
+    table : rows of the table "locations_scenes", those of the units to be drawn; a unit's images are side by side.
     data : the images that it was made from.
     ax : where to draw; a figure of its own by default.
 
@@ -268,7 +268,7 @@ def places(table: pd.DataFrame, data: Dataset, ax: Axes | None = None) -> Axes:
     --------
     >>> import rgbd_insight as ri
     >>> from rgbd_insight.features.tables import read_table
-    >>> table = read_table("book/results", "where_scenes").query("stream == 'rgb' and level == 2 and kind == 'rgb'")
+    >>> table = read_table("book/results", "locations_scenes").query("stream == 'rgb' and level == 2 and kind == 'rgb'")
     >>> len(places(table, ri.data.redraw(ri.load("book/features/scenes"))).images)  # four scenes, colour and depth
     8
     """

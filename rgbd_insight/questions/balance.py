@@ -8,9 +8,9 @@ import numpy as np
 
 from rgbd_insight import stats
 from rgbd_insight.features import Features
-from rgbd_insight.metrics.partitioning import SHARES, Account
+from rgbd_insight.metrics.partitioning import SHARES, Partitioning
 from rgbd_insight.questions.networks import TWINS, Networks, made, missing_seeds, networks
-from rgbd_insight.questions.shares import level_account
+from rgbd_insight.questions.shares import level_partitioning
 from rgbd_insight.result import Missing, Result, numbers
 from rgbd_insight.stats import Estimate
 
@@ -62,30 +62,32 @@ def balance(features: Features, runs: Iterable[str] | None = None) -> Result:
 
 def shares(nets: Networks, concepts: np.ndarray | None = None) -> dict[str, Estimate]:
     """C and S of the first network, by all concepts or by those that `concepts` bool (K,) names."""
-    accounts = _accounts(nets, concepts)
-    total_out = np.stack([np.nansum(a.r2_out[:, :, 2], 1) for a in accounts], 1)  # (G, A)
+    partitionings = _partitionings(nets, concepts)
+    total_out = np.stack([np.nansum(a.r2_out[:, :, 2], 1) for a in partitionings], 1)  # (G, A)
     groups = nets.features.groups
     blocks = stats.blocks_of(groups, min(stats.BLOCKS, groups.max() + 1))
     found = {}
-    for name, value in _values(accounts).items():
+    for name, value in _values(partitionings).items():
         k = SHARES.index(MEASURES[name])
-        part_out = np.stack([np.nansum(a.shares_out[:, :, k], 1) for a in accounts], 1)  # (G, A)
+        part_out = np.stack([np.nansum(a.shares_out[:, :, k], 1) for a in partitionings], 1)  # (G, A)
         found[name] = stats.from_leave_outs(value, part_out.sum(1) / total_out.sum(1), groups, blocks)
     return found
 
 
 def position(nets: Networks, concepts: np.ndarray | None = None) -> dict[str, float]:
     """C and S of the first network as `shares` has them, without intervals and in a fraction of the time."""
-    return _values(_accounts(nets, concepts, leave_out=False))
+    return _values(_partitionings(nets, concepts, leave_out=False))
 
 
-def _accounts(nets: Networks, concepts: np.ndarray | None, *, leave_out: bool = True) -> list[Account]:
-    return [level_account(nets, m, lv, concepts, leave_out=leave_out) for m in nets.modalities for lv in nets.levels]
+def _partitionings(nets: Networks, concepts: np.ndarray | None, *, leave_out: bool = True) -> list[Partitioning]:
+    return [
+        level_partitioning(nets, m, lv, concepts, leave_out=leave_out) for m in nets.modalities for lv in nets.levels
+    ]
 
 
-def _values(accounts: list[Account]) -> dict[str, float]:
-    total = sum(np.nansum(a.r2[:, 2]) for a in accounts)
-    return {n: sum(np.nansum(a.shares[:, SHARES.index(s)]) for a in accounts) / total for n, s in MEASURES.items()}
+def _values(partitionings: list[Partitioning]) -> dict[str, float]:
+    total = sum(np.nansum(a.r2[:, 2]) for a in partitionings)
+    return {n: sum(np.nansum(a.shares[:, SHARES.index(s)]) for a in partitionings) / total for n, s in MEASURES.items()}
 
 
 def _asked(features: Features, runs: Iterable[str] | None) -> list[Networks]:

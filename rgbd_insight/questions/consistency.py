@@ -9,8 +9,8 @@ import numpy as np
 from rgbd_insight import stats
 from rgbd_insight.features import Features
 from rgbd_insight.metrics.cka import cka_statistic
-from rgbd_insight.metrics.matching import matching_statistic
 from rgbd_insight.metrics.ridge import predictivity_statistic
+from rgbd_insight.metrics.soft_matching import matching_statistic
 from rgbd_insight.questions.networks import (
     Networks,
     averaged,
@@ -20,7 +20,7 @@ from rgbd_insight.questions.networks import (
     missing_seeds,
     networks,
 )
-from rgbd_insight.questions.shares import level_account, null_of_consistent, planted_consistent, share_estimate
+from rgbd_insight.questions.shares import level_partitioning, null_of_consistent, planted_consistent, share_estimate
 from rgbd_insight.result import Result, numbers
 from rgbd_insight.stats import Estimate
 
@@ -46,7 +46,7 @@ def consistency(
     measures : any of "cka" (debiased, between networks of different seeds), "cka controlled" (brightness, contrast,
         mean and spread of depth regressed out), "cka within" (both streams of one network), "cka normalised" (0 at
         the null, 1 at the ceiling), "matching" (of units), "predictivity" (of the modality in `modality` from the one
-        in `versus`), "consistent share" (of the reproducible variance, by the variance account; `label` says whether
+        in `versus`), "consistent share" (of the reproducible variance, by variance partitioning; `label` says whether
         the concepts name it).
     permutations : for the nulls, at least 20; ≥ 200 for a p to be quoted.
 
@@ -141,16 +141,16 @@ def _predicted(nets: Networks, level: int, target: str, options: dict) -> dict:
 def _shares(nets: Networks, level: int) -> list[dict]:
     rows = []
     for modality in nets.modalities:
-        account = level_account(nets, modality, level)
+        partitioning = level_partitioning(nets, modality, level)
         null = null_of_consistent(nets, modality, level)
-        planted = planted_consistent(nets, modality, level, account)
+        planted = planted_consistent(nets, modality, level, partitioning)
         parts = {
             "named": (("named-consistent",), np.full(1, np.nan), planted),
             "unnamed": (("unnamed-consistent",), np.full(1, np.nan), np.nan),
             "all": (("named-consistent", "unnamed-consistent"), null, np.nan),
         }
         for label, (names, draws, truth) in parts.items():
-            found = share_estimate(nets, account, names)
+            found = share_estimate(nets, partitioning, names)
             p = (1 + (draws >= found.value).sum()) / (1 + len(draws)) if np.isfinite(draws).all() else np.nan
             rows.append(
                 nets.cells(level)

@@ -15,7 +15,7 @@ from rgbd_insight.questions.networks import Networks, chosen_levels, chosen_meas
 from rgbd_insight.questions.specificity import probe
 from rgbd_insight.result import Missing, Result, numbers
 
-TOLD = 0.1  # mean δ over levels up to which a family is told nowhere, and has no place
+DECODED = 0.1  # mean δ over levels up to which a family is told nowhere, and has no place
 MEASURES = (
     "level similarity",
     "level semantic variance",
@@ -159,7 +159,7 @@ def _families(nets: Networks, modality: str, levels: Sequence[int], measures: Se
         def centre(d: np.ndarray) -> np.ndarray:
             weight = np.maximum(d, 0)
             total = weight.sum(-2)
-            seen = total > TOLD * len(levels)
+            seen = total > DECODED * len(levels)
             return np.divide((place[:, None] * weight).sum(-2), total, out=np.full(total.shape, np.nan), where=seen)
 
         found = stats.from_leave_outs(centre(delta), centre(outs), groups, nets.blocks)

@@ -1,4 +1,4 @@
-"""The variance account of both modalities at one level, with its interval and null."""
+"""The variance partitioning of both modalities at one level, with its interval and null."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import numpy as np
 
 from rgbd_insight import stats
 from rgbd_insight.features import Features
-from rgbd_insight.metrics.partitioning import SHARES, Account, explained, variance_account
+from rgbd_insight.metrics.partitioning import SHARES, Partitioning, explained, variance_partitioning
 from rgbd_insight.metrics.ridge import predictivity
 from rgbd_insight.questions.networks import Networks
 from rgbd_insight.stats import Estimate
 from rgbd_insight.utils.threads import one_thread, spread
 
 NULLS = 20  # permutations of the other modality
-_MADE: WeakKeyDictionary[Features, dict[tuple, Account]] = WeakKeyDictionary()
+_MADE: WeakKeyDictionary[Features, dict[tuple, Partitioning]] = WeakKeyDictionary()
 
 
-def level_account(
+def level_partitioning(
     nets: Networks, modality: str, level: int, concepts: np.ndarray | None = None, *, leave_out: bool = True
-) -> Account:
-    """The account of the first network's units, others being the predictors; made once, as several questions ask.
+) -> Partitioning:
+    """The partitioning of the first network's units, others being the predictors; made once, as several questions ask.
 
     `concepts` bool (K,) keeps some of the named concepts only. Without `leave_out` it has no interval, and takes a
     fraction of the time.
@@ -33,7 +33,7 @@ def level_account(
     if key not in made:
         other = next(m for m in nets.modalities if m != modality)
         rest = range(1, len(nets.members))
-        made[key] = variance_account(
+        made[key] = variance_partitioning(
             nets.view(0, modality, level),
             nets.features.areas[:, kept],
             [nets.view(j, other, level) for j in rest],
@@ -49,17 +49,17 @@ def _blocks(nets: Networks) -> np.ndarray:
     return stats.blocks_of(groups, min(stats.BLOCKS, groups.max() + 1))
 
 
-def share_estimate(nets: Networks, account: Account, names: tuple[str, ...]) -> Estimate:
+def share_estimate(nets: Networks, partitioning: Partitioning, names: tuple[str, ...]) -> Estimate:
     """The sum of some of the level's shares, with its jackknife interval."""
     columns = [SHARES.index(name) for name in names]
-    value, leave_outs = account.level[columns].sum(), account.level_out[:, columns].sum(1)
+    value, leave_outs = partitioning.level[columns].sum(), partitioning.level_out[:, columns].sum(1)
     return stats.from_leave_outs(value, leave_outs, nets.features.groups, _blocks(nets))
 
 
 def null_of_consistent(nets: Networks, modality: str, level: int, seed: int = 0) -> np.ndarray:
     """Consistent share (draws,), named and unnamed together, with the images of other scenes, by whole groups.
 
-    Named and unnamed together are ΣR²(other)/ΣR²(same): the null needs one model a draw, not a whole account.
+    Named and unnamed together are ΣR²(other)/ΣR²(same): the null needs one model a draw, not a whole partitioning.
     """
     other = next(m for m in nets.modalities if m != modality)
     groups, rng, rest = nets.features.groups, np.random.default_rng(seed), range(1, len(nets.members))
@@ -77,7 +77,7 @@ def null_of_consistent(nets: Networks, modality: str, level: int, seed: int = 0)
     return np.array(one_thread(spread)(draw, partners)) / ceiling
 
 
-def planted_consistent(nets: Networks, modality: str, level: int, account: Account) -> float:
+def planted_consistent(nets: Networks, modality: str, level: int, partitioning: Partitioning) -> float:
     """The most that the named-consistent share can be, from where the concepts were planted, without the other network.
 
     The share of the units' reproducible variance that the areas of the concepts planted in *both* modalities predict,
@@ -86,10 +86,10 @@ def planted_consistent(nets: Networks, modality: str, level: int, account: Accou
     """
     concepts = nets.features.concepts
     shared = (concepts.kind == "both").to_numpy()
-    if not shared.any() or not np.nansum(account.r2[:, 2]) > 0:
+    if not shared.any() or not np.nansum(partitioning.r2[:, 2]) > 0:
         return np.nan
     surfaces = ((concepts.family == "class") & (concepts.kind == "unknown")).to_numpy()
     y = nets.view(0, modality, level)
     y = y[:, y.std(0) > 0]
     r2 = predictivity(nets.features.areas[:, shared | surfaces], y / y.std(0), nets.features.groups).r2
-    return float(r2 * y.shape[1] / np.nansum(account.r2[:, 2]))
+    return float(r2 * y.shape[1] / np.nansum(partitioning.r2[:, 2]))

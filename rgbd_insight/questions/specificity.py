@@ -22,7 +22,7 @@ from rgbd_insight.questions.networks import (
     missing_seeds,
     networks,
 )
-from rgbd_insight.questions.shares import level_account, share_estimate
+from rgbd_insight.questions.shares import level_partitioning, share_estimate
 from rgbd_insight.questions.units import ranked
 from rgbd_insight.result import Missing, Result, numbers
 
@@ -54,7 +54,7 @@ def specificity(
     levels : default all; 0 stands for all levels of a stream side by side (concepts only).
     measures : any of "decodability" (δ of each concept from each modality), "difference" (Δ = δ of the first modality
         minus δ of the second), "label" (which modality shows the concept), "semantic variance" (V = ½Δ², unbiased),
-        "specific share" (of the reproducible variance, by the variance account), "level semantic variance" (of matched
+        "specific share" (of the reproducible variance, by variance partitioning), "level semantic variance" (of matched
         units' profiles, beside that of two seeds of one modality), "ranking" (of units, from consistent to specific).
 
     Returns
@@ -182,7 +182,7 @@ def _labels(nets: Networks, level: int, first: Decodability, second: Decodabilit
 def _shares(nets: Networks, level: int) -> list[dict]:
     rows = []
     for modality in nets.modalities:
-        account = level_account(nets, modality, level)
+        partitioning = level_partitioning(nets, modality, level)
         for label, names in (
             ("named", ("named-specific",)),
             ("unnamed", ("unnamed-specific",)),
@@ -193,7 +193,7 @@ def _shares(nets: Networks, level: int) -> list[dict]:
                 nets.cells(level)
                 | row
                 | {"ceiling_kind": nets.ceiling_kind}
-                | numbers(share_estimate(nets, account, names))
+                | numbers(share_estimate(nets, partitioning, names))
             )
     return rows
 

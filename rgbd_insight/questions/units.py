@@ -10,11 +10,11 @@ import numpy as np
 from rgbd_insight import stats
 from rgbd_insight.features import Features
 from rgbd_insight.metrics.auroc import pair_counts
-from rgbd_insight.metrics.matching import max_correlation
-from rgbd_insight.metrics.partitioning import variance_account
+from rgbd_insight.metrics.partitioning import variance_partitioning
 from rgbd_insight.metrics.probes import decodability
 from rgbd_insight.metrics.ranking import Ranking, bounded, rank_units
 from rgbd_insight.metrics.semantic import profiles
+from rgbd_insight.metrics.soft_matching import max_correlation
 from rgbd_insight.questions.networks import TWINS, Networks, networks
 from rgbd_insight.utils.messages import nearest
 
@@ -194,7 +194,7 @@ def ranked(nets: Networks, modality: str, level: int, among: np.ndarray | None =
 
     groups, present = nets.features.groups[among], nets.features.present[among]
     x, y, rest = stream(0, modality), stream(1, other), range(1, len(nets.members))
-    account = variance_account(
+    partitioning = variance_partitioning(
         x,
         nets.features.areas[among],
         [stream(j, other) for j in rest],
@@ -203,5 +203,5 @@ def ranked(nets: Networks, modality: str, level: int, among: np.ndarray | None =
         blocks=nets.blocks[among],
     )
     return rank_units(
-        max_correlation(x, y), profiles(x, present, groups).s, decodability(y, present, groups).delta, account
+        max_correlation(x, y), profiles(x, present, groups).s, decodability(y, present, groups).delta, partitioning
     )

@@ -62,7 +62,7 @@ def estimate(
     `matching` its standard error was 2.4 times too large. With `jumps`, `halved` says what is done instead.
 
     Measured on 200 images in 40 groups: the standard error is right, or too large by up to a fifth, for what varies
-    smoothly with the images (CKA, the account, predictivity, probes).
+    smoothly with the images (CKA, the partitioning, predictivity, probes).
 
     References
     ----------

@@ -16,7 +16,7 @@ def nearest(name: object, known: Iterable[object]) -> str:
     Examples
     --------
     >>> nearest("chiar", ["chair", "table", "char"])
-    'chair, char, table'
+    'char, chair, table'
     >>> nearest("chair", [])
     '(there are none)'
     """

@@ -10,11 +10,11 @@ import numpy as np
 from rgbd_insight import stats
 from rgbd_insight.data.worlds import Knobs, World, drawn
 from rgbd_insight.metrics.cka import cka_statistic
-from rgbd_insight.metrics.matching import matching, matching_statistic
-from rgbd_insight.metrics.partitioning import SHARES, explained, variance_account
+from rgbd_insight.metrics.partitioning import SHARES, explained, variance_partitioning
 from rgbd_insight.metrics.probes import decodability
 from rgbd_insight.metrics.ridge import predictivity_statistic
 from rgbd_insight.metrics.semantic import profiles, semantic_variance
+from rgbd_insight.metrics.soft_matching import matching, matching_statistic
 from rgbd_insight.validation.plan import SYMMETRIC, unit_free
 
 UNBIASED = ("debiased_cka", "matching", "semantic_variance")
@@ -151,11 +151,13 @@ def _measured(world: World, few: bool, interval: bool) -> dict[tuple, stats.Esti
         return found
     blocks = stats.blocks_of(groups, 40) if interval else None
     probe = decodability(x, world.present, groups, components=16, blocks=blocks)
-    account = variance_account(
+    partitioning = variance_partitioning(
         x[:, :12], world.areas, [y], [world.stream("rgb", 1)], groups, components=12, blocks=blocks
     )
     parts = {("decodability", f"{kind} {k}"): (probe.delta, probe.leave_outs, k) for k, kind in enumerate(world.kinds)}
-    parts |= {(f"share, {name}", None): (account.level, account.level_out, i) for i, name in enumerate(SHARES)}
+    parts |= {
+        (f"share, {name}", None): (partitioning.level, partitioning.level_out, i) for i, name in enumerate(SHARES)
+    }
     for place, (value, out, i) in parts.items():
         found[place] = stats.from_leave_outs(value[i], out[:, i], groups, blocks) if interval else _plain(value[i])
     return found

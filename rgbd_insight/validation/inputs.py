@@ -9,7 +9,7 @@ import numpy as np
 from rgbd_insight import stats
 from rgbd_insight.metrics import MEASURES
 from rgbd_insight.metrics.cka import cka_statistic
-from rgbd_insight.metrics.partitioning import variance_account
+from rgbd_insight.metrics.partitioning import variance_partitioning
 from rgbd_insight.metrics.probes import decodability
 from rgbd_insight.metrics.ranking import rank_units
 from rgbd_insight.metrics.semantic import profiles
@@ -73,7 +73,7 @@ def calls() -> dict[str, Callable]:
     return found | {
         "profiles": _profiles,
         "decodability": _decodability,
-        "variance_account": _account,
+        "variance_partitioning": _partitioning,
         "rank_units": _ranking,
         "estimate": _estimate,
     }
@@ -96,18 +96,18 @@ def _decodability(x, y, present, groups):
     return found.delta, _said(found.reason)
 
 
-def _account(x, y, present, groups):
-    found = variance_account(x, present.astype(float), [y], [x + 0.1 * y], groups)
+def _partitioning(x, y, present, groups):
+    found = variance_partitioning(x, present.astype(float), [y], [x + 0.1 * y], groups)
     said = "constant units are named in `constant`" if found.constant.any() else ""
     return np.concatenate([found.level, found.shares.ravel()]), found.reason or said
 
 
 def _ranking(x, y, present, groups):
     blocks = stats.blocks_of(groups, 20)
-    account = variance_account(x, present.astype(float), [y], [x + 0.1 * y], groups, blocks=blocks)
+    partitioning = variance_partitioning(x, present.astype(float), [y], [x + 0.1 * y], groups, blocks=blocks)
     delta = decodability(y, present, groups, controls=2).delta
     nearest = MEASURES["max_correlation"].function(x, y) * np.ones(x.shape[1])
-    found = rank_units(nearest, profiles(x, present, groups).s, delta, account)
+    found = rank_units(nearest, profiles(x, present, groups).s, delta, partitioning)
     return found.j, "unreliable units are named in `unreliable`" if found.unreliable.any() else ""
 
 

@@ -66,10 +66,10 @@ def tasks(plan: dict) -> Iterator[Task]:
     for i, (j, width) in enumerate(product(reversed(range(len(p["n"]))), p["widths"])):
         size = {"n": p["n"][j], "width": width, "alternatives": p["alternatives"][j]}
         yield "bias", {"seed": base + 7000 + 1000 * i, "repetitions": p["repetitions"][j], **size}
-    p = plan["account"]
+    p = plan["partitioning"]
     for i, n, noise, ratio in product(range(p["worlds"] + p["alone"]), p["n"], p["noise"], p["noise_ratio"]):
         which = {"alone": True} if i >= p["worlds"] else {}
-        yield "account", {"seed": base + 40000 + i, "n": n, "noise": noise, "noise_ratio": ratio} | which
+        yield "partitioning", {"seed": base + 40000 + i, "n": n, "noise": noise, "noise_ratio": ratio} | which
     p = plan["concepts"]
     for i, value in product(range(p["worlds"]), p["cooccurrence"]):
         yield "concepts", {"seed": base + 50000 + i, "cooccurrence": value}

@@ -7,11 +7,11 @@ import numpy as np
 from rgbd_insight import stats
 from rgbd_insight.data.worlds import World
 from rgbd_insight.metrics.auroc import pair_counts
-from rgbd_insight.metrics.matching import matching, max_correlation
-from rgbd_insight.metrics.partitioning import variance_account
+from rgbd_insight.metrics.partitioning import variance_partitioning
 from rgbd_insight.metrics.probes import decodability
 from rgbd_insight.metrics.ranking import bounded, rank_units
 from rgbd_insight.metrics.semantic import profiles
+from rgbd_insight.metrics.soft_matching import matching, max_correlation
 from rgbd_insight.validation.plan import best_iou, held_out_knobs
 
 UNITS = 64  # ranked of the first network at most; they are drawn alike, and the time goes with their number
@@ -44,11 +44,11 @@ def scored(world: World) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Score (U,) of every unit of the first network by each way of ranking, and which units are unreliable."""
     streams = [world.stream("rgb", 0)[:, :UNITS], *world.streams("depth", [1, 2]), *world.streams("rgb", [1, 2])]
     found, alone = _alternatives(world, streams), _evidence(world, streams)[:3]
-    nearest, profile, delta, account = _evidence(world, [bounded(z) for z in streams], blocks=True)
+    nearest, profile, delta, partitioning = _evidence(world, [bounded(z) for z in streams], blocks=True)
     found["concepts alone"] = _kappa(*alone[1:])
     if not (np.isfinite(profile).all(0) & np.isfinite(delta)).any():  # no named concept is frequent enough
         profile, delta = np.zeros((len(nearest), 1)), np.zeros(1)
-    ranked = rank_units(nearest, profile, delta, account)
+    ranked = rank_units(nearest, profile, delta, partitioning)
     return found | {"rank_units": ranked.j}, ranked.unreliable
 
 
@@ -58,22 +58,24 @@ def _evidence(world: World, streams: list[np.ndarray], blocks: bool = False) -> 
     nearest, profile = max_correlation(x, streams[1]), profiles(x, world.present, groups).s
     delta = decodability(streams[1], world.present, groups).delta
     left_out = stats.blocks_of(groups, 20) if blocks else None
-    account = variance_account(x, world.areas, streams[1:3], streams[3:], groups, blocks=left_out) if blocks else None
-    return nearest, profile, delta, account
+    partitioning = (
+        variance_partitioning(x, world.areas, streams[1:3], streams[3:], groups, blocks=left_out) if blocks else None
+    )
+    return nearest, profile, delta, partitioning
 
 
 def _alternatives(world: World, streams: list[np.ndarray]) -> dict[str, np.ndarray]:
     x, y = streams[:2]
     iou, other_iou = best_iou(x, world.present), best_iou(y, world.present)
     best, units = iou.argmax(1), np.arange(len(iou))
-    account = variance_account(x, world.areas, streams[1:3], streams[3:], world.groups)
-    ceiling = np.maximum(account.r2[:, 2], 1e-3)
+    partitioning = variance_partitioning(x, world.areas, streams[1:3], streams[3:], world.groups)
+    ceiling = np.maximum(partitioning.r2[:, 2], 1e-3)
     return {
         "NetDissect IoU": iou[units, best] - other_iou.max(0)[best],
         "matching alone": -matching(x, y, world.groups).correlation,
         "maximum correlation alone": -max_correlation(x, y),
-        "predictivity alone": -account.r2[:, 1],
-        "specific share": (account.shares[:, 1] + account.shares[:, 3]) / ceiling,
+        "predictivity alone": -partitioning.r2[:, 1],
+        "specific share": (partitioning.shares[:, 1] + partitioning.shares[:, 3]) / ceiling,
     }
 
 

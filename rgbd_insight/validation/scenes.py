@@ -204,7 +204,7 @@ def encoding_changes(
     Parameters
     ----------
     table : the committed "encodings_scenes" or "encodings_nyuv2".
-    measure, level, family : of the depth networks; `family` for the measure "told" only.
+    measure, level, family : of the depth networks; `family` for the measure "decoded" only.
     modality : "depth", or what the fused network was given: "both", "rgb" or "depth".
 
     Returns

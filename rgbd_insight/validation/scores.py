@@ -87,11 +87,11 @@ def calibrated(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def shares(table: pd.DataFrame) -> pd.DataFrame:
-    """Error of the variance account's shares of pure units: of the mean over worlds, and of the worst single world.
+    """Error of the partitioning's shares of pure units: of the mean over worlds, and of the worst single world.
 
     `low` and `high` are the 95 % interval of the mean error of the share that is off most, over worlds.
     """
-    rows = _of(table, "account").assign(error=lambda t: t["value"] - t["truth"])
+    rows = _of(table, "partitioning").assign(error=lambda t: t["value"] - t["truth"])
     keys = ["condition", "noise", "noise_ratio", "n"]
     means = rows.groupby([*keys, "part"], sort=False)["error"].agg(["mean", "std", "size"])
     means = means.assign(error=means["mean"].abs())

@@ -1,4 +1,4 @@
-"""Against planted truth: calibration, dimension and variance in common, the variance account, concepts."""
+"""Against planted truth: calibration, dimension and variance in common, the variance partitioning, concepts."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import numpy as np
 
 from rgbd_insight import stats
 from rgbd_insight.data.worlds import Knobs, World
-from rgbd_insight.metrics.attenuation import corrected_account
+from rgbd_insight.metrics.attenuation import corrected_partitioning
 from rgbd_insight.metrics.cka import debiased_cka
 from rgbd_insight.metrics.labels import concept_labels
-from rgbd_insight.metrics.matching import matching
-from rgbd_insight.metrics.partitioning import SHARES, variance_account
+from rgbd_insight.metrics.partitioning import SHARES, variance_partitioning
 from rgbd_insight.metrics.probes import decodability
 from rgbd_insight.metrics.ridge import predictivity
+from rgbd_insight.metrics.soft_matching import matching
 from rgbd_insight.validation.plan import SYMMETRIC, held_out_knobs, unit_free
 
 NETS = (("rgb", 0), ("depth", 0))
@@ -86,12 +86,12 @@ def shared(plan: dict, seed: int) -> list[dict]:
     ]
 
 
-def account(plan: dict, seed: int, n: int, noise: float, noise_ratio: float, alone: bool = False) -> list[dict]:
+def partitioning(plan: dict, seed: int, n: int, noise: float, noise_ratio: float, alone: bool = False) -> list[dict]:
     """Shares of units of four pure types: 1, 2 and 4 networks pooled, carried on to infinitely many, and corrected.
 
     `alone`: of one network only.
     """
-    counts = plan["account"]["networks"][: 1 if alone else None]
+    counts = plan["partitioning"]["networks"][: 1 if alone else None]
     knobs = Knobs(n=n, noise=noise, noise_ratio=noise_ratio, pure=True, networks=1 + max(counts))
     world = World(knobs, seed)
     types, y, tables, truths = world.types("rgb"), world.stream("rgb"), {}, {}
@@ -101,7 +101,9 @@ def account(plan: dict, seed: int, n: int, noise: float, noise_ratio: float, alo
 
     for count in counts:
         nets = range(1, 1 + count)
-        found = variance_account(y, world.areas, world.streams("depth", nets), world.streams("rgb", nets), world.groups)
+        found = variance_partitioning(
+            y, world.areas, world.streams("depth", nets), world.streams("rgb", nets), world.groups
+        )
         planted = world.unit_shares("rgb", beside=nets)  # a concept that no unit of these networks shows is no one's
         tables[str(count)], truths[str(count)] = by_type(found.shares, found.r2[:, 2]), by_type(planted, planted.sum(1))
     if len(counts) > 1:
@@ -109,13 +111,13 @@ def account(plan: dict, seed: int, n: int, noise: float, noise_ratio: float, alo
         truths["extrapolated"] = np.eye(4)
     if max(counts) > 1:
         streams = world.streams("depth", nets), world.streams("rgb", nets)  # of all networks
-        found = corrected_account(y, world.areas, *streams, world.groups)
+        found = corrected_partitioning(y, world.areas, *streams, world.groups)
         tables["corrected"], truths["corrected"] = by_type(found.shares, found.ceiling), truths[str(max(counts))]
     base = {"ours": True, "n": len(y), "width": knobs.width, "noise": noise, "noise_ratio": noise_ratio}
     return [
         base
         | {
-            "measure": "variance_account",
+            "measure": "variance_partitioning",
             "condition": condition,
             "part": f"{SHARES[t]} -> {SHARES[s]}",
             "value": table[t, s],

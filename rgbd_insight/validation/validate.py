@@ -162,9 +162,11 @@ def _truth(table: pd.DataFrame) -> list[tuple]:
         about = f"{row.condition} networks, noise {row.noise:g}, ratio {row.noise_ratio:g}, n {row.n:.0f}"
         bar = f"at most {limit:g}" if asked else "shown, not asked"
         met = row.error <= limit if asked else None
-        found.append(_row("variance account, largest error of a share", about, row.error, bar, met, row.low, row.high))
+        found.append(
+            _row("variance partitioning, largest error of a share", about, row.error, bar, met, row.low, row.high)
+        )
     off = scores.shares(table).query("condition != 'extrapolated'")["sum off by"].max()
-    found.append(_row("variance account, sums off by", "all", off, "at most 1e-9", off <= 1e-9))
+    found.append(_row("variance partitioning, sums off by", "all", off, "at most 1e-9", off <= 1e-9))
     return found
 
 

@@ -22,7 +22,7 @@ BATTERIES = {
     "calibration": truth.calibration,
     "coverage": errors.coverage,
     "bias": errors.bias,
-    "account": truth.account,
+    "partitioning": truth.partitioning,
     "concepts": truth.concepts,
     "shared": truth.shared,
     "null": errors.null,

@@ -11,7 +11,7 @@ from rgbd_insight.metrics.cka import cka_statistic
 from rgbd_insight.metrics.dissection import TopValues, dissect
 from rgbd_insight.metrics.levels import cka_matrix
 from rgbd_insight.metrics.moments import Moments
-from rgbd_insight.metrics.partitioning import PENALTIES, variance_account
+from rgbd_insight.metrics.partitioning import PENALTIES, variance_partitioning
 from rgbd_insight.stats.groups import blocks_of, group_folds
 from tests.benchmarks import _published as published
 from tests.benchmarks._race import RUNS, Way, exponent, race
@@ -148,11 +148,11 @@ def test_variance_account():
     y, concepts, other, same, groups = workload_v()
     fold, blocks = group_folds(groups, 5, 0), blocks_of(groups, 40)
     bands = [[concepts], [other], [same], [concepts, other], [concepts, same]]
-    found = variance_account(y, concepts, [other], [same], groups, blocks=blocks)
+    found = variance_partitioning(y, concepts, [other], [same], groups, blocks=blocks)
     ways = [
         Way(
-            "variance_account",
-            lambda: variance_account(y, concepts, [other], [same], groups, blocks=blocks),
+            "variance_partitioning",
+            lambda: variance_partitioning(y, concepts, [other], [same], groups, blocks=blocks),
             ours=True,
             note="value and 40 leave-outs",
             pick=lambda _: found.r2,
@@ -165,10 +165,10 @@ def test_variance_account():
                 "himalaya GroupRidgeCV",
                 lambda: published.group_ridge_account(y, bands, fold, PENALTIES),
                 times=41,
-                note="one account x 41, one thread, its fastest",
+                note="one partitioning x 41, one thread, its fastest",
             )
         )
-    made = race("V", "variance account, 40 leave-outs", ways)
+    made = race("V", "variance partitioning, 40 leave-outs", ways)
     ROWS.extend(made)
     if theirs is not None:
         made[1]["error"] = float(np.abs(theirs.mean(0) - found.r2.mean(0)).max())  # mean R² of each model

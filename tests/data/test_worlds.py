@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rgbd_insight.data.worlds import MODALITIES, Knobs, World, drawn
-from rgbd_insight.metrics.partitioning import SHARES, variance_account
+from rgbd_insight.metrics.partitioning import SHARES, variance_partitioning
 
 MIXED = Knobs(
     n=400,
@@ -80,9 +80,9 @@ def test_pure_units_have_one_share_each():
     assert np.isnan(specificity[2::4]).all()  # no concept at all
 
 
-def test_the_account_finds_the_planted_shares_of_mixed_units_without_noise():
+def test_the_partitioning_finds_the_planted_shares_of_mixed_units_without_noise():
     world = World(Knobs(n=3000, noise=0.02, polysemy=2, coverage=0.5, private_dims=4, shared_dims=4), 3)
-    found = variance_account(
+    found = variance_partitioning(
         world.stream("rgb", 0),
         world.areas,
         [world.stream("depth", 1)],

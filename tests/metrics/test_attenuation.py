@@ -1,4 +1,4 @@
-"""The variance account corrected for attenuation: against scikit-learn, on planted units, and what it refuses."""
+"""The variance partitioning corrected for attenuation: against scikit-learn, on planted units, and what it refuses."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,8 @@ from sklearn.linear_model import Ridge
 
 from rgbd_insight import stats
 from rgbd_insight.data.worlds import Knobs, World
-from rgbd_insight.metrics.attenuation import PENALTY, corrected_account
-from rgbd_insight.metrics.partitioning import SHARES, variance_account
+from rgbd_insight.metrics.attenuation import PENALTY, corrected_partitioning
+from rgbd_insight.metrics.partitioning import SHARES, variance_partitioning
 from rgbd_insight.stats.groups import group_folds
 
 FEW = range(1, 5)
@@ -52,7 +52,7 @@ def told_by_hand(y, nets, concepts, groups, without):
 
 def test_it_is_the_stated_formula():
     world, (y, concepts, other, same, groups) = planted(3, 2, n=300, width=16, other_width=16, noise=0.5)
-    found = corrected_account(y, concepts, other, same, groups, folds=3)
+    found = corrected_partitioning(y, concepts, other, same, groups, folds=3)
     parts = {}
     for name, nets in (("other", other), ("same", same)):
         arrays = [standard(a) for a in (y, *nets, concepts)]
@@ -72,7 +72,7 @@ def test_noise_of_the_other_modality_no_longer_reads_as_specific():
     errors = {"corrected": [], "pooled": []}
     for seed in range(6):
         world, given = planted(seed, n=1000, noise=1.0, noise_ratio=3.0)
-        kind, found, pooled = world.types("rgb"), corrected_account(*given), variance_account(*given)
+        kind, found, pooled = world.types("rgb"), corrected_partitioning(*given), variance_partitioning(*given)
         tables = {"corrected": (found.shares, found.ceiling), "pooled": (pooled.shares, pooled.r2[:, 2])}
         for name, (shares, ceiling) in tables.items():
             errors[name].append([shares[kind == t].sum(0) / ceiling[kind == t].sum() - np.eye(4)[t] for t in range(4)])
@@ -82,7 +82,7 @@ def test_noise_of_the_other_modality_no_longer_reads_as_specific():
 
 def test_reliable_networks_need_no_correction():
     world, given = planted(1, n=1000, noise=0.3)
-    found, plain = corrected_account(*given), variance_account(*given)
+    found, plain = corrected_partitioning(*given), variance_partitioning(*given)
     np.testing.assert_allclose(found.level, plain.level, atol=0.04)
     noiseless = 1 / (1 + world.knobs.noise**2)  # what can be told of a unit at all
     assert np.median(found.ceiling) == pytest.approx(noiseless, abs=0.03)
@@ -93,17 +93,19 @@ def test_nothing_in_common_is_nothing_after_correction():
     for seed in range(8):
         world = World(Knobs(pure=True, networks=5, n=600, noise=0.5, related=False), seed)
         nets = [world.streams(m, FEW) for m in ("depth", "rgb")]
-        levels.append(corrected_account(world.stream("rgb"), world.areas, *nets, world.groups).level)
+        levels.append(corrected_partitioning(world.stream("rgb"), world.areas, *nets, world.groups).level)
     assert abs(np.mean(levels, 0)[2]) < 0.02  # of what no concept names, nothing is consistent
 
 
 def test_units_may_be_moved_scaled_turned_over_and_ordered_anew():
     _, (y, concepts, other, same, groups) = planted(2, 3, n=200, width=8, other_width=8)
-    first = corrected_account(y, concepts, other, same, groups)
+    first = corrected_partitioning(y, concepts, other, same, groups)
     order = np.random.default_rng(0).permutation(8)
-    moved = corrected_account((3 - 2 * y)[:, order], concepts * 5, [5 * x[:, order] + 1 for x in other], same, groups)
+    moved = corrected_partitioning(
+        (3 - 2 * y)[:, order], concepts * 5, [5 * x[:, order] + 1 for x in other], same, groups
+    )
     np.testing.assert_allclose(moved.shares, first.shares[order], atol=1e-9)
-    again = corrected_account(y, concepts, other, same, groups)
+    again = corrected_partitioning(y, concepts, other, same, groups)
     assert (again.shares == first.shares).all()
 
 
@@ -111,7 +113,7 @@ def test_it_has_an_interval_over_groups():
     _, (y, concepts, other, same, groups) = planted(4, 2, n=200, width=8, other_width=8, noise=0.5)
 
     def level(i, _):
-        return corrected_account(y[i], concepts[i], [x[i] for x in other], [x[i] for x in same], groups[i]).level
+        return corrected_partitioning(y[i], concepts[i], [x[i] for x in other], [x[i] for x in same], groups[i]).level
 
     found = stats.estimate(level, groups, null=False, blocks=20)
     assert (found.low < found.value).all() and (found.value < found.high).all()
@@ -120,14 +122,14 @@ def test_it_has_an_interval_over_groups():
 def test_what_it_refuses_and_what_it_leaves_undefined():
     _, (y, concepts, other, same, groups) = planted(0, 2, n=200, width=8, other_width=8)
     with pytest.raises(ValueError, match="two or more networks each; got 1 and 2"):
-        corrected_account(y, concepts, other[:1], same, groups)
+        corrected_partitioning(y, concepts, other[:1], same, groups)
     with pytest.raises(ValueError, match="`folds` must be >= 3; got 2"):
-        corrected_account(y, concepts, other, same, groups, folds=2)
+        corrected_partitioning(y, concepts, other, same, groups, folds=2)
     with pytest.raises(ValueError, match="finite"):
-        corrected_account(y * np.nan, concepts, other, same, groups)
+        corrected_partitioning(y * np.nan, concepts, other, same, groups)
     still = np.c_[y, np.ones(len(y))]
-    found = corrected_account(still, concepts, other, same, groups)
+    found = corrected_partitioning(still, concepts, other, same, groups)
     assert np.isnan(found.shares[-1]).all() and np.isfinite(found.level).all()
     constant = [np.ones((len(y), 3))] * 2
-    none = corrected_account(y, concepts, constant, constant, groups)
+    none = corrected_partitioning(y, concepts, constant, constant, groups)
     assert np.isnan(none.level).all() and "predict none" in none.reason

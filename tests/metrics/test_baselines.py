@@ -10,7 +10,8 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
 from rgbd_insight.metrics import baselines
-from rgbd_insight.metrics.cka import cka, debiased_cka
+from rgbd_insight.metrics.baselines import cka
+from rgbd_insight.metrics.cka import debiased_cka
 
 PAIRWISE = sorted(set(baselines.__all__) - {"matrix"})
 

@@ -10,7 +10,8 @@ from rgbd_insight.extraction import extract
 from rgbd_insight.features import FeaturesError, load
 from rgbd_insight.hooks import Tap, listen
 from rgbd_insight.metrics import baselines
-from rgbd_insight.metrics.cka import cka, cka_statistic, debiased_cka
+from rgbd_insight.metrics.baselines import cka
+from rgbd_insight.metrics.cka import cka_statistic, debiased_cka
 from rgbd_insight.metrics.dissection import Overlap, TopValues, dissect, iou_statistic
 from rgbd_insight.metrics.moments import Moments
 from tests._toy import ToyData, ToyNet

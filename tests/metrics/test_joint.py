@@ -1,11 +1,11 @@
-"""The variance account against a row-by-row banded ridge, on planted units, and the ranking of units."""
+"""The variance partitioning against a row-by-row banded ridge, on planted units, and the ranking of units."""
 
 from itertools import product
 
 import numpy as np
 import pytest
 
-from rgbd_insight.metrics.partitioning import SHARES, Account, explained, variance_account
+from rgbd_insight.metrics.partitioning import SHARES, Partitioning, explained, variance_partitioning
 from rgbd_insight.metrics.ranking import bounded, rank_units
 from rgbd_insight.stats.groups import blocks_of, group_folds
 
@@ -70,28 +70,30 @@ def naive_r2(inputs, y, fold, count, grid):
 def test_equals_a_plain_banded_ridge():
     y, named, other, same, groups, _ = world(n=150, units=2, width=10, kinds=2)
     grid, fold = (0.03, 1.0, 30.0), group_folds(groups, 3, 0)
-    account = variance_account(y, named, other, same, groups, components=6, folds=3, penalties=grid)
+    partitioning = variance_partitioning(y, named, other, same, groups, components=6, folds=3, penalties=grid)
     sets = [[named], other, same, [named, *other], [named, *same]]
     for u in range(2):
         expected = [naive_r2(inputs, y[:, u], fold, 6, grid) for inputs in sets]
-        assert np.allclose(account.r2[u], expected, atol=1e-9)
+        assert np.allclose(partitioning.r2[u], expected, atol=1e-9)
 
 
 def test_leave_outs_equal_the_plain_ridge_on_the_other_rows():
     y, named, other, same, groups, _ = world(n=150, units=2, width=10, kinds=2)
     fold, blocks = group_folds(groups, 3, 0), blocks_of(groups, 5)
-    account = variance_account(y, named, other, same, groups, components=6, folds=3, penalties=(0.3,), blocks=blocks)
+    partitioning = variance_partitioning(
+        y, named, other, same, groups, components=6, folds=3, penalties=(0.3,), blocks=blocks
+    )
     keep = blocks != 3
     sets = [[named], other, same, [named, *other], [named, *same]]
     expected = [naive_r2([z[keep] for z in inputs], y[keep, 1], fold[keep], 6, (0.3,)) for inputs in sets]
-    assert np.allclose(account.r2_out[3, 1], expected, atol=1e-9)
-    assert account.shares_out.shape == (5, 2, 4) and account.level_out.shape == (5, 4)
-    assert np.allclose(account.shares_out.sum(-1), account.r2_out[..., 2], atol=1e-12)
+    assert np.allclose(partitioning.r2_out[3, 1], expected, atol=1e-9)
+    assert partitioning.shares_out.shape == (5, 2, 4) and partitioning.level_out.shape == (5, 4)
+    assert np.allclose(partitioning.shares_out.sum(-1), partitioning.r2_out[..., 2], atol=1e-12)
 
 
 def test_one_block_alone_is_the_same_model():
     y, named, other, same, groups, _ = world(n=200, units=4, width=12)
-    r2 = variance_account(y, named, other, same, groups).r2
+    r2 = variance_partitioning(y, named, other, same, groups).r2
     assert np.allclose(explained(y, other, groups), r2[:, 1], atol=1e-9)
     assert np.allclose(explained(y, same, groups), r2[:, 2], atol=1e-9)
 
@@ -100,16 +102,18 @@ def test_four_planted_kinds_are_recovered():
     recovered = []
     for seed in range(4):
         y, named, other, same, groups, kind = world(seed=seed)
-        account = variance_account(y, named, other, same, groups)
-        assert np.allclose(account.shares.sum(1), account.r2[:, 2], rtol=0, atol=1e-14)
-        recovered.append([account.shares[kind == t].sum(0) / account.r2[kind == t, 2].sum() for t in range(4)])
-        assert np.abs(account.level - 0.25).max() < 0.05 and np.isclose(account.level.sum(), 1)
+        partitioning = variance_partitioning(y, named, other, same, groups)
+        assert np.allclose(partitioning.shares.sum(1), partitioning.r2[:, 2], rtol=0, atol=1e-14)
+        recovered.append(
+            [partitioning.shares[kind == t].sum(0) / partitioning.r2[kind == t, 2].sum() for t in range(4)]
+        )
+        assert np.abs(partitioning.level - 0.25).max() < 0.05 and np.isclose(partitioning.level.sum(), 1)
     assert np.abs(np.array(recovered) - np.eye(len(SHARES))).max() < 0.05
 
 
 def test_the_interval_of_the_level_holds_the_planted_shares():
     y, named, other, same, groups, _ = world(units=16)
-    ours = variance_account(y, named, other, same, groups, blocks=blocks_of(groups, 20))
+    ours = variance_partitioning(y, named, other, same, groups, blocks=blocks_of(groups, 20))
     error = np.sqrt(19 * ours.level_out.var(0))
     assert (error < 0.02).all() and (np.abs(ours.level - 0.25) < 4 * error + 0.02).all()
 
@@ -117,16 +121,16 @@ def test_the_interval_of_the_level_holds_the_planted_shares():
 def test_units_of_pure_noise_leave_the_level_missing_with_a_reason():
     rng = np.random.default_rng(0)
     y, named, x, x2 = rng.normal(size=(4, 200, 4))
-    account = variance_account(y, named, [x], [x2], np.arange(200))
-    assert np.abs(account.shares).max() < 0.1
-    if account.r2[:, 2].sum() <= 0:
-        assert np.isnan(account.level).all() and "none" in account.reason
+    partitioning = variance_partitioning(y, named, [x], [x2], np.arange(200))
+    assert np.abs(partitioning.shares).max() < 0.1
+    if partitioning.r2[:, 2].sum() <= 0:
+        assert np.isnan(partitioning.level).all() and "none" in partitioning.reason
 
 
 def test_constant_units_are_left_out_and_columns_may_be_constant():
     y, named, other, same, groups, _ = world(n=300, units=4)
-    account = variance_account(y, named, other, same, groups, components=16)
-    more = variance_account(
+    partitioning = variance_partitioning(y, named, other, same, groups, components=16)
+    more = variance_partitioning(
         np.hstack([y, np.full((300, 1), 3.3)]),
         np.hstack([named, np.ones((300, 1))]),
         other,
@@ -136,32 +140,32 @@ def test_constant_units_are_left_out_and_columns_may_be_constant():
         blocks=blocks_of(groups, 10),
     )
     assert np.isnan(more.shares[4]).all() and more.constant.tolist() == [False] * 4 + [True]
-    assert np.allclose(more.level, account.level, atol=1e-9) and np.isfinite(more.level_out).all()
+    assert np.allclose(more.level, partitioning.level, atol=1e-9) and np.isfinite(more.level_out).all()
 
 
 def test_shift_scale_and_order_do_not_matter():
     y, named, other, same, groups, _ = world(n=200, units=4, width=12)
     rng = np.random.default_rng(5)
     order = rng.permutation(12)
-    account = variance_account(y, named, other, same, groups)
-    moved = variance_account(1e4 * y + 300, named * 0.01, [other[0][:, order] + 100], [-1e-3 * same[0]], groups)
-    assert np.allclose(account.shares, moved.shares, atol=1e-8)
+    partitioning = variance_partitioning(y, named, other, same, groups)
+    moved = variance_partitioning(1e4 * y + 300, named * 0.01, [other[0][:, order] + 100], [-1e-3 * same[0]], groups)
+    assert np.allclose(partitioning.shares, moved.shares, atol=1e-8)
 
 
 def test_errors():
     y, named, other, same, groups, _ = world(n=100, units=4, width=6)
     with pytest.raises(ValueError, match="at least one stream"):
-        variance_account(y, named, [], same, groups)
+        variance_partitioning(y, named, [], same, groups)
     with pytest.raises(ValueError, match="`same` must have shape"):
-        variance_account(y, named, other, [same[0][:-1]], groups)
+        variance_partitioning(y, named, other, [same[0][:-1]], groups)
     with pytest.raises(ValueError, match="`y` must be finite"):
-        variance_account(y * np.nan, named, other, same, groups)
+        variance_partitioning(y * np.nan, named, other, same, groups)
     with pytest.raises(ValueError, match="penalties"):
-        variance_account(y, named, other, same, groups, penalties=(0.0, 1.0))
+        variance_partitioning(y, named, other, same, groups, penalties=(0.0, 1.0))
     with pytest.raises(ValueError, match="folds"):
-        variance_account(y, named, other, same, groups, folds=2)
+        variance_partitioning(y, named, other, same, groups, folds=2)
     with pytest.raises(ValueError, match="whole groups"):
-        variance_account(y, named, other, same, groups, blocks=np.arange(100) % 7)
+        variance_partitioning(y, named, other, same, groups, blocks=np.arange(100) % 7)
 
 
 def account_of(named, ceiling, other=0.0, error=0.001):
@@ -169,13 +173,13 @@ def account_of(named, ceiling, other=0.0, error=0.001):
     r2 = np.zeros((len(named), 5))
     r2[:, 0], r2[:, 1], r2[:, 2] = named, other, ceiling
     out = r2 + error * rng.normal(size=(40, *r2.shape))
-    return Account(np.zeros((len(named), 4)), r2, np.zeros(4), "", np.zeros(len(named), bool), r2_out=out)
+    return Partitioning(np.zeros((len(named), 4)), r2, np.zeros(4), "", np.zeros(len(named), bool), r2_out=out)
 
 
 def test_ranking_orders_counts_and_says_what_is_missing():
-    account = account_of([0.5, 0.7, 0.2, 0.01, 0.5], [0.8, 0.8, 0.8, 0.8, 0.04], other=[0.4, 0.1, 0.3, 0.2, 0])
+    partitioning = account_of([0.5, 0.7, 0.2, 0.01, 0.5], [0.8, 0.8, 0.8, 0.8, 0.04], other=[0.4, 0.1, 0.3, 0.2, 0])
     profile = np.array([[1, 0, np.nan], [0, 1, 0], [1, 1, 0], [1, 0, 0], [1, 0, 0]], float)
-    ranking = rank_units([0.9, 0.1, 0.5, 0.3, 0.2], profile, [0.8, 0.0, 0.4], account)
+    ranking = rank_units([0.9, 0.1, 0.5, 0.3, 0.2], profile, [0.8, 0.0, 0.4], partitioning)
     assert np.allclose(ranking.kappa, [0.8, 0.0, 0.4, np.nan, np.nan], equal_nan=True)
     by_correlation, by_other = np.array([0.5, 3.5, 1.5, 2.5]) / 4, np.array([0.5, 3.5, 1.5, 2.5]) / 4
     by_concept, weight = np.array([0.5, 2.5, 1.5]) / 3, np.array([0.5 / 0.8, 0.75, 0.2 / 0.8])
@@ -201,10 +205,15 @@ def test_bounded_holds_back_the_one_image_and_nothing_else():
 
 
 def test_ranking_errors():
-    account = account_of(named=[0.5], ceiling=[0.8])
+    partitioning = account_of(named=[0.5], ceiling=[0.8])
     with pytest.raises(ValueError, match="units, concepts"):
-        rank_units([0.1, 0.2], np.ones((1, 2)), [0.1, 0.2], account)
+        rank_units([0.1, 0.2], np.ones((1, 2)), [0.1, 0.2], partitioning)
     with pytest.raises(ValueError, match="finite"):
-        rank_units([np.nan], np.ones((1, 1)), [0.1], account)
+        rank_units([np.nan], np.ones((1, 1)), [0.1], partitioning)
     with pytest.raises(ValueError, match="leave-outs"):
-        rank_units([0.1], np.ones((1, 1)), [0.1], Account(*[account.shares, account.r2, account.level, "", None]))
+        rank_units(
+            [0.1],
+            np.ones((1, 1)),
+            [0.1],
+            Partitioning(*[partitioning.shares, partitioning.r2, partitioning.level, "", None]),
+        )

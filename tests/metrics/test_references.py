@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from rgbd_insight.metrics import baselines
-from rgbd_insight.metrics.cka import cka
-from rgbd_insight.metrics.matching import matching
-from rgbd_insight.metrics.partitioning import variance_account
+from rgbd_insight.metrics.baselines import cka
+from rgbd_insight.metrics.partitioning import variance_partitioning
+from rgbd_insight.metrics.soft_matching import matching
 from rgbd_insight.stats.groups import group_folds
 from tests.metrics.test_joint import components_of, world
 
@@ -96,7 +96,7 @@ def test_banded_ridge_is_that_of_himalaya():
     ridge = pytest.importorskip("himalaya.ridge", reason="himalaya is not installed")
     y, named, other, same, groups, _ = world(n=150, units=3, width=10, kinds=3)
     grid, fold = (0.03, 1.0, 30.0), group_folds(groups, 3, 0)
-    account = variance_account(y, named, other, same, groups, components=6, folds=3, penalties=grid)
+    partitioning = variance_partitioning(y, named, other, same, groups, components=6, folds=3, penalties=grid)
     for number, inputs in enumerate([[named], other, same, [named, *other], [named, *same]]):
         want = himalaya_r2(ridge, inputs, y, fold, 6, grid)
-        assert account.r2[:, number] == pytest.approx(want, abs=1e-6)
+        assert partitioning.r2[:, number] == pytest.approx(want, abs=1e-6)

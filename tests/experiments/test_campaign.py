@@ -31,10 +31,10 @@ from rgbd_insight.features.tables import read_table
 from rgbd_insight.models import FUSIONS
 from rgbd_insight.questions.balance import balance
 from rgbd_insight.questions.losses import accuracy_estimate
-from tests._chapters import of_a_gpu
-from tests.questions.test_intervention import outcomes
+from tests.book._chapters import of_a_gpu
+from tests.claims.test_intervention import outcomes
 
-BOOK = Path(__file__).resolve().parents[1] / "book"
+BOOK = Path(__file__).resolve().parents[2] / "book"
 
 
 def test_small_is_what_the_book_is_built_on():

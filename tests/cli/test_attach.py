@@ -234,7 +234,7 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.parametrize(("command", "code", "told"), HOSTILE, ids=[command for command, _, _ in HOSTILE])
+@pytest.mark.parametrize(("command", "code", "decoded"), HOSTILE, ids=[command for command, _, _ in HOSTILE])
 def test_hostile_input_ends_in_one_line(at, capsys, command, code, told):
     hostile(at)
     there = names(at)

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats as reference
 
 from rgbd_insight import stats
-from rgbd_insight.metrics.matching import matching_statistic
+from rgbd_insight.metrics.soft_matching import matching_statistic
 
 
 def mean_of(x):

@@ -11,7 +11,7 @@ from copies import readable
 from install_cell import BOOK, FOLDER, address, cell, main, outdated, with_cell
 from theme_options import buttons
 
-from tests._chapters import CHAPTERS, read
+from tests.book._chapters import CHAPTERS, read
 
 URL = "https://github.com/OWNER/NAME"
 CODE = "".join(cell(URL)["source"])

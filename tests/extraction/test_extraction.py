@@ -21,7 +21,7 @@ from rgbd_insight.hooks import Tap
 from rgbd_insight.report import audit
 from tests._toy import TAPS, ToyData, ToyNet, ToyTwin
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -13,7 +13,7 @@ from nbclient.exceptions import CellExecutionError
 
 from rgbd_insight.features import load
 
-BOOK = Path(__file__).resolve().parents[1] / "book"
+BOOK = Path(__file__).resolve().parents[2] / "book"
 CHAPTERS = sorted(BOOK.glob("*.ipynb"))
 WORK = """import time, numpy as np
 start = time.process_time()

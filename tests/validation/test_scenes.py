@@ -13,7 +13,7 @@ from rgbd_insight.features.tables import read_table, write_table
 from rgbd_insight.validation import scenes as tables
 from rgbd_insight.validation.scenes import certificate_bound, expected_labels, label_scores
 
-RESULTS = Path(__file__).resolve().parents[1] / "book" / "results"
+RESULTS = Path(__file__).resolve().parents[2] / "book" / "results"
 PLANTED = {  # concept: kind, visibility in rgb and in depth, expected label
     "rug": ("rgb", 1, 0, "rgb"),
     "dome": ("depth", 0, 1, "depth"),

@@ -17,8 +17,8 @@ from rgbd_insight.data.scenes import VERSION
 from rgbd_insight.features import FeaturesError
 from rgbd_insight.plots.units import describe, extremes
 from rgbd_insight.questions.units import Unit, best
-from tests._chapters import BOOK
-from tests.test_explorers import linked, page
+from tests.book._chapters import BOOK
+from tests.test_widgets import linked, page
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from rgbd_insight.features.tables import read_table
 from rgbd_insight.models import build, save
 from rgbd_insight.models.weights import FORMAT
 from rgbd_insight.utils.messages import LONGEST, WHERE, say
-from tests.test_cli import images
+from tests.cli.test_cli import images
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +40,7 @@ def one_line(capsys, words, told, code=1):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "decoded"),
     [
         (lambda a: [], "config and epoch"),
         (lambda a: "x", "config and epoch"),
@@ -129,7 +129,7 @@ def test_a_checkpoint_with_code_in_it_runs_none(at, capsys, name):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "decoded"),
     [
         ({"test": [[1]]}, "by their IDs"),
         ({"test": [None]}, "by their IDs"),

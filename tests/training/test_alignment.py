@@ -8,7 +8,7 @@ from rgbd_insight.metrics.cka import debiased_cka as reference
 from rgbd_insight.models import build
 from rgbd_insight.training import Cache, train
 from rgbd_insight.training.alignment import Alignment, debiased_cka
-from tests.test_trainer import Toy
+from tests.training.test_training import Toy
 
 
 def streams(n=40):

@@ -59,8 +59,8 @@ def test_false_positives_mark_groups_and_images():
     assert [text.get_text() for text in ax.get_yticklabels()] == ["debiased CKA", "profiles"]
 
 
-def test_account_errors_are_drawn_for_each_pooling_and_ratio():
-    base = {"battery": "account", "world": 0, "part": "a -> a", "truth": 1.0}
+def test_partitioning_errors_are_drawn_for_each_pooling_and_ratio():
+    base = {"battery": "partitioning", "world": 0, "part": "a -> a", "truth": 1.0}
     rows = [
         base | {"condition": c, "noise": noise, "noise_ratio": r, "n": n, "value": 1 - 0.1 * r}
         for c in ("1", "4")
@@ -68,7 +68,7 @@ def test_account_errors_are_drawn_for_each_pooling_and_ratio():
         for r in (1.0, 3.0)
         for n in (300, 600)
     ]
-    ax = plots.account_errors(pd.DataFrame(rows))
+    ax = plots.partitioning_errors(pd.DataFrame(rows))
     assert len(ax.lines) == 4 and {line.get_linestyle() for line in ax.lines} == {"-", "--"}
     dashed = next(line for line in ax.lines if line.get_linestyle() == "--")
     assert np.allclose(dashed.get_ydata(), 0.3) and list(dashed.get_xdata()) == [300, 600]
@@ -88,7 +88,13 @@ def test_advantages_are_sorted_and_an_unknown_score_is_refused():
 
 
 def test_a_table_without_the_rows_says_where_they_come_from():
-    for figure in (plots.calibration, plots.null_curves, plots.false_positives, plots.coverage, plots.account_errors):
+    for figure in (
+        plots.calibration,
+        plots.null_curves,
+        plots.false_positives,
+        plots.coverage,
+        plots.partitioning_errors,
+    ):
         with pytest.raises(ValueError, match="`table` must have rows of .*read_table"):
             figure(pd.DataFrame({"battery": ["other"]}))
 

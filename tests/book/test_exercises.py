@@ -11,7 +11,7 @@ from exercises import blanks, exercises, fills, names, tags
 from figures import named_figures
 from readme import glued
 
-from tests._chapters import BOOK, CHAPTERS, attempts, outputs, read, run
+from tests.book._chapters import BOOK, CHAPTERS, attempts, outputs, read, run
 
 WITHOUT = ("index", "speed")  # the first page and a table: no chapters to learn from
 WITH_EXERCISES = [path for path in CHAPTERS if path.stem not in WITHOUT]

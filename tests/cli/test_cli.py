@@ -87,7 +87,7 @@ def test_scenes_are_not_mirrored_and_folders_are(at, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("command", "code", "told"),
+    ("command", "code", "decoded"),
     [
         ("", 2, "data|taps|train|extract|audit|claims|validate"),
         ("tran", 2, "tran"),
@@ -132,7 +132,7 @@ def test_data_of_other_classes_than_the_network_is_named(at, capsys):
     assert "must be last or one of 0, 1; got '7'" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("told", ["", "stopped; 3 of 9 samples are safe"])
+@pytest.mark.parametrize("decoded", ["", "stopped; 3 of 9 samples are safe"])
 def test_an_interrupt_is_one_line(told, capsys, monkeypatch):
     def stop(*arguments):
         raise KeyboardInterrupt(told)
@@ -160,7 +160,7 @@ def test_help_lists_the_commands(capsys):
 
 
 def test_claims_prints_the_ledger_and_writes_it(at, capsys):
-    book = Path(__file__).resolve().parents[1] / "book"
+    book = Path(__file__).resolve().parents[2] / "book"
     words = ["claims", str(book / "features/scenes"), "--results", str(book / "results"), "--only", "5,6b, 7"]
     assert main([*words, "--csv", "ledger.csv"]) == 0
     printed = capsys.readouterr().out

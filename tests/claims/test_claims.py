@@ -21,7 +21,7 @@ from rgbd_insight.features.tables import write_table
 from rgbd_insight.questions.ablation import ablations
 from rgbd_insight.questions.networks import networks as networks_of
 from tests._toy import ToyData, ToyNet
-from tests.questions.test_intervention import outcomes
+from tests.claims.test_intervention import outcomes
 
 SCENES = Path(__file__).resolve().parents[2] / "book" / "features" / "scenes"
 

@@ -17,9 +17,9 @@ from rgbd_insight.validation.plan import best_iou, held_out_knobs, outside, read
 from rgbd_insight.validation.ranking import auroc
 from rgbd_insight.validation.truth import MARGIN, THIN, absence, carried_on
 from rgbd_insight.validation.validate import COLUMNS, bars
-from tests._chapters import of_a_gpu
+from tests.book._chapters import of_a_gpu
 
-RESULTS = Path(__file__).resolve().parents[1] / "book" / "results"
+RESULTS = Path(__file__).resolve().parents[2] / "book" / "results"
 PLAN = read_plan()
 
 
@@ -193,7 +193,7 @@ def test_thin_concepts_tell_what_is_said_and_are_counted_by_their_label():
 def test_the_error_of_a_share_has_the_interval_of_its_mean_over_worlds():
     rng = np.random.default_rng(0)
     values = {"a -> a": 1 + rng.normal(-0.2, 0.1, 12), "a -> b": rng.normal(0.05, 0.1, 12)}
-    base = {"battery": "account", "condition": "1", "noise": 0.3, "noise_ratio": 1.0, "n": 600}
+    base = {"battery": "partitioning", "condition": "1", "noise": 0.3, "noise_ratio": 1.0, "n": 600}
     rows = [
         base | {"part": part, "world": w, "value": v[w], "truth": float(part == "a -> a")}
         for part, v in values.items()

@@ -20,7 +20,7 @@ from rgbd_insight.questions.consistency import consistency
 from rgbd_insight.questions.losses import iou_estimate
 from rgbd_insight.validation.scenes import encoding_changes
 
-BOOK = Path(__file__).resolve().parents[1] / "book"
+BOOK = Path(__file__).resolve().parents[2] / "book"
 
 
 def test_the_plan_has_every_encoding_of_the_depth_twin_and_of_a_fusion():
@@ -72,7 +72,7 @@ def test_an_encoding_that_is_metric_changes_nothing(tmp_path, monkeypatch):
     run = features.find(fusion="se", seed=seeds[1], role="final")[0]
     assert both.set_index("seed").value[str(seeds[1])] == iou_estimate(features, run, "both").value[0]
     assert both.set_index("seed").value["mean"] == pytest.approx(both[both.seed != "mean"].value.mean())
-    colour = table[(table.measure == "told") & (table.modality == "rgb")]
+    colour = table[(table.measure == "decoded") & (table.modality == "rgb")]
     assert set(colour.encoding) == {"metric"} and "planted: rgb" in set(colour.family)
 
 
@@ -108,11 +108,11 @@ def test_figures_show_what_the_table_holds():
     drawn = [tuple(line.get_ydata()) for line in panel.lines]
     for i in range(4):
         assert any(np.allclose(y, [0.1 * i + 0.05]) for y in drawn if len(y) == 1)
-    told = table.assign(measure="told", level=0, family="hue")
-    legend = figures.told(pd.concat([told, told[:3].assign(modality="rgb")])).get_legend()
+    told = table.assign(measure="decoded", level=0, family="hue")
+    legend = figures.decoded(pd.concat([told, told[:3].assign(modality="rgb")])).get_legend()
     assert [text.get_text() for text in legend.get_texts()] == ["metric", *GIVEN, "colour network"]
     with pytest.raises(ValueError, match="'told' of 'depth'; got none"):
-        figures.told(table)
+        figures.decoded(table)
     plt.close("all")
 
 

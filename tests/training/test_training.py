@@ -11,11 +11,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from rgbd_insight.training import loop as trainer
 from rgbd_insight.data.batch import Batch
 from rgbd_insight.features import Modality
 from rgbd_insight.models import build, load
 from rgbd_insight.training import PROFILES, Cache, log_spaced, train
+from rgbd_insight.training import loop as trainer
 
 
 class Toy:
@@ -99,7 +99,7 @@ KILLED = """
 import os, signal, sys, torch
 sys.path.insert(0, sys.argv[2])
 torch.set_num_threads(1)
-from test_trainer import run, tiny
+from test_training import run, tiny
 from rgbd_insight.training import loop as trainer
 step, count = trainer.Run._step, []
 def dying(self, *args):
@@ -117,7 +117,7 @@ def test_resumes_after_sigkill_bitwise(tmp_path):
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        env = os.environ | {"PYTHONPATH": str(here.parent)}
+        env = os.environ | {"PYTHONPATH": str(here.parents[1])}
         command = [sys.executable, "-c", KILLED, str(tmp_path / "killed"), str(here)]
         ended = subprocess.run(command, env=env, check=False, timeout=120)
         assert ended.returncode == -signal.SIGKILL

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from tests._chapters import BOOK, CHAPTERS, outputs, read, run
+from tests.book._chapters import BOOK, CHAPTERS, outputs, read, run
 
 SECONDS, TOGETHER = 60, 450  # a quiet machine of two cores takes 45 at most; here other tests run beside them
 

@@ -211,7 +211,7 @@ def test_use_is_worded_by_its_interval(low, high, word):
 
 def test_json_follows_the_published_schema(found, tmp_path):
     jsonschema = pytest.importorskip("jsonschema")
-    schema = json.loads((Path(__file__).parents[1] / "book" / "_static" / "audit.schema.json").read_text())
+    schema = json.loads((Path(__file__).parents[2] / "book" / "_static" / "audit.schema.json").read_text())
     kept = json.loads(found.save(tmp_path / "report.json").read_text(encoding="utf-8"))
     check = jsonschema.Draft202012Validator(schema)
     check.check_schema(schema)

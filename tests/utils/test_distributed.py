@@ -14,10 +14,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from rgbd_insight.training import loop as trainer
 from rgbd_insight.data import Scenes
 from rgbd_insight.extraction import extract
 from rgbd_insight.models import build
+from rgbd_insight.training import loop as trainer
 from rgbd_insight.training import train
 
 TOLERANCE = 1e-5  # of a loss after two epochs, relative: gradients are added up in another order
@@ -48,7 +48,7 @@ def job(kind: str, out: str) -> None:
 
 
 def torchrun(processes: int, *arguments) -> subprocess.CompletedProcess:
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     env = os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     return subprocess.run(
