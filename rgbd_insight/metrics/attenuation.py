@@ -25,7 +25,7 @@ class Corrected:
     Attributes
     ----------
     shares : array (U, 4)
-        R² in the order of `partitioning.SHARES`, as if the networks of either modality had no noise; a row sums to `ceiling`.
+        R² in the order of `SHARES`, as if the networks of either modality had no noise; a row sums to `ceiling`.
         NaN for constant units.
     ceiling : array (U,)
         R² of the same modality's networks, corrected alike.
