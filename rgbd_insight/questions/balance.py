@@ -65,7 +65,7 @@ def shares(nets: Networks, concepts: np.ndarray | None = None) -> dict[str, Esti
     partitionings = _partitionings(nets, concepts)
     total_out = np.stack([np.nansum(a.r2_out[:, :, 2], 1) for a in partitionings], 1)  # (G, A)
     groups = nets.features.groups
-    blocks = stats.blocks_of(groups, min(stats.BLOCKS, groups.max() + 1))
+    blocks = stats.blocks_of(groups, min(40, groups.max() + 1))
     found = {}
     for name, value in _values(partitionings).items():
         k = SHARES.index(MEASURES[name])

@@ -46,7 +46,7 @@ def level_partitioning(
 
 def _blocks(nets: Networks) -> np.ndarray:
     groups = nets.features.groups
-    return stats.blocks_of(groups, min(stats.BLOCKS, groups.max() + 1))
+    return stats.blocks_of(groups, min(40, groups.max() + 1))
 
 
 def share_estimate(nets: Networks, partitioning: Partitioning, names: tuple[str, ...]) -> Estimate:

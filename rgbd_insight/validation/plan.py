@@ -17,7 +17,7 @@ Task = tuple[str, dict]  # battery, and the arguments of its function
 
 def read_plan(quick: bool = False) -> dict:
     """The committed plan; `quick` puts its small numbers in the place of the large ones."""
-    plan = tomllib.loads((files("rgbd_insight") / "_validation" / "validate.toml").read_text(encoding="utf-8"))
+    plan = tomllib.loads((files("rgbd_insight") / "validation" / "validate.toml").read_text(encoding="utf-8"))
     smaller = plan.pop("quick")
     for battery, numbers in smaller.items() if quick else ():
         plan[battery] |= numbers

@@ -105,6 +105,7 @@ def label_scores(table: pd.DataFrame) -> pd.DataFrame:
 
     Examples
     --------
+    >>> from rgbd_insight.features import read_table
     >>> scores = label_scores(read_table("book/results", "labels"))
     >>> bool(scores.loc[("twins", 0), "spearman"] > 0.9)
     True
@@ -187,6 +188,7 @@ def certificate_bound(table: pd.DataFrame) -> float:
 
     Examples
     --------
+    >>> from rgbd_insight.features import read_table
     >>> bool(certificate_bound(read_table("book/results", "certificate")) < 0.05)
     True
     """

@@ -68,7 +68,7 @@ def validate(
 
     Notes
     -----
-    Worlds, sizes and numbers of repetitions stand in `_validation/validate.toml`.
+    Worlds, sizes and numbers of repetitions stand in `validation/validate.toml`.
 
     Examples
     --------

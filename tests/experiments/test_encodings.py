@@ -111,7 +111,7 @@ def test_figures_show_what_the_table_holds():
     told = table.assign(measure="decoded", level=0, family="hue")
     legend = figures.decoded(pd.concat([told, told[:3].assign(modality="rgb")])).get_legend()
     assert [text.get_text() for text in legend.get_texts()] == ["metric", *GIVEN, "colour network"]
-    with pytest.raises(ValueError, match="'told' of 'depth'; got none"):
+    with pytest.raises(ValueError, match="'decoded' of 'depth'; got none"):
         figures.decoded(table)
     plt.close("all")
 
