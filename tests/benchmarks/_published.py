@@ -103,7 +103,7 @@ def dense_dissection(maps, thresholds, concepts, count, step=10):
 
 
 @threadpool_limits.wrap(limits=1)  # with two threads it takes five times as long
-def group_ridge_account(y, bands, fold, penalties, seed=0):
+def group_ridge_partitioning(y, bands, fold, penalties, seed=0):
     """Held-out R² (U, models) by himalaya's GroupRidgeCV: `bands` lists each model's predictors."""
     module = package("himalaya.ridge", "himalaya")
     if module is None:

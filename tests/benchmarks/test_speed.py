@@ -144,7 +144,7 @@ def test_dissection(kind):
     assert made[1]["seconds"] >= 4 * made[0]["seconds"]
 
 
-def test_variance_account():
+def test_variance_partitioning():
     y, concepts, other, same, groups = workload_v()
     fold, blocks = group_folds(groups, 5, 0), blocks_of(groups, 40)
     bands = [[concepts], [other], [same], [concepts, other], [concepts, same]]
@@ -158,12 +158,12 @@ def test_variance_account():
             pick=lambda _: found.r2,
         )
     ]
-    theirs = published.group_ridge_account(y, bands, fold, PENALTIES)
+    theirs = published.group_ridge_partitioning(y, bands, fold, PENALTIES)
     if theirs is not None:
         ways.append(
             Way(
                 "himalaya GroupRidgeCV",
-                lambda: published.group_ridge_account(y, bands, fold, PENALTIES),
+                lambda: published.group_ridge_partitioning(y, bands, fold, PENALTIES),
                 times=41,
                 note="one partitioning x 41, one thread, its fastest",
             )
