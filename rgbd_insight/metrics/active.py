@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rgbd_insight.utils.threads import spread
+from rgbd_insight.utils.threads import in_threads
 
 CHUNK = 4_000_000  # values of the maps that are looked at together
 
@@ -44,7 +44,7 @@ def active_pixels(maps: Tensor, thresholds: Tensor, size: tuple[int, int]) -> Pi
     def chunk(start: int) -> tuple[Tensor, ...]:
         return _chunk(maps[start : start + step], thresholds, axes, size[1], start)
 
-    parts = spread(chunk, range(0, len(maps), step), maps.device)
+    parts = in_threads(chunk, range(0, len(maps), step), maps.device)
     return Pixels(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
 

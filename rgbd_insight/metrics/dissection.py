@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rgbd_insight.metrics.active import CHUNK, Pixels, active_pixels
 from rgbd_insight.metrics.checks import checked_concepts, checked_maps
-from rgbd_insight.utils.threads import spread
+from rgbd_insight.utils.threads import in_threads
 
 TOP = 0.005  # share of a unit's responses that counts as active
 
@@ -68,7 +68,7 @@ class TopValues:
             rows = maps[:, start : start + step].transpose(0, 1).flatten(1)  # (units, n)
             return rows.topk(min(kept, n)).values
 
-        return cls(torch.cat(spread(largest, range(0, maps.shape[1], step), maps.device)), n, kept, top)
+        return cls(torch.cat(in_threads(largest, range(0, maps.shape[1], step), maps.device)), n, kept, top)
 
     def __add__(self, other: TopValues) -> TopValues:
         if (self.kept, self.top, len(self.largest)) != (other.kept, other.top, len(other.largest)):
@@ -141,7 +141,7 @@ class Overlap:
             both = _meet(pixels, pixels.image, _labels(labels), units, count)
             return cls(both, torch.bincount(pixels.unit, minlength=units), _sizes(labels, count).sum(0))
 
-        first, *rest = spread(some, range(0, len(maps), step), maps.device)
+        first, *rest = in_threads(some, range(0, len(maps), step), maps.device)
         return sum(rest, first)
 
     def __add__(self, other: Overlap) -> Overlap:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rgbd_insight.utils.threads import spread
+from rgbd_insight.utils.threads import in_threads
 
 TILE = 32  # rows of the Gram matrices that are gathered together: what they hold fits into a core's own cache
 CPU = torch.device("cpu")
@@ -52,7 +52,7 @@ class Grams:
             part = a[start : start + TILE]  # (rows, n, L)
             return _square(part) if b is None else _cross(part, b[start : start + TILE])
 
-        return sum(spread(rows, range(0, self.n, TILE), CPU)).numpy()
+        return sum(in_threads(rows, range(0, self.n, TILE), CPU)).numpy()
 
     def without(self, removed: np.ndarray) -> np.ndarray | None:
         """Debiased CKA (L, M) of all images but `removed`; None where a level hardly varies without them."""
@@ -93,7 +93,7 @@ class Grams:
             cross = _gathered(left, right, torch.as_tensor(order))
             return _hsic(cross.numpy(), totals, sums[0].T @ sums[1][order], n) / scale
 
-        return spread(one, partners, CPU)
+        return in_threads(one, partners, CPU)
 
 
 class _Side:
@@ -112,7 +112,7 @@ class _Side:
             x = x.to(dtype)
             self.products[..., number] = (x @ x.T).fill_diagonal_(0)
 
-        spread(fill, range(len(levels)), CPU)
+        in_threads(fill, range(len(levels)), CPU)
         self.sums = self.products.sum(1, dtype=torch.float64).numpy()
         self.own = np.empty(0)
 
@@ -160,7 +160,7 @@ def evaluated(
             removed[number] = gone
         else:
             permuted.setdefault(rows[order].tobytes(), []).append((number, partner[order]))
-    for number, value in zip(removed, spread(grams.without, list(removed.values()), CPU), strict=True):
+    for number, value in zip(removed, in_threads(grams.without, list(removed.values()), CPU), strict=True):
         found[number] = value
     for members in permuted.values():
         rows = np.sort(members[0][1])

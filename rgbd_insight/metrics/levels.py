@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rgbd_insight.metrics.checks import check_lengths
 from rgbd_insight.metrics.moments import unbiased_hsic
-from rgbd_insight.utils.threads import spread
+from rgbd_insight.utils.threads import in_threads
 
 ROWS = 64  # rows of the Gram matrices that are made together
 
@@ -55,7 +55,7 @@ def cka_matrix(first: Sequence[ArrayLike | Tensor], second: Sequence[ArrayLike |
     names = [f"first[{i}]" for i in range(count)] + [f"second[{i}]" for i in range(len(other))]
     named = list(zip([*first, *other], names, strict=True))
     device = next((level.device for level, _ in named if isinstance(level, Tensor)), torch.device("cpu"))
-    levels = spread(lambda pair: _centred(*pair), named, device)
+    levels = in_threads(lambda pair: _centred(*pair), named, device)
     check_lengths(**dict(zip(names, levels, strict=True)))
     if len({level.dtype for level in levels}) > 1:
         levels = [level.double() for level in levels]
@@ -63,7 +63,7 @@ def cka_matrix(first: Sequence[ArrayLike | Tensor], second: Sequence[ArrayLike |
     pairs = n * (widths.sum() ** 2 + (widths**2).sum())  # operations on pairs of units …
     images = n**2 * (2 * widths.sum() + len(levels) ** 2)  # … and of images
     cross = _by_units(levels) if pairs <= images else _by_images(levels)  # (L, L)
-    lengths = spread(lambda level: level.square().sum(1, dtype=torch.float64), levels, device)
+    lengths = in_threads(lambda level: level.square().sum(1, dtype=torch.float64), levels, device)
     lengths = torch.stack(lengths, 1)  # (N, L)
     traces = lengths.sum(0).cpu().numpy()
     hsic = unbiased_hsic(cross, (lengths.T @ lengths).cpu().numpy(), (traces[:, None], traces), n)
@@ -105,7 +105,7 @@ def _by_units(levels: list[Tensor]) -> np.ndarray:
         product = levels[i].T @ levels[j]  # (U, V)
         cross[i, j] = cross[j, i] = float(product.square_().sum(dtype=torch.float64))
 
-    spread(fill, pairs, levels[0].device)
+    in_threads(fill, pairs, levels[0].device)
     return cross
 
 
@@ -120,4 +120,4 @@ def _by_images(levels: list[Tensor]) -> np.ndarray:
         whole, once = (torch.bmm(k, k.transpose(1, 2)).sum(0, dtype=torch.float64) for k in (rows, square))
         return 2 * whole - once
 
-    return sum(spread(block, range(0, n, ROWS), levels[0].device)).cpu().numpy()
+    return sum(in_threads(block, range(0, n, ROWS), levels[0].device)).cpu().numpy()

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from rgbd_insight.metrics.checks import check_lengths, check_rows
-from rgbd_insight.utils.threads import spread
+from rgbd_insight.utils.threads import in_threads
 
 
 def unbiased_hsic(cross: ArrayLike, norms: ArrayLike, traces: tuple, n: int, factor: float = 1.0) -> np.ndarray:
@@ -261,7 +261,7 @@ def add_products(second: np.ndarray, rows: np.ndarray) -> None:
         stop = start + COLUMNS
         total[:stop, start:stop].addmm_(z[:, :stop].T, z[:, start:stop])
 
-    spread(add, range(0, len(second), COLUMNS)[::-1], z.device)  # the tallest first
+    in_threads(add, range(0, len(second), COLUMNS)[::-1], z.device)  # the tallest first
 
 
 def mirror(second: np.ndarray) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 
 from rgbd_insight.metrics.banded import Banded, Layout, Splits, projected, projection
 from rgbd_insight.stats.groups import checked_blocks, group_folds
-from rgbd_insight.utils.threads import one_thread, spread
+from rgbd_insight.utils.threads import in_threads, one_thread
 
 SHARES = ("named-consistent", "named-specific", "unnamed-consistent", "unnamed-specific")
 MODELS = ("concepts", "other", "same", "concepts + other", "concepts + same")
@@ -123,14 +123,14 @@ def variance_partitioning(
     models = [Banded([layout.bands[b] for b in bands], penalties) for bands in _BANDS]
     sums = _moments([table[fold == f] for f in range(folds)])
     maps = _maps(sums, layout)
-    choices = spread(lambda f: _choices(sums, f, maps[f], layout, models), range(folds))
+    choices = in_threads(lambda f: _choices(sums, f, maps[f], layout, models), range(folds))
 
     def leave_out(g: int) -> np.ndarray:
         rest = sums - _moments([table[(fold == f) & (codes == g)] for f in range(folds)])
         return _held_out_r2(rest, _maps(rest, layout), layout, models, choices)
 
     r2 = [_held_out_r2(sums, maps, layout, models, choices)]
-    r2 += spread(leave_out, range(0 if codes is None else codes.max() + 1))
+    r2 += in_threads(leave_out, range(0 if codes is None else codes.max() + 1))
     return _partitioning(np.stack(r2), constant, codes is not None)
 
 

@@ -9,7 +9,7 @@ from rgbd_insight.metrics.auroc import all_pairs, checked, chosen, enough, pair_
 from rgbd_insight.metrics.ridge import leading
 from rgbd_insight.metrics.strata import cooccurrence_strata
 from rgbd_insight.stats.groups import checked_blocks, counted_once, group_folds
-from rgbd_insight.utils.threads import one_thread, spread
+from rgbd_insight.utils.threads import in_threads, one_thread
 
 _LEAST_PAIRS = 1e-2  # share of the pairs that must be left inside the strata
 
@@ -194,7 +194,7 @@ def _held_out(x, y, fold, strata, components, block=None, single=False) -> tuple
                 return pair_counts(*_judged(x, y, strata, test & ~gone, weights))
             return _by_block(x, y, strata, test, gone, weights, block, count)
 
-        found = spread(judge, range(-1, count))
+        found = in_threads(judge, range(-1, count))
         counts.append([each[:2] for each in found])
         if count and not single:
             traded += np.stack([each[2] for each in found[1:]]) - found[0][2]

@@ -12,7 +12,7 @@ from rgbd_insight.metrics.partitioning import SHARES, Partitioning, explained, v
 from rgbd_insight.metrics.ridge import predictivity
 from rgbd_insight.questions.networks import Networks
 from rgbd_insight.stats import Estimate
-from rgbd_insight.utils.threads import one_thread, spread
+from rgbd_insight.utils.threads import in_threads, one_thread
 
 NULLS = 20  # permutations of the other modality
 _MADE: WeakKeyDictionary[Features, dict[tuple, Partitioning]] = WeakKeyDictionary()
@@ -74,7 +74,7 @@ def null_of_consistent(nets: Networks, modality: str, level: int, seed: int = 0)
     def draw(partner: np.ndarray) -> float:
         return np.nansum(explained(y, [x[partner] for x in streams], groups[rows]))
 
-    return np.array(one_thread(spread)(draw, partners)) / ceiling
+    return np.array(one_thread(in_threads)(draw, partners)) / ceiling
 
 
 def planted_consistent(nets: Networks, modality: str, level: int, partitioning: Partitioning) -> float:

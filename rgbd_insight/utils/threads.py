@@ -41,7 +41,7 @@ def one_thread(function: Callable[P, R]) -> Callable[P, R]:
     return held
 
 
-def spread(function: Callable[[T], R], items: Sequence[T], device: torch.device = CPU) -> list[R]:
+def in_threads(function: Callable[[T], R], items: Sequence[T], device: torch.device = CPU) -> list[R]:
     """`function` of every item, in order; on a CPU by as many threads as torch has, each of which runs alone.
 
     Where an operation is split over threads, all of them wait for the slowest, at every step. Measured on two cores
@@ -50,7 +50,7 @@ def spread(function: Callable[[T], R], items: Sequence[T], device: torch.device 
 
     Examples
     --------
-    >>> spread(lambda x: float(torch.full((3,), x).sum()), [1.0, 2.0])
+    >>> in_threads(lambda x: float(torch.full((3,), x).sum()), [1.0, 2.0])
     [3.0, 6.0]
     """
     count = torch.get_num_threads()

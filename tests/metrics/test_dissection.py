@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from rgbd_insight import stats
 from rgbd_insight.metrics import active, dissection
 from rgbd_insight.metrics.dissection import Overlap, TopValues, dissect, iou_statistic
-from rgbd_insight.utils import threads as _threads
+from rgbd_insight.utils.threads import in_threads
 
 SIZES = [
     ((14, 14), (112, 112)),
@@ -109,7 +109,7 @@ def test_images_in_parts_and_threads_are_the_same(monkeypatch, threads):
         assert torch.equal(dissect(maps, concepts, 4, 0.05), want)
         assert torch.get_num_threads() == threads
         with pytest.raises(ZeroDivisionError):
-            _threads.spread(lambda x: 1 / x, [1, 0, 1], torch.device("cpu"))
+            in_threads(lambda x: 1 / x, [1, 0, 1], torch.device("cpu"))
         assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(before)
