@@ -45,7 +45,7 @@ HEADINGS = (
     "cite",
     "licence",
 )
-TEXT = {".py", ".md", ".yml", ".yaml", ".toml", ".txt", ".cff", ".json", ".ipynb", ".css", ".svg", ".bib", ""}
+TEXT = {".py", ".md", ".yml", ".yaml", ".toml", ".txt", ".cff", ".json", ".ipynb", ".css", ".svg", ".bib", ".html", ""}
 # Hosts that a page, a docstring, a licence or a workflow may point a reader or a machine to.
 HOSTS = {
     "127.0.0.1",

@@ -121,7 +121,7 @@ def pack(folder: Path, archive: Path) -> None:
         for name in ("LICENSE", "requirements.txt"):
             out.write(root / name, f"student/{name}")
         needed = [p for name in CARRIED for p in (BOOK / name).rglob("*")]
-        needed += [p for p in (root / "rgbd_insight").rglob("*") if p.suffix in {".py", ".toml", ".typed"}]
+        needed += [p for p in (root / "rgbd_insight").rglob("*") if p.suffix in {".py", ".toml", ".html", ".typed"}]
         for path in sorted(p for p in needed if p.is_file()):
             home = root if path.is_relative_to(root / "rgbd_insight") else BOOK
             out.write(path, f"student/{path.relative_to(home).as_posix()}")

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rgbd_insight.features import load
-from rgbd_insight.report import Audit, audit
-from rgbd_insight.report.compare import compare_reports, read_report
+from rgbd_insight.report import Audit, audit, compare_reports, read_report
 
 
 def run(options: argparse.Namespace) -> None:
@@ -24,7 +23,7 @@ def run(options: argparse.Namespace) -> None:
     elif len(options.features) == 1:
         raise ValueError(f"a saved report is compared with another; name a second beside {options.features[0]}")
     else:
-        a, b = (read_report(Path(p)) if _saved(p) else _ask(p, options)._plain() for p in options.features)
+        a, b = (read_report(Path(p)) if _saved(p) else _ask(p, options).to_dict() for p in options.features)
         found = compare_reports(a, b)
         print(found)
     for path in filter(None, (options.html, options.json)):

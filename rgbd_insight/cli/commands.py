@@ -22,7 +22,7 @@ from rgbd_insight.extraction import extract
 from rgbd_insight.features import load
 from rgbd_insight.models import FUSIONS, build
 from rgbd_insight.models.fusion import find
-from rgbd_insight.report.audit import check_suffix
+from rgbd_insight.report import check_suffix
 from rgbd_insight.training import PROFILES, Cache, Recipe, train
 from rgbd_insight.utils.messages import say, unforeseen
 from rgbd_insight.validation.validate import bars, validate

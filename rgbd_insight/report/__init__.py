@@ -1,5 +1,7 @@
 """The audit: all four questions for one run, in words, tables and figures; and two audits side by side."""
 
-from rgbd_insight.report.audit import Audit, audit, check_suffix, compare
+from rgbd_insight.report.audit import Audit, audit, compare
+from rgbd_insight.report.compare import Comparison, compare_reports, read_report
+from rgbd_insight.report.page import check_suffix
 
-__all__ = ["Audit", "audit", "check_suffix", "compare"]
+__all__ = ["Audit", "Comparison", "audit", "check_suffix", "compare", "compare_reports", "read_report"]

@@ -11,6 +11,10 @@ from rgbd_insight.result import Result
 
 SLIGHT = 0.1  # the margin of the labels: a share or δ below it counts as hardly anything
 LABELS = ("both", "together", "neither", "undecided")
+READING = (
+    "Numbers in brackets are 95 % intervals over whole groups; that of a mean over levels is the mean of the levels' "
+    "intervals, at least as wide as its own."
+)
 CEILINGS = {"other seed": "two seeds of one modality", "split half": "two halves of one stream's units"}
 
 
@@ -35,11 +39,11 @@ def mean(rows: pd.DataFrame) -> pd.Series:
     return numbers.astype(float).mean(skipna=False) if len(numbers) else numbers.astype(float).mean()
 
 
-def named(values: Iterable[object], word: str = "level") -> str:
+def listed(values: Iterable[object], word: str = "level") -> str:
     """Several names as words, for example "levels 1, 2 and 4"."""
     values = [f"{v:g}" if isinstance(v, float) else str(v) for v in values]
-    listed = " and ".join([", ".join(values[:-1]), values[-1]]) if len(values) > 1 else "".join(values)
-    return f"{word}{'s' if len(values) > 1 else ''} {listed}".strip()
+    text = " and ".join([", ".join(values[:-1]), values[-1]]) if len(values) > 1 else "".join(values)
+    return f"{word}{'s' if len(values) > 1 else ''} {text}".strip()
 
 
 def consistency(result: Result) -> str:
@@ -57,7 +61,7 @@ def consistency(result: Result) -> str:
         else f"that {a} and {b} say the same cannot be told from chance with certainty at any level"
     )
     lines = [
-        f"{head[0].upper()}{head[1:]}: their similarity (debiased CKA, mean over {named(rows['level'])}) is "
+        f"{head[0].upper()}{head[1:]}: their similarity (debiased CKA, mean over {listed(rows['level'])}) is "
         f"{interval(whole)}, by chance {number(whole['null'])} (up to {number(whole['null_high'])}), between "
         f"{CEILINGS[kind]} {number(whole['ceiling'])}."
     ]
@@ -67,7 +71,7 @@ def consistency(result: Result) -> str:
         (rows.loc[~clear & ~seen, "level"], "At {} it cannot be told from chance."),
     ):
         if len(levels):
-            lines.append(text.format(named(levels)))
+            lines.append(text.format(listed(levels)))
     return " ".join([*lines, *_share(result), *_controlled(result)])
 
 
@@ -78,7 +82,7 @@ def _share(result: Result) -> list[str]:
         return []
     if not len(valued):
         return [f"A share of the ceiling cannot be given: {rows['label'].iloc[0]}."]
-    left_out = "" if len(valued) == len(rows) else f" (only {named(valued['level'])} can be normalised)"
+    left_out = "" if len(valued) == len(rows) else f" (only {listed(valued['level'])} can be normalised)"
     return [f"Above chance that is {interval(mean(rows))} of the ceiling{left_out}."]
 
 
@@ -116,7 +120,7 @@ def specificity(result: Result) -> str:
         )
         lines.append(
             f"In {modality}, {how}: of the variance that {kind} reproduces, the share that the other modality does not "
-            f"predict is {interval(whole)} (mean over {named(rows['level'])}), of which the concepts name "
+            f"predict is {interval(whole)} (mean over {listed(rows['level'])}), of which the concepts name "
             f"{interval(part)}."
         )
     return " ".join([*lines, *_concepts(result)])
@@ -129,11 +133,11 @@ def _concepts(result: Result) -> list[str]:
         return ["No concept is in enough images to be asked for."]
     a, b = gaps["modality"].iloc[0], gaps["versus"].iloc[0]
     counts = labels.value_counts()
-    listed = ", ".join(f"{counts.get(name, 0)} {name}" for name in (f"{a}", f"{b}", *LABELS))
+    numbers = ", ".join(f"{counts.get(name, 0)} {name}" for name in (f"{a}", f"{b}", *LABELS))
     more, less = int((gaps["low"] > 0).sum()), int((gaps["high"] < 0).sum())
     lines = [
-        f"Of {len(labels)} concepts, all levels together, {more} are told better from {a} and {less} better from "
-        f"{b} (simultaneous intervals); their labels are: {listed}."
+        f"Of {len(labels)} concepts, all levels together, {more} are decoded better from {a} and {less} better from "
+        f"{b} (simultaneous intervals); their labels are: {numbers}."
     ]
     if counts.get("undecided", 0) > len(labels) / 2:
         lines.append("Most stay undecided, which says that there are too few images, not that the concepts are absent.")
@@ -144,11 +148,11 @@ def evolution(result: Result) -> str:
     """How do the representations change over levels and in training?"""
     lines = []
     for modality in dict.fromkeys(result.rows(["family", "level similarity"])["modality"]):
-        lines += _place(result, modality) + _change(result, modality) + _order(result, modality)
+        lines += _best_level(result, modality) + _change(result, modality) + _order(result, modality)
     return " ".join([*lines, *_training(result)])
 
 
-def _place(result: Result, modality: str) -> list[str]:
+def _best_level(result: Result, modality: str) -> list[str]:
     rows = result.rows("family", modality=modality)
     levels = [mean(part).rename(level) for level, part in rows.groupby("level")]
     levels = [row for row in levels if np.isfinite(row["value"])]
@@ -156,7 +160,7 @@ def _place(result: Result, modality: str) -> list[str]:
         return []
     best = max(levels, key=lambda row: row["value"])
     alike = [row.name for row in levels if row is not best and not row["high"] < best["low"]]
-    doubt = f", not to be told apart from {named(alike)}" if alike else ", more than every other level"
+    doubt = f", not to be told apart from {listed(alike)}" if alike else ", more than every other level"
     return [
         f"The {modality} side holds most at level {best.name:g}: the mean δ of the concept families is "
         f"{interval(best)} there{doubt}."
@@ -221,12 +225,12 @@ def collaboration(result: Result) -> str:
     names = {"both": "both inputs", "none": "neither (both from other scenes)"}
     shown = own[~own["condition"].astype(str).str.contains(":")]
     given = [names.get(condition, f"{condition} alone") for condition in shown["condition"]]
-    told = "; ".join(f"with {what} {interval(row)}" for what, (_, row) in zip(given, shown.iterrows(), strict=True))
-    lines = [f"Mean class accuracy is {told}."] if told else []
+    text = "; ".join(f"with {what} {interval(row)}" for what, (_, row) in zip(given, shown.iterrows(), strict=True))
+    lines = [f"Mean class accuracy is {text}."] if text else []
     twins = rows[rows["fusion"].isin(rows["condition"])]
     if len(twins):
-        told = "; ".join(f"{row['fusion']} {interval(row)}" for _, row in twins.iterrows())
-        lines.append(f"Networks trained on one modality alone reach: {told}.")
+        text = "; ".join(f"{row['fusion']} {interval(row)}" for _, row in twins.iterrows())
+        lines.append(f"Networks trained on one modality alone reach: {text}.")
     return " ".join([*lines, *_utilisation(result), *_retention(result)])
 
 
@@ -267,8 +271,8 @@ def _retention(result: Result) -> list[str]:
         beyond = rows["null_high"].isna() | (rows["value"].abs() > rows["null_high"])
         gained, lost = int((beyond & (rows["low"] > 0)).sum()), int((beyond & (rows["high"] < 0)).sum())
         lines.append(
-            f"Beside the network trained on {modality} alone, its side tells {gained} of {len(rows)} concepts "
-            f"better and {lost} worse (simultaneous intervals, all levels together)."
+            f"Beside the network trained on {modality} alone, {gained} of {len(rows)} concepts are decoded "
+            f"better from its side and {lost} worse (simultaneous intervals, all levels together)."
         )
     return lines
 

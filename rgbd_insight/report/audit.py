@@ -12,14 +12,11 @@ from typing import Any
 import pandas as pd
 
 from rgbd_insight.features import Features, FeaturesError
-from rgbd_insight.questions.collaboration import collaboration
-from rgbd_insight.questions.consistency import consistency
-from rgbd_insight.questions.evolution import evolution
+from rgbd_insight.questions import collaboration, consistency, evolution, specificity
 from rgbd_insight.questions.networks import WHOLE
-from rgbd_insight.questions.specificity import specificity
-from rgbd_insight.report.answers import ANSWERS
+from rgbd_insight.report.answers import ANSWERS, READING
 from rgbd_insight.report.compare import FORMAT, Comparison, compare_reports
-from rgbd_insight.report.page import fragment, page, write
+from rgbd_insight.report.page import figures, render, tables, write
 from rgbd_insight.result import Missing, Result, joined
 
 
@@ -74,13 +71,7 @@ class Audit:
         card = self.card
         parts = [f"Audit of {self.run} on {card['data']}: {card['images']} images, {card['groups']} groups"]
         parts += [fill(f"{name.upper()}. {answer}", 100) for name, answer in self.answers.items()]
-        parts.append(
-            fill(
-                "Numbers in brackets are 95 % intervals over whole groups; that of a mean over levels is the "
-                "mean of the levels' intervals, at least as wide as its own.",
-                100,
-            )
-        )
+        parts.append(fill(READING, 100))
         if self.warnings:
             parts.append("\n".join(["MIND", *(_item(w) for w in self.warnings)]))
         if self.missing:
@@ -90,31 +81,34 @@ class Audit:
 
     def save(self, path: str | Path) -> Path:
         """Write the audit to `path`: a page of its own (.html), or tables and card (.json); returns the path."""
-        path = check_suffix(path)
-        content = page(self) if path.suffix == ".html" else json.dumps(self._plain(), indent=1, allow_nan=False)
-        return write(path, content)
+        return write(path, self._page, self.to_dict)
 
-    def _plain(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
+        """Card, answers, warnings, what is missing and the rows of all tables, as the .json holds them."""
         rows = {
             name: [{k: v for k, v in row.items() if pd.notna(v)} for row in result.table.to_dict("records")]
             for name, result in self.results.items()
         }
-        missing = [vars(m) for m in self.missing]
         return {
             "format": FORMAT,
             "run": self.run,
             "card": self.card,
             "answers": self.answers,
             "warnings": list(self.warnings),
-            "missing": missing,
+            "missing": [vars(m) for m in self.missing],
             "tables": rows,
         }
+
+    def _page(self) -> str:
+        drawn = {name: figures(result) for name, result in self.results.items()}
+        shown = {name: tables(result) for name, result in self.results.items()}
+        return render("audit.html", audit=self, reading=READING, figures=drawn, tables=shown)
 
     def __repr__(self) -> str:
         return f"Audit({self.run!r}): print(audit.text()), or audit.save('report.html')"
 
     def _repr_html_(self) -> str:
-        return fragment(self, figures=False)
+        return render("answers.html", audit=self, reading=READING, figures={}, tables={})
 
 
 def audit(features: Features, run: str | None = None, *, permutations: int = 200) -> Audit:
@@ -169,15 +163,7 @@ def compare(a: Audit, b: Audit) -> Comparison:
     >>> scenes = ri.load("book/features/scenes")  # doctest: +SKIP
     >>> print(ri.compare(ri.audit(scenes, "sum"), ri.audit(scenes, "se")))  # doctest: +SKIP
     """
-    return compare_reports(a._plain(), b._plain())
-
-
-def check_suffix(path: str | Path) -> Path:
-    """The path, or a ValueError where it is neither .html nor .json."""
-    path = Path(path)
-    if path.suffix not in (".html", ".json"):
-        raise ValueError(f"`path` must end in .html or .json; got {path.name!r}: write {path.stem or 'report'}.html")
-    return path
+    return compare_reports(a.to_dict(), b.to_dict())
 
 
 def _item(text: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from textwrap import fill
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rgbd_insight.report.page import STYLE, write
+from rgbd_insight.report.page import html_table, render, write
 
 FORMAT = "rgbd_insight.audit/1"
 KEYS = ("measure", "level", "modality", "versus", "concept", "family", "label", "condition", "epoch")
@@ -74,24 +73,22 @@ class Comparison:
         return "\n\n".join(parts) + "\n"
 
     def save(self, path: str | Path) -> Path:
-        """Write all rows to `path`, .html or .json."""
-        path = Path(path)
-        if path.suffix == ".json":
-            rows = [{k: v for k, v in row.items() if pd.notna(v)} for row in self.table.to_dict("records")]
-            content = {
-                "format": f"{FORMAT}/comparison",
-                "runs": self.runs,
-                "differences": self.differences,
-                "table": rows,
-            }
-            return write(path, json.dumps(content, indent=1, allow_nan=False))
-        shown = self.table.dropna(axis="columns", how="all").to_html(
-            index=False, float_format=lambda x: f"{x:.3g}", na_rep="", border=0, escape=True
-        )
-        title = escape(f"{self.runs[0]} beside {self.runs[1]}")
-        head = f'<meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>'
-        body = f"<h1>{title}</h1><pre>{escape(str(self))}</pre>\n{shown}"
-        return write(path, f'<!doctype html>\n<html lang="en"><head>{head}</head><body>{body}</body></html>\n')
+        """Write all rows to `path`, a page of its own (.html) or .json; returns the path."""
+        return write(path, self._page, self.to_dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Runs, differences and all rows, as the .json holds them."""
+        rows = [{k: v for k, v in row.items() if pd.notna(v)} for row in self.table.to_dict("records")]
+        return {
+            "format": f"{FORMAT}/comparison",
+            "runs": self.runs,
+            "differences": self.differences,
+            "table": rows,
+        }
+
+    def _page(self) -> str:
+        title = f"{self.runs[0]} beside {self.runs[1]}"
+        return render("comparison.html", title=title, text=str(self), table=html_table(self.table))
 
 
 def compare_reports(a: dict[str, Any], b: dict[str, Any]) -> Comparison:

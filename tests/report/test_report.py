@@ -12,7 +12,7 @@ from rgbd_insight.data import Scenes
 from rgbd_insight.extraction import extract
 from rgbd_insight.features import FeaturesError, load
 from rgbd_insight.models import build
-from rgbd_insight.report import answers, audit
+from rgbd_insight.report import answers, audit, compare
 from rgbd_insight.result import Missing, Result
 
 NASTY = "<script>alert('x')</script>&\""
@@ -36,9 +36,9 @@ def found(folder):
 def test_one_checkpoint_one_seed_no_twins_is_enough(found):
     assert found.run == "sum-s0-e0"
     assert list(found.results) == ["consistency", "specificity", "evolution", "collaboration"]
-    told = {m.what for m in found.missing}
-    assert {"a second seed of sum", "checkpoints of sum", "the rgb twin of sum, seed 0"} <= told
-    assert "the depth twin of sum, seed 0" not in told
+    missing = {m.what for m in found.missing}
+    assert {"a second seed of sum", "checkpoints of sum", "the rgb twin of sum, seed 0"} <= missing
+    assert "the depth twin of sum, seed 0" not in missing
     text = found.text()
     assert all(m.call in text for m in found.missing)
     assert found.card["ceiling"] == "split half"
@@ -68,10 +68,10 @@ def test_the_card_says_what_must_agree(found):
 
 
 def test_weaknesses_are_warned_of(found):
-    told = " ".join(found.warnings)
-    assert "untrained" in told and "Impure taps: depth moves rgb at level 2, 3, 4" in told
-    assert "concepts are in too few images" in told and "more." in told
-    assert "groups: intervals" not in told  # 110 are enough
+    warned = " ".join(found.warnings)
+    assert "untrained" in warned and "Impure taps: depth moves rgb at level 2, 3, 4" in warned
+    assert "concepts are in too few images" in warned and "more." in warned
+    assert "groups: intervals" not in warned  # 110 are enough
 
 
 class Page(HTMLParser):
@@ -98,7 +98,7 @@ def test_the_page_is_self_contained(found, tmp_path):
     assert "http" not in text and 'src="data:image/png;base64,' in text
     assert len(page.images) >= 4 and all(image["alt"] for image in page.images)
     assert page.tags.count("table") > 8
-    assert not list(path.parent.glob("*.partial"))
+    assert [p.name for p in path.parent.iterdir()] == ["report.html"]
 
 
 def test_what_comes_from_the_data_is_escaped(found, tmp_path):
@@ -113,6 +113,18 @@ def test_what_comes_from_the_data_is_escaped(found, tmp_path):
     object.__setattr__(spoiled, "answers", dict.fromkeys(results, NASTY))
     text = spoiled.save(tmp_path / "report.html").read_text(encoding="utf-8")
     assert "<script" not in text + spoiled._repr_html_()
+
+
+def test_a_comparison_is_a_page_of_its_own_and_escaped(found, tmp_path):
+    spoiled = replace(found, run=NASTY)
+    path = compare(spoiled, replace(found, card=found.card | {"data": NASTY})).save(tmp_path / "beside.html")
+    text, page = path.read_text(encoding="utf-8"), Page()
+    page.feed(text)
+    assert not page.open and page.tags.count("table") == 1
+    assert "<script" not in text and "http" not in text
+    assert "THE NUMBERS DO NOT COMPARE" in text
+    with pytest.raises(ValueError, match=r"got 'beside.txt'"):
+        compare(found, found).save(tmp_path / "beside.txt")
 
 
 def test_json_holds_plain_rows_and_the_card(found, tmp_path):
