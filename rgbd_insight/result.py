@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from rgbd_insight.stats import Estimate
+from rgbd_insight.utils.messages import unknown
 
 COLUMNS = (
     "question",
@@ -79,9 +79,9 @@ class Result:
     def of(cls, question: str, rows: Iterable[dict], *, missing: Iterable[Missing] = (), made: Mapping) -> Result:
         """A result from rows of a table; an unknown column is an error."""
         rows = [{"question": question} | row for row in rows]
-        unknown = {key for row in rows for key in row} - set(COLUMNS)
-        if unknown:
-            raise ValueError(f"`rows` may only have the columns {', '.join(COLUMNS)}; got {', '.join(sorted(unknown))}")
+        others = {key for row in rows for key in row} - set(COLUMNS)
+        if others:
+            raise ValueError(f"`rows` may only have the columns {', '.join(COLUMNS)}; got {', '.join(sorted(others))}")
         table = pd.DataFrame(rows, columns=list(COLUMNS))
         for name in NUMBERS:
             table[name] = pd.to_numeric(table[name])
@@ -94,8 +94,7 @@ class Result:
             where = {"measure": measure} | where
         for column, wanted in where.items():
             if column not in COLUMNS:
-                near = get_close_matches(column, COLUMNS, 3, 0.0)
-                raise ValueError(f"columns are {', '.join(COLUMNS)}; got {column!r}. Nearest: {', '.join(near)}")
+                raise ValueError(unknown("column", column, COLUMNS))
             wanted = wanted if isinstance(wanted, (list, tuple, set, range)) else [wanted]
             table = table[table[column].isin(list(wanted))]
         return table

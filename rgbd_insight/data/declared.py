@@ -6,11 +6,11 @@ import json
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 
 from rgbd_insight.data.depth import Intrinsics
 from rgbd_insight.features import Modality
+from rgbd_insight.utils.messages import nearest
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 Files = dict[str, tuple[Path, Path, Path]]  # colour, second modality and label of each ID, in the order of the split
@@ -92,8 +92,8 @@ def read_split(path: Path, split: str) -> tuple[Files, tuple[str, ...]]:
         raise ValueError(f'{file} must be {{"train": […], "test": […]}}; got a {type(splits).__name__}')
     names = [name for name, ids in splits.items() if isinstance(ids, list) and not name.endswith("_runs")]
     if split not in names:
-        near = ", ".join(get_close_matches(str(split), names, 3, 0.0)) or "there are none"
-        raise ValueError(f"`split` must be one of the lists in {file}; got {split!r}. Nearest: {near}")
+        near = nearest(split, names)
+        raise ValueError(f"`split` must be one of the lists in {file}; got {split!r}: the nearest are {near}")
     if not splits[split]:
         raise ValueError(f"`split` must have images; {split!r} is empty in {file}")
     _check_entries(splits, split, file)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ from rgbd_insight.data.catalogue import CONJUNCTIONS, SINGLE, SURFACES, TAGS, TH
 from rgbd_insight.data.concepts import image_concepts, image_maps
 from rgbd_insight.data.depth import Intrinsics, Sensor, sense
 from rgbd_insight.features import Features, Modality
+from rgbd_insight.utils.messages import unknown
 
 SPLITS = {"train": 0, "tune": 1, "test": 2, "label": 3, "pairs": 4}
 PRESENT = 0.25  # how often each thing and tag is in a scene
@@ -200,10 +200,9 @@ class Scenes:
         return _Plan(room, paint, slot, full[slot, 0], full[slot, 1], named, tags, place, noise)
 
 
-def _one_of(name: str, value: str, known) -> None:
+def _one_of(name: str, value: str, known: Iterable[str]) -> None:
     if value not in known:
-        near = get_close_matches(str(value), list(known), 3, 0.0)
-        raise ValueError(f"`{name}` must be one of {', '.join(known)}; got {value!r}. Nearest: {', '.join(near)}")
+        raise ValueError(unknown(name, value, known))
 
 
 def _arrange(present: np.ndarray, slots: np.ndarray, stays: np.ndarray, keep_last: bool) -> np.ndarray:

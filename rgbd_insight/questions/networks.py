@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from functools import cached_property
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import ArrayLike
 from rgbd_insight import stats
 from rgbd_insight.features import Features, FeaturesError
 from rgbd_insight.result import Missing
+from rgbd_insight.utils.messages import unknown
 
 TWINS = "twins"
 WHOLE = 0  # in the column `level`: all levels of a stream side by side
@@ -190,6 +190,5 @@ def chosen_measures(measures: Sequence[str], known: Sequence[str]) -> tuple[str,
     measures = (measures,) if isinstance(measures, str) else tuple(measures)
     for name in measures:
         if name not in known:
-            near = ", ".join(get_close_matches(name, known, 3, 0.0))
-            raise ValueError(f"`measures` must be among {', '.join(known)}; got {name!r}. Nearest: {near}")
+            raise ValueError(unknown("measures", name, known))
     return measures

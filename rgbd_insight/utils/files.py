@@ -32,7 +32,7 @@ def whole(path: str | Path, *, shared: bool = False) -> Iterator[Path]:
 
     Notes
     -----
-    A file's bytes are on the disk before it gets its name, so that neither a kill nor a loss of power leaves half of it.
+    A file's bytes are on the disk before it gets its name: neither a kill nor a loss of power leaves half of it.
 
     Examples
     --------

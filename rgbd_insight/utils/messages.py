@@ -8,10 +8,23 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 WHERE, LONGEST = "RGBD_INSIGHT_TRACEBACK", 1000
+FEW = 30  # known names, up to which a message lists them all
 
 
 def nearest(name: object, known: Iterable[object]) -> str:
     """The three of `known` most like `name`, ready for an error message.
+
+    Parameters
+    ----------
+    name : object
+        What was given.
+    known : iterable of object
+        What may be given.
+
+    Returns
+    -------
+    str
+        Names and commas, the most like first; "(there are none)" where nothing is known.
 
     Examples
     --------
@@ -24,25 +37,32 @@ def nearest(name: object, known: Iterable[object]) -> str:
 
 
 def unknown(argument: str, name: object, known: Iterable[object]) -> str:
-    """The message for a value of `argument` that is not `known`, with the nearest three.
+    """The message for a value of `argument` that is not `known`: what may be given, and the nearest three.
 
     Parameters
     ----------
-    argument : how the caller calls it.
-    name : what was given.
-    known : what may be given.
+    argument : str
+        How the caller calls it.
+    name : object
+        What was given.
+    known : iterable of object
+        What may be given; up to 30 are listed, more are counted.
 
     Returns
     -------
-    str, for a ValueError.
+    str
+        For a ValueError.
 
     Examples
     --------
     >>> unknown("fusion", "sun", ["sum", "se"])
-    "`fusion` must be one of 2 known names; got 'sun': the nearest are sum, se"
+    "`fusion` must be one of sum, se; got 'sun': the nearest are sum, se"
+    >>> unknown("module", "laier1", [f"layer{k}" for k in range(100)])
+    "`module` must be one of 100 known names; got 'laier1': the nearest are layer1, layer91, layer81"
     """
-    known = sorted(map(str, known))
-    return f"`{argument}` must be one of {len(known)} known names; got {name!r}: the nearest are {nearest(name, known)}"
+    known = [str(k) for k in known]
+    listed = ", ".join(known) if len(known) <= FEW else f"{len(known)} known names"
+    return f"`{argument}` must be one of {listed}; got {name!r}: the nearest are {nearest(name, known)}"
 
 
 def say(message: object, code: int) -> int:

@@ -126,7 +126,7 @@ def opening(path, split="test", **options):
 def test_what_is_missing_is_named_at_once(path):
     for call, message in [
         (opening(path / "nowhere"), "`path` must be a folder"),
-        (opening(path, "tets"), r"`split` must be .*'tets'. Nearest: test, "),
+        (opening(path, "tets"), r"`split` must be .*'tets': the nearest are test, "),
         (opening(path, "train"), "'train' is empty"),
         (opening(path, size=(0, 4)), "`size` must be"),
     ]:

@@ -131,8 +131,8 @@ def test_the_sensor_takes_readings_away():
     ("wrong", "says"),
     [
         ({"n": 0}, "at least 1"),
-        ({"split": "tset"}, "Nearest: test"),
-        ({"toggle": "bal"}, "Nearest: ball"),
+        ({"split": "tset"}, "the nearest are test"),
+        ({"toggle": "bal"}, "the nearest are ball"),
         ({"redundancy": 1.5}, r"\[0, 1\]"),
     ],
 )
