@@ -14,8 +14,7 @@ from rgbd_insight.data.batch import Dataset
 from rgbd_insight.extraction.blocks import partners
 from rgbd_insight.extraction.listener import INPUTS, at_rest
 from rgbd_insight.hooks import listen
-from rgbd_insight.metrics.active import active_pixels
-from rgbd_insight.metrics.dissection import TopValues, iou_statistic
+from rgbd_insight.metrics.dissection import TopValues, active_pixels, iou_statistic
 from rgbd_insight.models import Network
 from rgbd_insight.result import numbers
 

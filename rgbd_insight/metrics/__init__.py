@@ -2,12 +2,10 @@
 
 from rgbd_insight.metrics.attenuation import corrected_partitioning
 from rgbd_insight.metrics.auroc import pair_counts
-from rgbd_insight.metrics.cka import cka_statistic, debiased_cka
-from rgbd_insight.metrics.dimension import effective_dimension
+from rgbd_insight.metrics.cka import cka_matrix, cka_statistic, debiased_cka, effective_dimension
 from rgbd_insight.metrics.dissection import dissect, iou_statistic
+from rgbd_insight.metrics.hsic import Moments, unbiased_hsic
 from rgbd_insight.metrics.labels import concept_labels
-from rgbd_insight.metrics.levels import cka_matrix
-from rgbd_insight.metrics.moments import Moments, unbiased_hsic
 from rgbd_insight.metrics.partitioning import Partitioning, explained, variance_partitioning
 from rgbd_insight.metrics.probes import Decodability, decodability
 from rgbd_insight.metrics.ranking import Ranking, bounded, rank_units

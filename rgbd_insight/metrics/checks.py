@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
@@ -42,6 +44,22 @@ def check_lengths(**arrays: np.ndarray) -> int:
 def from_first_row(x: np.ndarray) -> np.ndarray:
     """`x` (N, U) minus its first row: constant units become exactly 0, and large offsets cost no digits later."""
     return x - x[:1]
+
+
+def varying_rows(streams: Mapping[str, ArrayLike]) -> list[np.ndarray]:
+    """The streams, by name, checked, of one length and counted from their first row; each must vary."""
+    checked = {name: check_rows(stream, name) for name, stream in streams.items()}
+    check_lengths(**checked)
+    found = {name: from_first_row(stream) for name, stream in checked.items()}
+    for name, stream in found.items():
+        if not stream.any():
+            raise ValueError(f"`{name}` must vary over the images; it is constant. Leave this tap out.")
+    return list(found.values())
+
+
+def centred_rows(streams: Mapping[str, ArrayLike]) -> list[np.ndarray]:
+    """`varying_rows` as deviations from their means."""
+    return [stream - stream.mean(0) for stream in varying_rows(streams)]
 
 
 def compress(x: np.ndarray) -> np.ndarray:

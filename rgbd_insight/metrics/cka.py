@@ -1,4 +1,4 @@
-"""How alike two streams of responses are: CKA of whole layers; pairs of units; prediction of one from the other."""
+"""The geometry of streams: debiased CKA of a pair, of all levels at once, as a statistic; and how many dimensions."""
 
 from __future__ import annotations
 
@@ -8,13 +8,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
+from torch import Tensor
 
-from rgbd_insight.metrics.checks import check_lengths, check_rows, compress, from_first_row
+from rgbd_insight.metrics.checks import centred_rows, check_lengths, check_rows, compress, from_first_row, varying_rows
 from rgbd_insight.metrics.grams import Grams, evaluated, worthwhile
-from rgbd_insight.metrics.moments import residual_factor, unbiased_hsic
-from rgbd_insight.utils.threads import one_thread
+from rgbd_insight.metrics.hsic import centred_hsic, hsic_matrix, residual_factor
+from rgbd_insight.utils.threads import in_threads, one_thread
 
 Statistic = Callable[[np.ndarray, np.ndarray], float | np.ndarray]
+ONE_THREAD = 1e8  # multiplications in a comparison up to which a second thread costs more than it saves
+FLAT = 1e-20  # a stream with less than this share of its variance left, on some subset of the images, is constant there
+SIMPLEX = 1e-12  # … and one with less than this share of its squared variance in HSIC(x, x) has no geometry to compare
 
 
 def debiased_cka(x: ArrayLike, y: ArrayLike, confounds: ArrayLike | None = None) -> float:
@@ -24,12 +28,15 @@ def debiased_cka(x: ArrayLike, y: ArrayLike, confounds: ArrayLike | None = None)
 
     Parameters
     ----------
-    x, y : (N, U) and (N, V) responses to the same N ≥ 4 images, in the same order; maps are flattened first.
-    confounds : (N, P) image properties (brightness, mean depth…) to regress out of both streams first; N ≥ 4 + P.
+    x, y : array (N, U), array (N, V)
+        Responses to the same N ≥ 4 images, in the same order; maps are flattened first.
+    confounds : array (N, P), optional
+        Image properties (brightness, mean depth…) to regress out of both streams first; N ≥ 4 + P.
 
     Returns
     -------
-    float, at most about 1.
+    float
+        At most about 1.
 
     Raises
     ------
@@ -63,15 +70,87 @@ def debiased_cka(x: ArrayLike, y: ArrayLike, confounds: ArrayLike | None = None)
     >>> round(debiased_cka(x, rng.normal(size=(60, 30))), 2)
     0.04
     """
-    statistic = cka_statistic(x, y, confounds)
-    rows = np.arange(len(x))
-    value = statistic(rows, rows)
+    if confounds is None:
+        pair = [torch.from_numpy(stream) for stream in centred_rows({"x": x, "y": y})]
+        value = _normalised(*hsic_matrix(pair), len(pair[0]))[0, 1]
+    else:
+        value = cka_statistic(x, y, confounds)(*2 * [np.arange(len(x))])
     if np.isnan(value):
         raise ValueError(
             "`x` and `y` must each have more than chance variance once the confounds are out; one has none (its images "
             "are equidistant, or explained by the confounds). Pass more images or fewer confounds."
         )
-    return value
+    return float(value)
+
+
+def cka_matrix(first: Sequence[ArrayLike | Tensor], second: Sequence[ArrayLike | Tensor] | None = None) -> np.ndarray:
+    """`debiased_cka` of every level with every level at once, in the precision and on the device they come in.
+
+    Parameters
+    ----------
+    first, second : sequences of array or tensor (N, U)
+        Levels over the same N ≥ 4 images; without `second`, `first` is compared with itself. Products are taken in the
+        precision of the levels (float32 errs by about 1e-8), sums in float64; no copy of all levels in float64 is made.
+
+    Returns
+    -------
+    array (L, M)
+        float64; NaN never.
+
+    Raises
+    ------
+    ValueError
+        Where a level is constant or has no more than chance variance, has NaN or too few rows, or the lengths differ.
+
+    Examples
+    --------
+    >>> x = np.random.default_rng(0).normal(size=(40, 3))
+    >>> cka_matrix([x, x**2], [x]).round(2)
+    array([[1.  ],
+           [0.12]])
+    """
+    count, other = len(first), [] if second is None else list(second)
+    names = [f"first[{i}]" for i in range(count)] + [f"second[{i}]" for i in range(len(other))]
+    named = list(zip([*first, *other], names, strict=True))
+    device = next((level.device for level, _ in named if isinstance(level, Tensor)), torch.device("cpu"))
+    levels = in_threads(lambda pair: _centred(*pair), named, device)
+    check_lengths(**dict(zip(names, levels, strict=True)))
+    if len({level.dtype for level in levels}) > 1:
+        levels = [level.double() for level in levels]
+    whole = _normalised(*hsic_matrix(levels), len(levels[0]))
+    for name, undefined in zip(names, np.isnan(np.diag(whole)), strict=True):
+        if undefined:
+            raise ValueError(f"`{name}` must have more than chance variance; its images are equidistant. Pass more.")
+    return whole if second is None else whole[:count, count:]
+
+
+def _centred(level: ArrayLike | Tensor, name: str) -> Tensor:
+    """(N, U) deviations from the mean, scaled to be of the order of 1, float32 or float64 as they came."""
+    x = level.detach() if isinstance(level, Tensor) else torch.as_tensor(np.asarray(level))
+    if x.ndim != 2 or 0 in x.shape:
+        raise ValueError(f"`{name}` must be (images, units); got shape {tuple(x.shape)}. Flatten maps first.")
+    if len(x) < 4:
+        raise ValueError(f"`{name}` must have at least 4 images; got {len(x)}. Pass more images.")
+    dtype = torch.float32 if x.dtype in (torch.float32, torch.float16, torch.bfloat16) else torch.float64
+    wide = x.double() - x[:1].double()  # the only copy in float64, of one level
+    wide -= wide.mean(0)
+    size = wide.square().mean().sqrt()
+    if not bool(torch.isfinite(size)):
+        raise ValueError(f"`{name}` must be finite; got NaN or infinity. Drop such images from every stream.")
+    if not bool(size > 0):
+        raise ValueError(f"`{name}` must vary over the images; it is constant. Leave this tap out.")
+    return (wide / size).to(dtype)
+
+
+def _normalised(hsic: np.ndarray, traces: np.ndarray, n: int) -> np.ndarray:
+    """CKA (L, L) of levels whose HSIC is (L, L); NaN where a level has no more than chance variance."""
+    own = np.where(_has_geometry(np.diag(hsic), traces, n), np.diag(hsic), np.nan)
+    return hsic / np.sqrt(np.outer(own, own))
+
+
+def _has_geometry(own: np.ndarray, traces: np.ndarray, n: int) -> np.ndarray:
+    """Whether HSIC of levels (L,) with themselves is more than rounding beside their variance."""
+    return own > SIMPLEX * (traces / n) ** 2
 
 
 def cka_statistic(
@@ -120,7 +199,7 @@ def cka_statistic(
     single = not isinstance(x, (list, tuple)) and not isinstance(y, (list, tuple))
     levels = [list(s) if isinstance(s, (list, tuple)) else [s] for s in (x, y)]
     names = [f"{name}[{i}]" for name, s in zip("xy", levels, strict=True) for i in range(len(s))]
-    checked = _streams(*levels[0], *levels[1], names=("x", "y") if single else names)
+    checked = varying_rows(dict(zip(("x", "y") if single else names, [*levels[0], *levels[1]], strict=True)))
     if confounds is not None:
         confounds = from_first_row(check_rows(confounds, "confounds"))
         check_lengths(x=checked[0], confounds=confounds)
@@ -129,22 +208,6 @@ def cka_statistic(
     given = {np.asarray(level).dtype for side in levels for level in side}
     exact = torch.float32 if given == {np.dtype(np.float32)} else torch.float64
     return CkaStatistic(sides, single, exact if confounds is None else None)
-
-
-def _streams(*streams: ArrayLike, names: Sequence[str] = ("x", "y")) -> list[np.ndarray]:
-    """The checked streams, counted from their first row; each must vary."""
-    checked = [check_rows(s, name) for s, name in zip(streams, names, strict=True)]
-    check_lengths(**dict(zip(names, checked, strict=True)))
-    checked = [from_first_row(s) for s in checked]
-    for s, name in zip(checked, names, strict=True):
-        if not s.any():
-            raise ValueError(f"`{name}` must vary over the images; it is constant. Leave this tap out.")
-    return checked
-
-
-ONE_THREAD = 1e8  # multiplications in a comparison up to which a second thread costs more than it saves
-FLAT = 1e-20  # a stream with less than this share of its variance left, on some subset of the images, is constant there
-SIMPLEX = 1e-12  # … and one with less than this share of its squared variance in HSIC(x, x) has no geometry to compare
 
 
 class CkaStatistic:
@@ -220,7 +283,7 @@ class Side:
         return self.without(rows, None if self.confounds is None else _basis(self.confounds[rows]))
 
     def without(self, rows: np.ndarray, basis: np.ndarray | None) -> _Rows:
-        """The centred `rows`, in their order, but for what the orthonormal `basis` (n, P) tells of them."""
+        """The centred `rows`, in their order, but for what the orthonormal `basis` (n, P) explains."""
         centred = self.values[rows]
         centred -= centred.mean(0)
         factor = 1.0
@@ -230,7 +293,7 @@ class Side:
         lengths = np.add.reduceat(centred**2, self.starts, axis=1)
         chosen = _Rows(centred, lengths, self.starts, factor, np.empty(0))
         own, traces = chosen.within(), lengths.sum(0)
-        defined = (traces > FLAT * self.total) & (own > SIMPLEX * (traces / len(rows)) ** 2)
+        defined = (traces > FLAT * self.total) & _has_geometry(own, traces, len(rows))
         return replace(chosen, own=np.where(defined, own, np.nan))
 
 
@@ -256,13 +319,14 @@ class _Rows:
         cross = np.add.reduceat((self.values.T @ other.values) ** 2, self.starts, axis=0)
         cross = np.add.reduceat(cross, other.starts, axis=1)
         traces = self.lengths.sum(0)[:, None], other.lengths.sum(0)
-        return unbiased_hsic(cross, self.lengths.T @ other.lengths, traces, len(self.values), self.factor)
+        return centred_hsic(cross, self.lengths.T @ other.lengths, traces, len(self.values), self.factor)
 
     def within(self) -> np.ndarray:
         """(L,) unbiased HSIC of each level with itself."""
-        cross = np.array([square(level.T @ level) for level in np.split(self.values, self.starts[1:], axis=1)])
+        products = (level.T @ level for level in np.split(self.values, self.starts[1:], axis=1))
+        cross = np.array([np.vdot(product, product) for product in products])
         traces = self.lengths.sum(0)
-        return unbiased_hsic(cross, (self.lengths**2).sum(0), (traces, traces), len(self.values), self.factor)
+        return centred_hsic(cross, (self.lengths**2).sum(0), (traces, traces), len(self.values), self.factor)
 
 
 def _basis(confounds: np.ndarray) -> np.ndarray:
@@ -274,6 +338,43 @@ def _basis(confounds: np.ndarray) -> np.ndarray:
     return left[:, sizes > 1e-9]
 
 
-def square(a: np.ndarray) -> float:
-    """Squared Frobenius norm."""
-    return float(np.vdot(a, a))
+def effective_dimension(x: ArrayLike) -> float:
+    """Participation ratio of the covariance's eigenvalues: from 1 (one direction) to U (all alike).
+
+    Parameters
+    ----------
+    x : array (N, U)
+        Responses; finite, N >= 4.
+
+    Returns
+    -------
+    float
+        NaN where no unit varies.
+
+    Raises
+    ------
+    ValueError
+        Where `x` is not finite or has too few rows.
+
+    Notes
+    -----
+    (Σλ)² / Σλ² = tr(C)² / tr(C²). Biased down where N is not much larger than U. Unchanged by shift, one factor for the
+    stream and rotation.
+
+    References
+    ----------
+    Gao and Ganguli, On simplicity and complexity in the brave new world of large-scale neuroscience, 2015.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> round(effective_dimension(rng.normal(size=(4000, 5))), 1)
+    5.0
+    >>> round(effective_dimension(np.outer(rng.normal(size=50), np.ones(5))), 1)
+    1.0
+    """
+    x = check_rows(x, "x")
+    x -= x.mean(0)
+    covariance = x.T @ x
+    total = np.trace(covariance)
+    return float(total**2 / (covariance**2).sum()) if total > 0 else np.nan

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rgbd_insight.metrics.hsic import unbiased_hsic
 from rgbd_insight.utils.threads import in_threads
 
 TILE = 32  # rows of the Gram matrices that are gathered together: what they hold fits into a core's own cache
@@ -68,13 +69,13 @@ class Grams:
         own = []
         for side, total, part, inner in zip(self.sides, sums, gone, both, strict=True):
             squares = side.own - 2 * _square(part).numpy() + _square(inner).numpy()
-            found = _hsic(squares, total.sum(0) ** 2, (total**2).sum(0), n)
+            found = unbiased_hsic(squares, (total**2).sum(0), total.sum(0) ** 2, n)
             lengths = side.lengths[kept].sum(0)
             trace = lengths - (total.sum(0) + lengths) / n
             if not ((trace > CLOSE * side.lengths.sum(0)) & (found > CLOSE**2 * (trace / n) ** 2)).all():
                 return None
             own.append(found)
-        hsic = _hsic(cross, np.outer(sums[0].sum(0), sums[1].sum(0)), sums[0].T @ sums[1], n)
+        hsic = unbiased_hsic(cross, sums[0].T @ sums[1], np.outer(sums[0].sum(0), sums[1].sum(0)), n)
         return hsic / np.sqrt(np.outer(*own))
 
     def permuted(self, rows: np.ndarray, partners: Sequence[np.ndarray], own: Pair) -> list[np.ndarray]:
@@ -91,7 +92,7 @@ class Grams:
         def one(partner: np.ndarray) -> np.ndarray:
             order = np.searchsorted(rows, partner)
             cross = _gathered(left, right, torch.as_tensor(order))
-            return _hsic(cross.numpy(), totals, sums[0].T @ sums[1][order], n) / scale
+            return unbiased_hsic(cross.numpy(), sums[0].T @ sums[1][order], totals, n) / scale
 
         return in_threads(one, partners, CPU)
 
@@ -134,11 +135,6 @@ def _cross(a: Tensor, b: Tensor) -> Tensor:
 
 def _square(a: Tensor) -> Tensor:
     return a.square().sum((0, 1), dtype=torch.float64)
-
-
-def _hsic(cross: np.ndarray, totals: np.ndarray, sums: np.ndarray, n: int) -> np.ndarray:
-    """The U-statistic of Song et al. from ΣKL, ΣK ΣL and the products of row sums, diagonals zero."""
-    return (cross + totals / ((n - 1) * (n - 2)) - 2 / (n - 2) * sums) / (n * (n - 3))
 
 
 def evaluated(

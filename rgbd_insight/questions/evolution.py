@@ -8,8 +8,7 @@ import numpy as np
 
 from rgbd_insight import stats
 from rgbd_insight.features import Features
-from rgbd_insight.metrics.cka import cka_statistic
-from rgbd_insight.metrics.dimension import effective_dimension
+from rgbd_insight.metrics.cka import cka_statistic, effective_dimension
 from rgbd_insight.metrics.semantic import level_semantic_variance, profiles
 from rgbd_insight.questions.networks import Networks, chosen_levels, chosen_measures, made, missing_seeds, networks
 from rgbd_insight.questions.specificity import probe

@@ -7,10 +7,9 @@ import torch
 
 from rgbd_insight import stats
 from rgbd_insight.metrics import baselines
-from rgbd_insight.metrics.cka import cka_statistic
+from rgbd_insight.metrics.cka import cka_matrix, cka_statistic
 from rgbd_insight.metrics.dissection import TopValues, dissect
-from rgbd_insight.metrics.levels import cka_matrix
-from rgbd_insight.metrics.moments import Moments
+from rgbd_insight.metrics.hsic import Moments
 from rgbd_insight.metrics.partitioning import PENALTIES, variance_partitioning
 from rgbd_insight.stats.groups import blocks_of, group_folds
 from tests.benchmarks import _published as published

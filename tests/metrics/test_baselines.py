@@ -10,7 +10,7 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
 from rgbd_insight.metrics import baselines
-from rgbd_insight.metrics.baselines import cka
+from rgbd_insight.metrics.baselines import cka, pairs
 from rgbd_insight.metrics.cka import debiased_cka
 
 PAIRWISE = sorted(set(baselines.__all__) - {"matrix"})
@@ -190,8 +190,8 @@ def test_options_reach_the_measure():
 
 def test_each_layer_is_factorised_once(monkeypatch):
     calls = []
-    prepare, score = baselines.PAIRS["svcca"]
-    monkeypatch.setitem(baselines.PAIRS, "svcca", (lambda layer: (calls.append(1), prepare(layer))[1], score))
+    prepare, score = pairs.PAIRS["svcca"]
+    monkeypatch.setitem(pairs.PAIRS, "svcca", (lambda layer: (calls.append(1), prepare(layer))[1], score))
     baselines.matrix("svcca", streams(12, widths=(3, 4, 5)), streams(13, widths=(3, 4)))
     assert len(calls) == 5
 

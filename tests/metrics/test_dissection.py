@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from rgbd_insight import stats
-from rgbd_insight.metrics import active, dissection
+from rgbd_insight.metrics import dissection
 from rgbd_insight.metrics.dissection import Overlap, TopValues, dissect, iou_statistic
 from rgbd_insight.utils.threads import in_threads
 
@@ -101,7 +101,6 @@ def test_overlaps_add_and_subtract():
 def test_images_in_parts_and_threads_are_the_same(monkeypatch, threads):
     maps, concepts = draw(5, n=7)
     want = dissect(maps, concepts, 4, 0.05)
-    monkeypatch.setattr(active, "CHUNK", 1)
     monkeypatch.setattr(dissection, "CHUNK", 1)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)

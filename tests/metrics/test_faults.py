@@ -13,7 +13,7 @@ from rgbd_insight.metrics import baselines
 from rgbd_insight.metrics.baselines import cka
 from rgbd_insight.metrics.cka import cka_statistic, debiased_cka
 from rgbd_insight.metrics.dissection import Overlap, TopValues, dissect, iou_statistic
-from rgbd_insight.metrics.moments import Moments
+from rgbd_insight.metrics.hsic import Moments
 from tests._toy import ToyData, ToyNet
 
 

@@ -1,16 +1,12 @@
-"""Comparisons by the distances between images: RSA and nearest neighbours. And CKA in batches."""
+"""Comparisons by the distances between images: RSA and nearest neighbours."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import rankdata
 
-from rgbd_insight.metrics.baselines.layers import centred_layers
-from rgbd_insight.metrics.checks import compress
-from rgbd_insight.metrics.moments import Moments, unbiased_hsic
+from rgbd_insight.metrics.checks import centred_rows
 
 ROWS = 1024  # rows of the distance matrix that are held at a time
 
@@ -46,7 +42,7 @@ def rsa(x: ArrayLike, y: ArrayLike) -> float:
     >>> round(rsa(x, 2 * x + 300), 6)
     1.0
     """
-    return rank_correlation(*(distance_ranks(layer) for layer in centred_layers((x, y), "xy")))[0]
+    return rank_correlation(*(distance_ranks(layer) for layer in centred_rows({"x": x, "y": y})))[0]
 
 
 def distance_ranks(layer: np.ndarray) -> np.ndarray:
@@ -97,7 +93,7 @@ def knn_overlap(x: ArrayLike, y: ArrayLike, k: int = 10) -> float:
     >>> knn_overlap(x, 2 * x + 300)
     1.0
     """
-    return shared(*(nearest(layer, k) for layer in centred_layers((x, y), "xy")))[0]
+    return shared(*(nearest(layer, k) for layer in centred_rows({"x": x, "y": y})))[0]
 
 
 def nearest(layer: np.ndarray, k: int = 10) -> np.ndarray:
@@ -124,67 +120,3 @@ def _distances(layer: np.ndarray, rows: slice) -> np.ndarray:
     """Squared Euclidean distances (rows, N) of some rows of a centred layer to all."""
     lengths = (layer**2).sum(1)
     return lengths[rows, None] + lengths - 2 * layer[rows] @ layer.T
-
-
-def minibatch_cka(x: ArrayLike, y: ArrayLike, batch: int = 256) -> float:
-    """Debiased CKA from averages over batches of images, at most 1; with more than one batch the order matters.
-
-    Parameters
-    ----------
-    x, y : (N, U) and (N, V) responses to the same images.
-    batch : images a batch at most, 4 or more; the batches are cut as equal as possible, so none is too small.
-
-    Returns
-    -------
-    float in [−1, 1], not clamped at 0; `debiased_cka` where one batch holds all images.
-
-    Raises
-    ------
-    ValueError
-        Where a stream is constant, has NaN or too few rows, the lengths differ, `batch` is too small, or a stream has
-        no geometry beyond chance in any batch.
-
-    Notes
-    -----
-    Σ_b n_b HSIC_b(x, y) / √(Σ_b n_b HSIC_b(x, x) Σ_b n_b HSIC_b(y, y)): batches count by their images. It estimates
-    the same as `debiased_cka` with more variance; `moments.Moments` has the exact one in one pass.
-
-    References
-    ----------
-    Nguyen, Raghu, Kornblith: Do wide and deep networks learn the same things? ICLR 2021.
-
-    Examples
-    --------
-    >>> x = np.random.default_rng(0).normal(size=(60, 4))
-    >>> round(minibatch_cka(x, 2 * x + 300, batch=20), 6)
-    1.0
-    """
-    return float(batched_matrix(centred_layers((x, y), "xy"), batch)[0, 1])
-
-
-def batched_matrix(layers: Sequence[np.ndarray], batch: int = 256) -> np.ndarray:
-    """Minibatch CKA (L, L) of every pair of centred layers."""
-    n = len(layers[0])
-    if batch < 4:
-        raise ValueError(f"`batch` must be at least 4 images for the unbiased estimate; got {batch}.")
-    count = min(-(-n // batch), n // 4)
-    total = np.zeros((len(layers), len(layers)))
-    for rows in np.array_split(np.arange(n), count):
-        total += len(rows) * _hsic([layer[rows] - layer[rows].mean(0) for layer in layers])
-    own = np.diag(total)
-    if not (own > 0).all():
-        raise ValueError(
-            f"`x` and `y` must each have more than chance variance within batches of {batch}; one has none."
-        )
-    return total / np.sqrt(np.outer(own, own))
-
-
-def _hsic(parts: Sequence[np.ndarray]) -> np.ndarray:
-    """Unbiased HSIC (L, L) of centred layers, from products of their units or of images, whichever costs less."""
-    n, width = len(parts[0]), sum(part.shape[1] for part in parts)
-    if n * (width + len(parts) ** 2) > width**2:
-        return Moments.from_rows(*map(compress, parts)).hsic()
-    grams = np.stack([part @ part.T for part in parts])  # (L, n, n)
-    lengths, flat = np.diagonal(grams, axis1=1, axis2=2), grams.reshape(len(parts), -1)
-    traces = lengths.sum(1)
-    return unbiased_hsic(flat @ flat.T, lengths @ lengths.T, (traces[:, None], traces), n)

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rgbd_insight.metrics.baselines.layers import centred_layers
-from rgbd_insight.metrics.checks import compress
+from rgbd_insight.metrics.checks import centred_rows, compress
 
 RANK = 1e-10  # directions with less than this share of the largest singular value are rounding
 
@@ -45,7 +44,7 @@ def svcca(x: ArrayLike, y: ArrayLike, kept: float = 0.99) -> float:
     >>> round(svcca(x, 3 * x[:, ::-1] + 2), 6)
     1.0
     """
-    a, b = (leading(layer, kept) for layer in centred_layers((x, y), "xy"))
+    a, b = (leading(layer, kept) for layer in centred_rows({"x": x, "y": y}))
     return mean_correlation(a, b)[0]
 
 
@@ -101,7 +100,7 @@ def pwcca(x: ArrayLike, y: ArrayLike) -> float:
     >>> pwcca(x, y) > pwcca(y, x)
     True
     """
-    a, b = (spanned(layer) for layer in centred_layers((x, y), "xy"))
+    a, b = (spanned(layer) for layer in centred_rows({"x": x, "y": y}))
     return weighted_correlation(a, b)[0]
 
 
@@ -159,7 +158,7 @@ def procrustes(x: ArrayLike, y: ArrayLike) -> float:
     >>> round(procrustes(x, 7 * x @ np.linalg.qr(rng.normal(size=(4, 4)))[0] + 1), 6)
     1.0
     """
-    return nuclear_norm(*(unit_size(layer) for layer in centred_layers((x, y), "xy")))[0]
+    return nuclear_norm(*(unit_size(layer) for layer in centred_rows({"x": x, "y": y})))[0]
 
 
 def procrustes_distance(x: ArrayLike, y: ArrayLike) -> float:

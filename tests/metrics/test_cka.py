@@ -7,9 +7,7 @@ import torch
 from rgbd_insight import stats
 from rgbd_insight.metrics import cka as _cka
 from rgbd_insight.metrics import grams as _grams
-from rgbd_insight.metrics import levels
-from rgbd_insight.metrics.cka import cka_statistic, debiased_cka
-from rgbd_insight.metrics.levels import cka_matrix
+from rgbd_insight.metrics.cka import cka_matrix, cka_statistic, debiased_cka
 
 
 def draw(seed=0, n=60, widths=(6, 4, 30), dtype=np.float64):
@@ -25,12 +23,6 @@ def test_matrix_is_that_of_single_pairs(widths):
     np.testing.assert_allclose(cka_matrix(found), want, atol=1e-9)
     want = [[debiased_cka(a, b) for b in others] for a in found]
     np.testing.assert_allclose(cka_matrix(found, others), want, atol=1e-9)
-
-
-def test_both_ways_are_the_same(monkeypatch):
-    monkeypatch.setattr(levels, "ROWS", 7)
-    centred = [levels._centred(x, "x") for x in draw(3)]
-    np.testing.assert_allclose(levels._by_units(centred), levels._by_images(centred), rtol=1e-9)
 
 
 @pytest.mark.parametrize("constant", [0, 30, 300])

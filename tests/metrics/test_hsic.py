@@ -1,9 +1,11 @@
-"""Moments against Gram-matrix formulas, and as states that add and subtract."""
+"""Unbiased HSIC against Gram-matrix formulas, whichever way its sums are taken; moments as states that add."""
 
 import numpy as np
 import pytest
+import torch
 
-from rgbd_insight.metrics.moments import Moments, residual_factor, unbiased_hsic
+from rgbd_insight.metrics import hsic
+from rgbd_insight.metrics.hsic import Moments, centred_hsic, hsic_matrix, residual_factor, unbiased_hsic
 
 
 def song(x, y):
@@ -34,6 +36,24 @@ def test_hsic_is_the_u_statistic(n):
     streams = draw(n, n)
     want = [[song(a, b) for b in streams] for a in streams]
     np.testing.assert_allclose(Moments.from_rows(*streams).hsic(), want, rtol=1e-9, atol=1e-12)
+    centred = [torch.from_numpy(s - s.mean(0)) for s in streams]
+    np.testing.assert_allclose(hsic_matrix(centred)[0], want, rtol=1e-9, atol=1e-12)
+
+
+def test_both_ways_to_the_products_are_the_same(monkeypatch):
+    monkeypatch.setattr(hsic, "ROWS", 7)
+    centred = [torch.from_numpy(s - s.mean(0)) for s in draw(3)]
+    np.testing.assert_allclose(hsic._by_units(centred), hsic._by_images(centred), rtol=1e-9)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, torch.from_numpy])
+def test_arrays_and_tensors_have_one_formula(kind):
+    x, y, _ = draw(9)
+    x, y = (kind(s - s.mean(0)) for s in (x, y))
+    lengths = (x**2).sum(1), (y**2).sum(1)
+    traces = lengths[0].sum(), lengths[1].sum()
+    found = centred_hsic(((x.T @ y) ** 2).sum(), lengths[0] @ lengths[1], traces, len(x))
+    assert type(found) is type(traces[0]) and float(found) == pytest.approx(song(np.asarray(x), np.asarray(y)))
 
 
 @pytest.mark.parametrize("cuts", [[36], [1], [3, 4, 34], [10, 20, 30], list(range(1, 37))], ids=str)
@@ -117,6 +137,6 @@ def test_errors_name_the_argument():
     with pytest.raises(ValueError, match="at most the 3 rows"):
         Moments.from_rows(x[:3]) - Moments.from_rows(x)
     with pytest.raises(ValueError, match="at least 4 images"):
-        unbiased_hsic(1.0, 1.0, (1.0, 1.0), n=3)
+        unbiased_hsic(1.0, 1.0, 1.0, n=3)
     with pytest.raises(ValueError, match="at least 6 images to regress out 2 confounds; got 5"):
         residual_factor(np.eye(5)[:, :2])

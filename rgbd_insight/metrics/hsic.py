@@ -1,33 +1,48 @@
-"""Sums and cross-products of rows that add and subtract, and the unbiased HSIC that they give."""
+"""Unbiased HSIC: its one formula, for all pairs of levels in memory, and from sums over rows that add and subtract."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
+from torch import Tensor
 
 from rgbd_insight.metrics.checks import check_lengths, check_rows
 from rgbd_insight.utils.threads import in_threads
 
+Sums = TypeVar("Sums", float, np.ndarray, Tensor)
+ROWS = 64  # rows of the Gram matrices that are made together
 
-def unbiased_hsic(cross: ArrayLike, norms: ArrayLike, traces: tuple, n: int, factor: float = 1.0) -> np.ndarray:
-    """Unbiased HSIC of *centred* rows x and y; 0 on average for independent streams, negative values included.
+
+def unbiased_hsic(
+    products: Sums, sums: Sums, totals: Sums, n: int, *, diagonal: Sums | float = 0.0, factor: float = 1.0
+) -> Sums:
+    """Unbiased HSIC from sums over two Gram matrices; 0 on average for independent streams, may be negative.
 
     Parameters
     ----------
-    cross : ‖XᵀY‖², the squared Frobenius norm of the cross-product of the centred rows.
-    norms : Σ_i ‖x_i‖²‖y_i‖².
-    traces : Σ_i ‖x_i‖² and Σ_i ‖y_i‖², of shapes that broadcast to that of `cross`.
-    n : number of rows, at least 4.
-    factor : of the part that takes the bias out; other than 1 for residuals of a regression (`residual_factor`).
+    products : float, array or tensor
+        Σ_ij K_ij L_ij; all four sums have this shape, or shapes that broadcast to it.
+    sums : as `products`
+        Σ_i r_i s_i, of the row sums r of K and s of L *without* their diagonals.
+    totals : as `products`
+        ΣK ΣL, again without diagonals.
+    n : int
+        Number of rows, at least 4.
+    diagonal : as `products`
+        Σ_i K_ii L_ii where `products` has it in it; 0 where the diagonals were set to 0.
+    factor : float
+        Of what takes the bias out; other than 1 for residuals of a regression (`residual_factor`).
 
     Returns
     -------
-    Float array of the shape of `cross`.
+    float, array or tensor
+        Of the shape of `products`.
 
     Raises
     ------
@@ -36,9 +51,8 @@ def unbiased_hsic(cross: ArrayLike, norms: ArrayLike, traces: tuple, n: int, fac
 
     Notes
     -----
-    The U-statistic of Song et al. is Σ_{i≠j} K_ij L_ij − 2/(n−2) Σ_i r_i s_i + ΣK ΣL/((n−1)(n−2)), over n(n−3), with
-    zero diagonals and row sums r, s. Of centred rows r_i = −K_ii, so the Gram matrices are never formed:
-    ‖XᵀY‖² − n/(n−2) Σ_i ‖x_i‖²‖y_i‖² + Σ_i ‖x_i‖² Σ_i ‖y_i‖² /((n−1)(n−2)) is the same.
+    The U-statistic Σ_{i≠j} K_ij L_ij − 2/(n−2) Σ_i r_i s_i + ΣK ΣL/((n−1)(n−2)), over n(n−3). Every debiased CKA of
+    this package is this function, whichever way its sums are taken.
 
     References
     ----------
@@ -46,14 +60,42 @@ def unbiased_hsic(cross: ArrayLike, norms: ArrayLike, traces: tuple, n: int, fac
 
     Examples
     --------
-    >>> x = np.array([[-1.0], [0.0], [2.0], [-1.0]])
-    >>> float(unbiased_hsic((x.T @ x) ** 2, (x**4).sum(), ((x**2).sum(), (x**2).sum()), n=4)[0, 0])
+    >>> gram = np.outer([-1.0, 0.0, 2.0, -1.0], [-1.0, 0.0, 2.0, -1.0])
+    >>> np.fill_diagonal(gram, 0)
+    >>> float(unbiased_hsic((gram**2).sum(), (gram.sum(0) ** 2).sum(), gram.sum() ** 2, n=4))
     1.5
     """
     if n < 4:
         raise ValueError(f"`x` must have at least 4 images for the unbiased estimate; got {n}. Pass more images.")
-    bias = n / (n - 2) * np.asarray(norms) - traces[0] * traces[1] / ((n - 1) * (n - 2))
-    return (np.asarray(cross) - factor * bias) / (n * (n - 3))
+    bias = diagonal + 2 / (n - 2) * sums - totals / ((n - 1) * (n - 2))
+    return (products - factor * bias) / (n * (n - 3))
+
+
+def centred_hsic(cross: Sums, norms: Sums, traces: tuple[Sums, Sums], n: int, factor: float = 1.0) -> Sums:
+    """`unbiased_hsic` of *centred* rows x and y with the linear kernel, for which no Gram matrix is formed.
+
+    Parameters
+    ----------
+    cross : float, array or tensor
+        ‖XᵀY‖², the squared Frobenius norm of the cross-product of the centred rows.
+    norms : as `cross`
+        Σ_i ‖x_i‖²‖y_i‖².
+    traces : pair, as `cross`
+        Σ_i ‖x_i‖² and Σ_i ‖y_i‖².
+    n, factor : int, float
+        As for `unbiased_hsic`, and so are result and errors.
+
+    Notes
+    -----
+    Of centred rows the row sums without diagonals are −‖x_i‖², and their total is −Σ_i ‖x_i‖².
+
+    Examples
+    --------
+    >>> x = np.array([[-1.0], [0.0], [2.0], [-1.0]])
+    >>> float(centred_hsic(((x.T @ x) ** 2).sum(), (x**4).sum(), ((x**2).sum(), (x**2).sum()), n=4))
+    1.5
+    """
+    return unbiased_hsic(cross, norms, traces[0] * traces[1], n, diagonal=norms, factor=factor)
 
 
 def residual_factor(basis: np.ndarray) -> float:
@@ -90,6 +132,79 @@ def residual_factor(basis: np.ndarray) -> float:
     left = 1 - 1 / n - (basis**2).sum(1)  # (n,) diagonal of M
     degrees = n - 1 - lost
     return float(degrees / (n / (n - 2) * (left**2).sum() - degrees**2 / ((n - 1) * (n - 2))))
+
+
+def hsic_matrix(levels: Sequence[Tensor]) -> tuple[np.ndarray, np.ndarray]:
+    """Unbiased HSIC of every level with every level, and every level's own trace.
+
+    Parameters
+    ----------
+    levels : sequence of tensor (N, U)
+        Centred, of one device and precision, N ≥ 4. Products are taken in that precision, sums in float64.
+
+    Returns
+    -------
+    hsic : array (L, L)
+    traces : array (L,)
+        Σ_i ‖x_i‖².
+
+    Raises
+    ------
+    ValueError
+        Where there are too few rows.
+
+    Examples
+    --------
+    >>> x = torch.tensor([[-1.0], [0.0], [2.0], [-1.0]])
+    >>> hsic_matrix([x, 2 * x])[0].tolist()
+    [[1.5, 6.0], [6.0, 24.0]]
+    """
+    cross = cross_products(levels)
+    lengths = in_threads(lambda level: level.square().sum(1, dtype=torch.float64), levels, levels[0].device)
+    lengths = torch.stack(lengths, 1)  # (N, L)
+    traces = lengths.sum(0).cpu().numpy()
+    return centred_hsic(cross, (lengths.T @ lengths).cpu().numpy(), (traces[:, None], traces), len(lengths)), traces
+
+
+def cross_products(levels: Sequence[Tensor]) -> np.ndarray:
+    """‖XᵀY‖² (L, L) of every pair of centred levels (N, U), each pair once.
+
+    From the units' cross-products or from the images' inner products, whichever costs less for these widths.
+    """
+    n, widths = len(levels[0]), np.array([level.shape[1] for level in levels])
+    by_units = n * (widths.sum() ** 2 + (widths**2).sum())  # operations
+    by_images = n**2 * (2 * widths.sum() + len(levels) ** 2)
+    return _by_units(levels) if by_units <= by_images else _by_images(levels)
+
+
+def _by_units(levels: Sequence[Tensor]) -> np.ndarray:
+    """‖XᵀY‖² (L, L) from cross-products of units."""
+    count = len(levels)
+    pairs = [(i, j) for i in range(count) for j in range(i, count)]
+    pairs.sort(key=lambda pair: -levels[pair[0]].shape[1] * levels[pair[1]].shape[1])  # the longest first
+    cross = np.empty((count, count))
+
+    def fill(pair: tuple[int, int]) -> None:
+        i, j = pair
+        product = levels[i].T @ levels[j]  # (U, V)
+        cross[i, j] = cross[j, i] = float(product.square_().sum(dtype=torch.float64))
+
+    in_threads(fill, pairs, levels[0].device)
+    return cross
+
+
+def _by_images(levels: Sequence[Tensor]) -> np.ndarray:
+    """‖XᵀY‖² = Σ_ij K_ij L_ij (L, L) from inner products of images, some rows at a time."""
+    n = len(levels[0])
+
+    def block(start: int) -> Tensor:
+        stop = min(start + ROWS, n)
+        rows = torch.stack([level[start:stop] @ level[start:].T for level in levels], 1)  # (rows, L, n − start)
+        square = rows[..., : stop - start]  # on the diagonal: counted once, all to the right of it twice
+        whole, once = (torch.bmm(k, k.transpose(1, 2)).sum(0, dtype=torch.float64) for k in (rows, square))
+        return 2 * whole - once
+
+    return sum(in_threads(block, range(0, n, ROWS), levels[0].device)).cpu().numpy()
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,13 +281,13 @@ class Moments:
             if widths != known:
                 raise ValueError(f"`batches` must all have the streams' widths {known}; got {widths}.")
             rows -= shift
-            add_products(second, rows)
+            _add_products(second, rows)
             lengths = np.add.reduceat(rows**2, _starts(widths), axis=1)  # (n, B)
             more = np.vstack([rows.sum(0), lengths.T @ rows]), lengths.T @ lengths
             sums, n = more if n == 0 else tuple(a + b for a, b in zip(sums, more, strict=True)), n + len(rows)
         if shift is None:
             raise ValueError("`batches` must hold at least one batch; got none.")
-        mirror(second)
+        _mirror(second)
         return cls(known, shift, n, sums[0][0], second, sums[0][1:], sums[1])
 
     def moved(self, shift: np.ndarray) -> Moments:
@@ -235,7 +350,7 @@ class Moments:
         traces = np.add.reduceat(np.diag(central.second), starts)  # (B,)
         squares = np.square(central.second, out=central.second)
         cross = np.add.reduceat(np.add.reduceat(squares, starts, axis=0), starts, axis=1)  # (B, B)
-        return unbiased_hsic(cross, central.quartic, (traces[:, None], traces), self.n)
+        return centred_hsic(cross, central.quartic, (traces[:, None], traces), self.n)
 
 
 def _side_by_side(streams: Sequence[ArrayLike]) -> tuple[np.ndarray, tuple[int, ...]]:
@@ -253,7 +368,7 @@ def _starts(widths: tuple[int, ...]) -> np.ndarray:
 COLUMNS = 256  # units whose products with all units before them are summed together
 
 
-def add_products(second: np.ndarray, rows: np.ndarray) -> None:
+def _add_products(second: np.ndarray, rows: np.ndarray) -> None:
     """Add rowsᵀ rows to `second` in place, in and above the blocks on its diagonal."""
     total, z = torch.as_tensor(second), torch.as_tensor(rows)
 
@@ -264,7 +379,7 @@ def add_products(second: np.ndarray, rows: np.ndarray) -> None:
     in_threads(add, range(0, len(second), COLUMNS)[::-1], z.device)  # the tallest first
 
 
-def mirror(second: np.ndarray) -> None:
+def _mirror(second: np.ndarray) -> None:
     """Copy what lies above the blocks on the diagonal to below them, in place."""
     for start in range(0, len(second), COLUMNS):
         stop = start + COLUMNS
