@@ -7,10 +7,10 @@ from rgbd_insight.metrics.dissection import dissect, iou_statistic
 from rgbd_insight.metrics.hsic import Moments, unbiased_hsic
 from rgbd_insight.metrics.labels import concept_labels
 from rgbd_insight.metrics.partitioning import Partitioning, explained, variance_partitioning
+from rgbd_insight.metrics.prediction import predictivity, predictivity_statistic
 from rgbd_insight.metrics.probes import Decodability, decodability
 from rgbd_insight.metrics.ranking import Ranking, bounded, rank_units
 from rgbd_insight.metrics.registry import INVARIANCES, MEASURES, Measure
-from rgbd_insight.metrics.ridge import predictivity, predictivity_statistic
 from rgbd_insight.metrics.semantic import concept_variance, level_semantic_variance, profiles, semantic_variance
 from rgbd_insight.metrics.soft_matching import Matching, matching, matching_statistic, max_correlation
 from rgbd_insight.metrics.strata import cooccurrence_strata

@@ -9,13 +9,14 @@ from itertools import combinations
 import numpy as np
 
 from rgbd_insight.metrics.partitioning import checked_streams
+from rgbd_insight.metrics.ridge import ridge
 from rgbd_insight.stats.groups import group_folds
 from rgbd_insight.utils.threads import one_thread
 
 PENALTY = 1.0  # of the ridge, as a share of the columns' mean variance: any is right, this one is sharp
 CONCEPTS = 1e-3  # the same where concepts are taken out: as good as none
 SPLITS = 3  # of the networks into two sides
-OWN = 0.1  # of what a stream tells: a part that is smaller has no attenuation of its own
+OWN = 0.1  # of what a stream predicts: a part that is smaller has no attenuation of its own
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def corrected_partitioning(
     Parameters
     ----------
     y : array (N, U)
-        Responses of the units to be accounted for.
+        Responses of the units whose variance is divided.
     concepts : array (N, K)
         Areas or presence of the concepts.
     other, same : sequences of arrays (N, D)
@@ -76,12 +77,12 @@ def corrected_partitioning(
     -----
     The classical correction for attenuation, of predictions. The networks are divided into two sides and the training
     groups into two halves; a ridge of each side on a half of its own predicts the held-out unit. Errors of the two
-    predictions û_A, û_B have nothing in common, so that with the part t that can be told, û = a·t + error has
+    predictions û_A, û_B have nothing in common, so that with the part t that can be predicted, û = a·t + error has
     cov(y, û) = a·var(t) and cov(û_A, û_B) = a²·var(t). Hence a = Σ_u cov(û_A, û_B) / Σ_u cov(y, û) and
     R² = cov(y, û)/a, means over sides, halves and folds; covariances are about the held-out fold's own means, since the
     two halves err in opposite directions about the training mean. The same is done with units and streams from which
-    the concepts were taken out (as each half tells how), which gives u(X); the rest is c(X).
-    Each part has an attenuation of its own; one below a tenth of what the stream tells has the stream's.
+    the concepts were taken out (as estimated in each half), which gives u(X); the rest is c(X).
+    Each part has an attenuation of its own; one below a tenth of what the stream predicts has the stream's.
 
     Assumes that noise of different networks is independent, and that within a part units are attenuated alike: it is
     meant for levels and sets of units, and single units are the noisier. Negative parts are kept. Where networks are
@@ -113,18 +114,19 @@ def corrected_partitioning(
     if folds < 3:
         raise ValueError(f"`folds` must be >= 3; got {folds}. Choose more.")
     fold, varies = group_folds(groups, folds, seed), y.any(0)
-    told = np.zeros((2, 2, 2, y.shape[1]))  # (other or same, whole or without concepts, with y or with each other, U)
+    # of other or same, whole or without concepts, with y or with each other, and unit
+    covariances = np.zeros((2, 2, 2, y.shape[1]))
     for f in range(folds):
         test, train = fold == f, np.flatnonzero(fold != f)
         half = group_folds(groups[train], 2, seed + 1 + f)
         halves = [train[half == h] for h in (0, 1)]
-        rest = [[a - _ridge(concepts[rows], a[rows], CONCEPTS, concepts) for a in (y, *streams)] for rows in halves]
+        rest = [[a - _predicted(concepts[rows], a[rows], CONCEPTS, concepts) for a in (y, *streams)] for rows in halves]
         for without, (first, second) in enumerate((([y, *streams], [y, *streams]), rest)):
             for which, mine in enumerate((slice(1, 1 + len(other)), slice(1 + len(other), None))):
                 sides = [(one[0], one[mine], rows) for one, rows in zip((first, second), halves, strict=True)]
-                told[which, without] += _covariances(*sides, test, seed)
+                covariances[which, without] += _covariances(*sides, test, seed)
     total = sum(((y[fold == f] - y[fold == f].mean(0)) ** 2).sum(0) for f in range(folds))
-    return _corrected(told / np.where(varies, total, np.nan))
+    return _corrected(covariances / np.where(varies, total, np.nan))
 
 
 def _covariances(first: tuple, second: tuple, test: np.ndarray, seed: int) -> np.ndarray:
@@ -137,16 +139,16 @@ def _covariances(first: tuple, second: tuple, test: np.ndarray, seed: int) -> np
     own = [y[test] - y[test].mean(0) for y, _, _ in (first, second)]
     ways = [side for way in _sides(count, seed) for side in (way, tuple(i for i in range(count) if i not in way))]
     for side in ways:
-        a = _told(*first, side, test)
-        b = _told(*second, [i for i in range(count) if i not in side], test)
+        a = _of_side(*first, side, test)
+        b = _of_side(*second, [i for i in range(count) if i not in side], test)
         found += np.stack([(own[1] * a + own[0] * b).sum(0) / 2, (a * b).sum(0)])
     return found / len(ways)
 
 
-def _told(y: np.ndarray, nets: list, rows: np.ndarray, side: Sequence[int], test: np.ndarray) -> np.ndarray:
+def _of_side(y: np.ndarray, nets: list, rows: np.ndarray, side: Sequence[int], test: np.ndarray) -> np.ndarray:
     """What the networks of a side, having learnt from `rows`, say of the test rows, about their mean."""
     x = np.hstack([nets[i] for i in side])
-    guess = _ridge(x[rows], y[rows], PENALTY, x[test])
+    guess = _predicted(x[rows], y[rows], PENALTY, x[test])
     return guess - guess.mean(0)
 
 
@@ -158,26 +160,21 @@ def _sides(count: int, seed: int) -> list[tuple[int, ...]]:
     return [ways[i] for i in sorted(chosen)]
 
 
-def _ridge(x: np.ndarray, y: np.ndarray, penalty: float, new: np.ndarray) -> np.ndarray:
+def _predicted(x: np.ndarray, y: np.ndarray, penalty: float, new: np.ndarray) -> np.ndarray:
     """Predictions (n, U) for the rows of `new`, by ridge regression of y on x, whose columns have a variance of 1.
 
     A column is not scaled again when concepts were taken out: it would be shrunk otherwise than with them.
     """
-    mean, target = x.mean(0), y - y.mean(0)
-    z, shrink = x - mean, penalty * len(x)
-    if len(x) < x.shape[1]:
-        weights = z.T @ np.linalg.solve(z @ z.T + shrink * np.eye(len(x)), target)
-    else:
-        weights = np.linalg.solve(z.T @ z + shrink * np.eye(x.shape[1]), z.T @ target)
-    return (new - mean) @ weights + y.mean(0)
+    mean, level = x.mean(0), y.mean(0)
+    return (new - mean) @ ridge(x - mean, y - level, penalty) + level
 
 
-def _corrected(told: np.ndarray) -> Corrected:
+def _corrected(covariances: np.ndarray) -> Corrected:
     """Shares from covariances (other or same, whole or without concepts, with y or with each other, U)."""
-    parts = np.stack([told[:, 0] - told[:, 1], told[:, 1]], axis=1)  # (2, named or not, 2, U)
-    sums, whole = np.nansum(parts, axis=-1), np.nansum(told[:, 0], axis=-1)  # (2, 2, 2), (2, 2)
+    parts = np.stack([covariances[:, 0] - covariances[:, 1], covariances[:, 1]], axis=1)  # (2, named or not, 2, U)
+    sums, whole = np.nansum(parts, axis=-1), np.nansum(covariances[:, 0], axis=-1)  # (2, 2, 2), (2, 2)
     alone = (sums[..., 0] > OWN * whole[:, :1]) & (sums[..., 1] > 0)
-    with np.errstate(divide="ignore", invalid="ignore"):  # nothing told at all: no ceiling, and the reason says so
+    with np.errstate(divide="ignore", invalid="ignore"):  # nothing predicted at all: no ceiling, and the reason says so
         attenuation = np.where(alone, sums[..., 1] / sums[..., 0], (whole[:, 1] / whole[:, 0])[:, None])
         r2 = parts[:, :, 0] / attenuation[..., None]  # (other or same, named or not, U)
     other, same = r2

@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import torch
 
-from rgbd_insight.metrics.ridge import leading
+from rgbd_insight.metrics.ridge import deviations, leading
 
 
 class Layout:
@@ -41,8 +41,7 @@ def projection(moments: np.ndarray, layout: Layout) -> np.ndarray:
     kept[-layout.targets :, layout.inputs :] = np.eye(layout.targets)
     for raw, band in zip(layout.raw, layout.bands, strict=True):
         covariance = moments[raw, raw] / moments[0, 0] - np.outer(mean[raw], mean[raw])
-        variance = np.diag(covariance)
-        scale = np.where(variance > 1e-12, np.sqrt(np.maximum(variance, 1e-12)), np.inf)
+        scale = deviations(np.diag(covariance))
         values, vectors = leading(covariance / scale[:, None] / scale, len(band))
         kept[raw, band[0] : band[-1] + 1] = vectors / scale[:, None] / np.sqrt(max(values.mean(), 1e-12))
         kept[0, band] = -mean[raw] @ kept[raw, band[0] : band[-1] + 1]
@@ -125,35 +124,35 @@ class Banded:
         units[place, column] = np.arange(codes.size) % codes.shape[1]
         split, number = np.divmod(used, len(self.penalties))  # (Q,)
 
-        normal, known, test, told = self._systems(splits)
+        normal, cross, test, test_cross = self._systems(splits)
         targets = split[:, None], slice(None), units  # last in memory, as solutions want them
-        known, told = (part[targets].swapaxes(1, 2) for part in (known, told))  # (Q, p, V)
+        cross, test_cross = (part[targets].swapaxes(1, 2) for part in (cross, test_cross))  # (Q, p, V)
         penalties = splits.rows[split, None] * self.penalties[number]
-        errors = splits.total[split[:, None], units] + _solved(normal[split], penalties, known, test[split], told)
+        errors = splits.total[split[:, None], units] + _solved(normal[split], penalties, cross, test[split], test_cross)
         return errors[place, column].reshape(codes.shape).sum(0)
 
     def _systems(self, splits: Splits) -> tuple[np.ndarray, ...]:
         """Training products of the columns (S, p, p) and with targets (S, p, U), and the same of the test rows."""
         both = [part[:, self.columns] for part in (splits.train, splits.test)]
-        (normal, known), (test, told) = ((part[..., self.columns], part[..., splits.inputs :]) for part in both)
-        return normal, known, test, told
+        (normal, cross), (test, test_cross) = ((part[..., self.columns], part[..., splits.inputs :]) for part in both)
+        return normal, cross, test, test_cross
 
-    def _of_every_choice(self, normal, known, test, told, rows: float, total: np.ndarray) -> np.ndarray:
+    def _of_every_choice(self, normal, cross, test, test_cross, rows: float, total: np.ndarray) -> np.ndarray:
         """Held-out squared error (P, U) of all targets in one split."""
-        normal, known = (np.repeat(part[None], len(self.penalties), axis=0) for part in (normal, known))
-        return total + _solved(normal, rows * self.penalties, known, test, told)
+        normal, cross = (np.repeat(part[None], len(self.penalties), axis=0) for part in (normal, cross))
+        return total + _solved(normal, rows * self.penalties, cross, test, test_cross)
 
     def _products(self, splits: Splits) -> tuple[np.ndarray, ...]:
         """Of one band: variances (S, p), training and test products with targets (S, p, U), test products (S, p, p).
 
         In components that have nothing in common in the training rows.
         """
-        normal, known, test, told = self._systems(splits)
+        normal, cross, test, test_cross = self._systems(splits)
         if splits.own:
-            return np.diagonal(normal, axis1=1, axis2=2), known, test, told
+            return np.diagonal(normal, axis1=1, axis2=2), cross, test, test_cross
         values, axes = (part.numpy() for part in torch.linalg.eigh(torch.from_numpy(normal)))
         back = axes.swapaxes(1, 2)
-        return values, back @ known, back @ test @ axes, back @ told
+        return values, back @ cross, back @ test @ axes, back @ test_cross
 
 
 def _side_by_side(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -165,17 +164,17 @@ def _side_by_side(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray
     return used, row, column
 
 
-def _divided(values, known, test, told, splits: Splits, penalties: np.ndarray) -> np.ndarray:
+def _divided(values, cross, test, test_cross, splits: Splits, penalties: np.ndarray) -> np.ndarray:
     """Held-out squared error (..., S, U) of one band: ridge is a division where components have nothing in common."""
-    weights = known / (values[:, :, None] + splits.rows[:, None, None] * penalties)  # (..., S, p, U)
-    return splits.total + np.einsum("...ij,...ij->...j", weights, test @ weights - 2 * told)
+    weights = cross / (values[:, :, None] + splits.rows[:, None, None] * penalties)  # (..., S, p, U)
+    return splits.total + np.einsum("...ij,...ij->...j", weights, test @ weights - 2 * test_cross)
 
 
-def _solved(normal, penalties, known, test, told) -> np.ndarray:
+def _solved(normal, penalties, cross, test, test_cross) -> np.ndarray:
     """Held-out squared error (Q, V), less the total, of ridge; `normal` (Q, p, p) is given `penalties`."""
     diagonal = np.arange(normal.shape[1])
     normal[:, diagonal, diagonal] += penalties
     # with a penalty on every column they are positive definite: half of the time of a general solution
     lower = torch.linalg.cholesky(torch.from_numpy(normal))
-    weights = torch.cholesky_solve(torch.from_numpy(known), lower).numpy()  # (Q, p, V)
-    return np.einsum("ijk,ijk->ik", weights, test @ weights - 2 * told)
+    weights = torch.cholesky_solve(torch.from_numpy(cross), lower).numpy()  # (Q, p, V)
+    return np.einsum("ijk,ijk->ik", weights, test @ weights - 2 * test_cross)

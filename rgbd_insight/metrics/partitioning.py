@@ -64,7 +64,7 @@ def variance_partitioning(
     Parameters
     ----------
     y : array (N, U)
-        Responses of the units to be accounted for.
+        Responses of the units whose variance is divided.
     concepts : array (N, K)
         Areas or presence of the concepts.
     other, same : sequences of arrays (N, D)

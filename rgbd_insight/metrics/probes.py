@@ -1,12 +1,11 @@
 """How well a concept can be read from a stream, and from which modality it can be read at all."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from rgbd_insight.metrics.auroc import all_pairs, checked, chosen, enough, pair_counts
-from rgbd_insight.metrics.ridge import leading
+from rgbd_insight.metrics.ridge import probe_fitter
 from rgbd_insight.metrics.strata import cooccurrence_strata
 from rgbd_insight.stats.groups import checked_blocks, counted_once, group_folds
 from rgbd_insight.utils.threads import in_threads, one_thread
@@ -142,15 +141,15 @@ def decodability(
     rng = np.random.default_rng([seed, 1])
     orders = [np.arange(len(x)), *(_group_permutation(groups[rows], rng) for _ in range(controls))]
 
-    def told(orders: list[np.ndarray], block: np.ndarray | None = None) -> tuple[np.ndarray, ...]:
+    def judged(orders: list[np.ndarray], block: np.ndarray | None = None) -> tuple[np.ndarray, ...]:
         labels = np.hstack([y[order] for order in orders])
         cells = None if codes is None else np.hstack([codes[order] for order in orders])
         wins, pairs, traded = _held_out(x, labels, fold, cells, components, block, single=folds == 1)
         return *(a.reshape(*a.shape[:2], len(orders), -1) for a in (wins, pairs)), traded  # (1 + G, F, orders, K)
 
-    alone = 1 if block is not None else len(orders)  # without leave-outs one fit tells labels and controls
-    wins, pairs, traded = told(orders[:alone], block)
-    control = _control(*(told(orders[alone:])[:2] if orders[alone:] else (wins[:, :, 1:], pairs[:, :, 1:])))
+    alone = 1 if block is not None else len(orders)  # without leave-outs one fit serves labels and controls
+    wins, pairs, traded = judged(orders[:alone], block)
+    control = _control(*(judged(orders[alone:])[:2] if orders[alone:] else (wins[:, :, 1:], pairs[:, :, 1:])))
     wins, pairs = wins[:, :, 0], pairs[:, :, 0]
     reason[kept] = _also_few_pairs(y, fold, pairs[0])
     with np.errstate(invalid="ignore"):  # 0 / 0 pairs: NaN, and the reason says so
@@ -183,7 +182,7 @@ def _held_out(x, y, fold, strata, components, block=None, single=False) -> tuple
     counts, traded = [], np.zeros((count, count, y.shape[1]))
     for f in range(folds):
         train, test = fold != f, fold == f
-        fit = fitter(x, y, left, right, train, components)
+        fit = probe_fitter(x, y, left, right, train, components)
         whole = fit(np.zeros(len(x), bool))
 
         def judge(g: int, train=train, test=test, fit=fit, whole=whole) -> tuple[np.ndarray, ...]:
@@ -241,50 +240,3 @@ def _also_few_pairs(y, fold, pairs) -> np.ndarray:
         possible += inside.sum(0, dtype=float) * (~inside).sum(0)
     few = pairs.sum(0) <= _LEAST_PAIRS * possible
     return np.where(few, "determined by its co-variables: too few pairs inside the strata", "")
-
-
-PENALTY = 1e-2  # of the mean variance of the principal components that the probe is given
-FEW = 0.7  # rows a unit below which their inner products are the smaller eigenproblem
-
-
-def fitter(
-    x: np.ndarray, y: np.ndarray, left: np.ndarray, right: np.ndarray, train: np.ndarray, components: int
-) -> Callable[[np.ndarray], np.ndarray]:
-    """Weights (U, K) of the probe that is fitted to the training rows but for some, by the quicker of two ways."""
-    if train.sum() < FEW * x.shape[1]:
-        return lambda gone: weights_of_few(x[train & ~gone], y[train & ~gone], components)
-    total = left[train].T @ right[train]
-
-    def fit(gone: np.ndarray) -> np.ndarray:
-        out = train & gone
-        return weights(total - left[out].T @ right[out] if out.any() else total, components)
-
-    return fit
-
-
-def weights_of_few(x: np.ndarray, y: np.ndarray, components: int) -> np.ndarray:
-    """As `_weights`, from fewer rows (n, U) than units: the inner products of n rows have the same eigenvalues."""
-    z = x - x.mean(0)
-    scale = np.sqrt((z**2).mean(0))
-    scale = np.where(scale**2 > 1e-12, scale, np.inf)
-    z = z / scale / np.sqrt(len(x))  # (n, U), and z.T @ z is the correlation of the units
-    values, vectors = leading(z @ z.T, min(components, x.shape[1]))
-    values = np.maximum(values, 0)
-    told = vectors.T @ (y - y.mean(0)) / np.sqrt(len(x))  # (components, K)
-    mean = values.sum() / min(components, x.shape[1])  # where there are fewer rows than components, the rest is 0
-    shrunk = told / (values + PENALTY * max(mean, 1e-300))[:, None]
-    return z.T @ (vectors @ shrunk) / scale[:, None]
-
-
-def weights(moments: np.ndarray, components: int) -> np.ndarray:
-    """Weights (U, K) of the ridge probe on principal components, from sums of products (1 + U, 1 + U + K)."""
-    units = len(moments) - 1
-    moments = moments / moments[0, 0]
-    covariance = moments[1:, 1:] - np.outer(moments[1:, 0], moments[0, 1:])  # (U, U + K)
-    variance = np.diag(covariance)
-    scale = np.where(variance > 1e-12, np.sqrt(np.maximum(variance, 1e-12)), np.inf)  # a constant unit gets no weight
-    correlation = covariance[:, :units] / scale[:, None] / scale  # (U, U)
-    values, vectors = leading(correlation, components)
-    values = np.maximum(values, 0)
-    shrunk = vectors / (values + PENALTY * max(values.mean(), 1e-300))
-    return shrunk @ (vectors.T @ (covariance[:, units:] / scale[:, None])) / scale[:, None]

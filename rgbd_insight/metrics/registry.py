@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from rgbd_insight.metrics import attenuation, baselines, cka, partitioning, probes, ridge, semantic, soft_matching
+from rgbd_insight.metrics import attenuation, baselines, cka, partitioning, prediction, probes, semantic, soft_matching
 
 INVARIANCES = ("shift", "scale", "unit_scale", "sign", "permutation", "rotation")
 
@@ -50,7 +50,7 @@ MEASURES: dict[str, Measure] = {
     ),
     "max_correlation": Measure(lambda x, y: float(soft_matching.max_correlation(x, y).mean()), 0.0, 1.0, False, _UNITS),
     "predictivity": Measure(
-        lambda x, y, groups: ridge.predictivity(x, y, groups).r2,
+        lambda x, y, groups: prediction.predictivity(x, y, groups).r2,
         None,
         1.0,
         False,

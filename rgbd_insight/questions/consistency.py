@@ -9,7 +9,7 @@ import numpy as np
 from rgbd_insight import stats
 from rgbd_insight.features import Features
 from rgbd_insight.metrics.cka import cka_statistic
-from rgbd_insight.metrics.ridge import predictivity_statistic
+from rgbd_insight.metrics.prediction import predictivity_statistic
 from rgbd_insight.metrics.soft_matching import matching_statistic
 from rgbd_insight.questions.networks import (
     Networks,

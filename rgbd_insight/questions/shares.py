@@ -9,7 +9,7 @@ import numpy as np
 from rgbd_insight import stats
 from rgbd_insight.features import Features
 from rgbd_insight.metrics.partitioning import SHARES, Partitioning, explained, variance_partitioning
-from rgbd_insight.metrics.ridge import predictivity
+from rgbd_insight.metrics.prediction import predictivity
 from rgbd_insight.questions.networks import Networks
 from rgbd_insight.stats import Estimate
 from rgbd_insight.utils.threads import in_threads, one_thread

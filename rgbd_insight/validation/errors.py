@@ -12,7 +12,7 @@ from rgbd_insight.data.worlds import Knobs, World, drawn
 from rgbd_insight.metrics.cka import cka_statistic
 from rgbd_insight.metrics.partitioning import SHARES, explained, variance_partitioning
 from rgbd_insight.metrics.probes import decodability
-from rgbd_insight.metrics.ridge import predictivity_statistic
+from rgbd_insight.metrics.prediction import predictivity_statistic
 from rgbd_insight.metrics.semantic import profiles, semantic_variance
 from rgbd_insight.metrics.soft_matching import matching, matching_statistic
 from rgbd_insight.validation.plan import SYMMETRIC, unit_free

@@ -11,7 +11,7 @@ from rgbd_insight.metrics.cka import debiased_cka
 from rgbd_insight.metrics.labels import concept_labels
 from rgbd_insight.metrics.partitioning import SHARES, variance_partitioning
 from rgbd_insight.metrics.probes import decodability
-from rgbd_insight.metrics.ridge import predictivity
+from rgbd_insight.metrics.prediction import predictivity
 from rgbd_insight.metrics.soft_matching import matching
 from rgbd_insight.validation.plan import SYMMETRIC, held_out_knobs, unit_free
 

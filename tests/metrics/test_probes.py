@@ -9,8 +9,7 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
-from rgbd_insight.metrics import probes
-from rgbd_insight.metrics import probes as _probe_fit
+from rgbd_insight.metrics import probes, ridge
 from rgbd_insight.metrics.auroc import pair_counts
 from rgbd_insight.metrics.labels import concept_labels
 from rgbd_insight.metrics.probes import decodability
@@ -100,7 +99,7 @@ def test_what_a_block_in_the_fit_changes_in_every_block_that_is_judged(with_stra
         values, vectors = np.linalg.eigh(z.T @ z / len(z))
         values, vectors = values[-4:], vectors[:, -4:]
         target = present[train] - present[train].mean(0)
-        shrunk = vectors.T @ z.T @ target / len(z) / (values + _probe_fit.PENALTY * values.mean())[:, None]
+        shrunk = vectors.T @ z.T @ target / len(z) / (values + ridge.PROBE * values.mean())[:, None]
         scores, parts = x @ (vectors @ shrunk / scale[:, None]), np.zeros((6, 2))
         for k in range(2):
             for i in np.flatnonzero((fold == f) & present[:, k]):
@@ -284,12 +283,12 @@ def test_fewer_rows_than_units_are_fitted_the_same(n, monkeypatch):
     x[:, 3] = 2.0  # a unit that never answers
     left = np.hstack([np.ones((n, 1)), x - x.mean(0)])
     moments = left.T @ np.hstack([left, y])
-    few, usual = _probe_fit.weights_of_few(x, y, 32), _probe_fit.weights(moments, 32)
+    few, usual = ridge.weights_of_few(x, y, 32), ridge.probe_weights(moments, 32)
     np.testing.assert_allclose(few, usual, atol=1e-9 * np.abs(usual).max())
     groups, blocks = np.arange(200), np.arange(200) % 20
     x, y = rng.normal(size=(200, 300)), rng.random((200, 3)) < 0.5
     x[:, :5] += y[:, :1]
     found = decodability(x, y, groups, blocks=blocks)
-    monkeypatch.setattr(_probe_fit, "FEW", 0)
+    monkeypatch.setattr(ridge, "FEW", 0)
     again = decodability(x, y, groups, blocks=blocks)
     np.testing.assert_allclose(found.leave_outs, again.leave_outs, atol=1e-9)

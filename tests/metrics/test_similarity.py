@@ -12,7 +12,7 @@ from rgbd_insight import metrics as similarity
 from rgbd_insight import stats
 from rgbd_insight.data.worlds import Knobs, World
 from rgbd_insight.metrics import baselines
-from rgbd_insight.metrics.ridge import PENALTIES
+from rgbd_insight.metrics.prediction import PENALTIES
 from rgbd_insight.stats.groups import group_folds
 
 
