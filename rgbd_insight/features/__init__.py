@@ -1,19 +1,36 @@
 """Features: a directory of unit responses that every question reads and no model is needed for."""
 
-from rgbd_insight.features.files import FeaturesError
+from rgbd_insight.features.files import MANIFEST, SUMS
 from rgbd_insight.features.quantise import write_quantised
 from rgbd_insight.features.reader import Features, load
-from rgbd_insight.features.schema import Ablation, Concept, Modality
+from rgbd_insight.features.schema import (
+    ROLES,
+    USUAL_SHARE,
+    Ablation,
+    AblationName,
+    Concept,
+    FeaturesError,
+    Modality,
+    RunId,
+    TensorKey,
+)
 from rgbd_insight.features.tables import read_table, write_table
 from rgbd_insight.features.writer import FeatureWriter
 
 __all__ = [
     "Ablation",
+    "AblationName",
     "Concept",
     "FeatureWriter",
     "Features",
     "FeaturesError",
+    "MANIFEST",
     "Modality",
+    "ROLES",
+    "RunId",
+    "SUMS",
+    "TensorKey",
+    "USUAL_SHARE",
     "load",
     "read_table",
     "write_quantised",

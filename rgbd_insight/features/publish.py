@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from rgbd_insight.features.files import PLAIN_NAME, FeaturesError, sync, write_parquet, write_sums
-from rgbd_insight.features.schema import SAMPLE_COLUMNS, read_manifest, read_parquet
+from rgbd_insight.features.files import read_parquet, write_columns, write_sums
+from rgbd_insight.features.manifest import read_manifest
+from rgbd_insight.features.schema import SAMPLE_COLUMNS, FeaturesError
+from rgbd_insight.utils.files import sync
 
 try:
     import fcntl
@@ -20,20 +22,6 @@ except ImportError:  # Windows has no advisory locks of this kind; one extractio
     fcntl = None
 
 RUN_KEY = ("fusion", "seed", "epoch", "role", "about", "taps", "draws", "block", "version")
-
-
-def run_id(run: dict) -> str:
-    """Name of a run: fusion, seed, epoch, and the role unless it is "final".
-
-    Examples
-    --------
-    >>> run_id({"fusion": "sum", "seed": 0, "epoch": 30, "role": "untrained"})
-    'sum-s0-e30-untrained'
-    """
-    name = f"{run['fusion']}-s{run['seed']}-e{run['epoch']}" + ("" if run["role"] == "final" else f"-{run['role']}")
-    if not PLAIN_NAME.fullmatch(name):
-        raise FeaturesError(f"`run` must make a plain file name (letters, digits, _ . + -); got {name!r}; rename it")
-    return name
 
 
 def cut(area: np.ndarray) -> float:
@@ -133,7 +121,7 @@ def fill_samples(rows: Path, out: Path | None, target: Path) -> None:
     with open(rows, encoding="utf-8") as file:
         table = pd.DataFrame([json.loads(line) for line in file], columns=list(SAMPLE_COLUMNS))
     if out is None:
-        write_parquet(target / "samples.parquet", {c: table[c].tolist() for c in SAMPLE_COLUMNS})
+        write_columns(target / "samples.parquet", {c: table[c].tolist() for c in SAMPLE_COLUMNS})
     elif not read_parquet(out / "samples.parquet")[["id", "group"]].equals(table[["id", "group"]]):
         raise FeaturesError(
             f"{out} holds other samples under the same fingerprint; make the dataset's fingerprint() "

@@ -7,16 +7,15 @@ import shutil
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from safetensors.numpy import save_file
 
-from rgbd_insight.features.files import FeaturesError, quantise, write_json, write_parquet
+from rgbd_insight.features.files import MANIFEST, quantise, write_columns
 from rgbd_insight.features.publish import publish, recover
-
-if TYPE_CHECKING:
-    from rgbd_insight.features.reader import Features
+from rgbd_insight.features.reader import Features
+from rgbd_insight.features.schema import FeaturesError, TensorKey
+from rgbd_insight.utils.files import write_json
 
 Keep = Iterable[str] | Callable[[str, str], bool] | None
 
@@ -69,10 +68,10 @@ def write_quantised(
         entry = _write_run(features, run, target, chosen=chosen, units=units, keep=selected, seed=seed)
         runs |= {run: entry} if entry["files"] else {}
     table = features.samples.iloc[chosen]
-    write_parquet(target / "samples.parquet", {c: table[c].tolist() for c in table.columns})
+    write_columns(target / "samples.parquet", {c: table[c].tolist() for c in table.columns})
     save_file({"areas": np.ascontiguousarray(features.areas[chosen])}, target / "concepts.safetensors")
     head = {k: v for k, v in features.manifest.items() if k != "runs"}
-    write_json(target / "manifest.json", head | {"samples": len(chosen), "runs": runs})
+    write_json(target / MANIFEST, head | {"samples": len(chosen), "runs": runs})
     write_json(target / "execution.json", {"runs": [r for r in features.execution["runs"] if r["run"] in runs]})
     publish(target, out)
     shutil.rmtree(partial)
@@ -98,7 +97,7 @@ def _write_run(
         if not np.issubdtype(values.dtype, np.floating):
             counts[key] = np.ascontiguousarray(values)  # pixel counts stay exact
             continue
-        tap = key.rsplit("/", 1)[0]
+        tap = TensorKey.parse(key).tap
         picked = _choose_units(tap, values.shape[1], units, seed)
         codes, scale, offset, loss = quantise(values[:, picked])
         small |= {key: codes, f"{key}#scale": scale, f"{key}#offset": offset}
@@ -114,13 +113,13 @@ def _write_run(
     if counts:
         name = f"{run}.predictions.parquet"
         entry["files"][name], entry["same"] = sorted(counts), _write_counts(counts, target / name)
-    predicted = {key.rsplit("/", 1)[0] for key in counts}
-    recorded = predicted | {key.rsplit("/", 1)[1] for key in entry["quantised"]}
+    predicted = {TensorKey.parse(key).condition for key in counts}
+    recorded = predicted | {TensorKey.parse(key).condition for key in entry["quantised"]}
     entry["conditions"] = [c for c in entry["conditions"] if c in recorded]
     entry["ablations"] = {name: spec for name, spec in entry["ablations"].items() if name in predicted}
     curves = features.curves(run)
     if entry["curves"] is not None and entry["files"]:
-        write_parquet(target / entry["curves"], {c: curves[c].to_numpy() for c in curves.columns})
+        write_columns(target / entry["curves"], {c: curves[c].to_numpy() for c in curves.columns})
     return entry
 
 
@@ -135,7 +134,7 @@ def _write_counts(counts: dict[str, np.ndarray], path: Path) -> dict[str, str]:
             same[key] = original
         else:
             columns[key] = values.astype(np.min_scalar_type(int(values.max(initial=0))))
-    write_parquet(path, columns)
+    write_columns(path, columns)
     return same
 
 

@@ -1,4 +1,4 @@
-"""The tape: a directory of unit responses that every question reads and no model is needed for."""
+"""What every question reads: the responses, predictions and concepts in features directories. No model is needed."""
 
 from __future__ import annotations
 
@@ -8,12 +8,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from rgbd_insight.features.files import FeaturesError, dequantise, inside, read_json, verify_sums
+from rgbd_insight.features.files import (
+    Columns,
+    dequantise,
+    inside,
+    read_json,
+    read_parquet,
+    read_tensors,
+    verify_sums,
+)
+from rgbd_insight.features.manifest import concept_table, read_manifest, run_table
+from rgbd_insight.features.schema import Ablation, FeaturesError, Modality, TensorKey
 from rgbd_insight.utils.messages import nearest
-from rgbd_insight.features.schema import Columns, concept_table, read_manifest, read_parquet, read_tensors, run_table
-from rgbd_insight.features.quantise import write_quantised
-from rgbd_insight.features.schema import Ablation, Concept, Modality
-from rgbd_insight.features.writer import FeatureWriter
+
 
 class Features:
     """Unit responses, predictions and concepts of one or more runs on the same samples; read with `load`.
@@ -39,7 +46,7 @@ class Features:
         self.groups = pd.factorize(self.samples["group"])[0]  # (N,)
         self.runs = run_table(self.manifest)
         self._cache: dict[tuple[str, str], np.ndarray] = {}
-        self._where: dict[str, dict[str, Path]] = {}
+        self._paths: dict[str, dict[str, Path]] = {}
         self._columns: Columns | None = None  # of the file that was read last: one run's tensors are asked in a row
 
     def __len__(self) -> int:
@@ -125,16 +132,11 @@ class Features:
 
     def ablations(self, run: str) -> dict[str, Ablation]:
         """The ablations that were recorded, by name."""
-        return {
-            name: Ablation(
-                name, {(s, int(level)): tuple(u) for s, level, u in spec["units"]}, spec["value"], spec["inputs"]
-            )
-            for name, spec in self.entry(run)["ablations"].items()
-        }
+        return {name: Ablation.from_json(name, found) for name, found in self.entry(run)["ablations"].items()}
 
     def has(self, run: str, stream: str, level: int, condition: str) -> bool:
         """Whether the responses of this stream and level were recorded under this condition."""
-        return f"{stream}/{level}/{condition}" in self._index(run)
+        return str(TensorKey(condition, stream, level)) in self._index(run)
 
     def responses(self, run: str, stream: str, level: int, condition: str) -> np.ndarray:
         """Image-pooled responses, float32 (N, U): the mean of each unit's map over its positions.
@@ -144,7 +146,7 @@ class Features:
         FeaturesError
             Where they were not recorded; it names the nearest that were and the call that would add them.
         """
-        return self.tensor(run, f"{stream}/{level}/{condition}", f"conditions=({condition!r},)")
+        return self.tensor(run, str(TensorKey(condition, stream, level)), f"conditions=({condition!r},)")
 
     def view(self, run: str, modality: str, level: int) -> np.ndarray:
         """What the run makes of one modality at a level, float32 (N, U), the other input being another scene's.
@@ -166,12 +168,12 @@ class Features:
 
         Small copies may leave out `guess`, and hold `target`, which is the same under every condition, only once.
         """
-        hit = self.tensor(run, f"{condition}/hit", f"conditions=({condition!r},)")
+        keys = {part: str(TensorKey(condition, part=part)) for part in ("hit", "target", "guess")}
+        hit = self.tensor(run, keys["hit"], f"conditions=({condition!r},)")
         index = self._index(run)
-        targets = [f"{condition}/target", *(key for key in index if key.endswith("/target"))]
+        targets = [keys["target"], *(key for key in index if key.endswith("/target"))]
         found = {"hit": hit, "target": self.tensor(run, next(key for key in targets if key in index))}
-        guess = f"{condition}/guess"
-        return found | ({"guess": self.tensor(run, guess)} if guess in index else {})
+        return found | ({"guess": self.tensor(run, keys["guess"])} if keys["guess"] in index else {})
 
     def curves(self, run: str) -> pd.DataFrame | None:
         """Training curves of the run, or None where there are none."""
@@ -181,10 +183,10 @@ class Features:
 
     def _index(self, run: str) -> dict[str, Path]:
         run = self.resolve(run)
-        if run not in self._where:
+        if run not in self._paths:
             files = {inside(self._home[run], name): keys for name, keys in self.entry(run)["files"].items()}
-            self._where[run] = {key: path for path, keys in files.items() for key in keys}
-        return self._where[run]
+            self._paths[run] = {key: path for path, keys in files.items() for key in keys}
+        return self._paths[run]
 
     def tensor(self, run: str, key: str, call: str = "") -> np.ndarray:
         """The stored tensor `key` ("stream/level/condition" or "condition/part") of a run, read-only."""

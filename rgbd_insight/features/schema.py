@@ -1,21 +1,40 @@
-"""The nouns of a features directory: Modality, Concept, Ablation. Use `features` instead."""
+"""The nouns of a features directory, and the names on its disk that hold structure: each with one `parse` and `str`."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-import numpy as np
-import pandas as pd
-import pyarrow.parquet as pq
-from safetensors import SafetensorError, safe_open
-from rgbd_insight.features.files import FORMAT, SCHEMA, FeaturesError, check_safetensors, inside, read_json, verify_sums
+
+PLAIN_NAME = re.compile(r"[A-Za-z0-9_+][A-Za-z0-9_+.\-]*")  # of a file, on every system
+SAMPLE_COLUMNS = ("id", "group", "brightness", "contrast", "mean_depth", "depth_std", "missing")
+ROLES = ("final", "checkpoint", "untrained")
+USUAL_SHARE = 0.25  # of the units: the dose that the name of an ablation leaves out
+_RUN = re.compile(
+    r"(?P<fusion>[^+]+?)(?:\+(?P<encoding>.+?))?-s(?P<seed>\d+)(?:-e(?P<epoch>\d+)(?:-(?P<role>checkpoint|untrained))?)?"
+)
+_ABLATION = re.compile(
+    r"(?P<kind>specific|consistent|random) (?P<modality>\S+)(?: (?P<number>\d+))?(?: at (?P<percent>[\d.]+)%)?"
+    r"(?: given (?P<inputs>\S+))?"
+)
+
+
+class FeaturesError(ValueError):
+    """A features directory that cannot be used as asked: says which path, what is wrong, and how to mend it."""
 
 
 @dataclass(frozen=True)
 class Modality:
-    """One input of the network: `name`, `unit` of its values ("" for none) and their range `low` … `high`."""
+    """One input of the network.
+
+    Attributes
+    ----------
+    name : str
+        Such as "rgb" or "depth".
+    unit : str
+        Of its values; "" for none.
+    low, high : float
+        Their range.
+    """
 
     name: str
     unit: str
@@ -27,8 +46,16 @@ class Modality:
 class Concept:
     """A named pixel label.
 
-    `family` groups concepts that exclude one another in a pixel; `kind` is the modality that shows it (rgb, depth,
-    both, neither, together, graded or unknown); `visible` maps a modality to its planted visibility in [0, 1].
+    Attributes
+    ----------
+    name : str
+        Unlike that of any other concept of the data.
+    family : str
+        Concepts of a family exclude one another in a pixel.
+    kind : str
+        The modality that shows it: rgb, depth, both, neither, together, graded or unknown.
+    visible : dict of str to float, or None
+        Its planted visibility in each modality, in [0, 1].
     """
 
     name: str
@@ -43,10 +70,14 @@ class Ablation:
 
     Attributes
     ----------
-    name : the condition's name in `Features.predictions`.
-    units : {(stream, level): indices of the units to silence}.
-    value : "mean" (a unit keeps its mean over the first block of samples) or "zero".
-    inputs : what the network is given meanwhile, the name of any condition.
+    name : str
+        The condition's name in `Features.predictions`.
+    units : dict of (str, int) to tuple of int
+        Indices of the units to silence at each (stream, level).
+    value : str
+        "mean" (a unit keeps its mean over the first block of samples) or "zero".
+    inputs : str
+        What the network is given meanwhile, the name of any condition.
     """
 
     name: str
@@ -54,168 +85,188 @@ class Ablation:
     value: str = "mean"
     inputs: str = "both"
 
+    @classmethod
+    def from_json(cls, name: str, found: dict) -> Ablation:
+        """The ablation that a manifest describes."""
+        units = {(stream, int(level)): tuple(chosen) for stream, level, chosen in found["units"]}
+        return cls(name, units, found["value"], found["inputs"])
 
-SAMPLE_COLUMNS = ("id", "group", "brightness", "contrast", "mean_depth", "depth_std", "missing")
-_HEAD = {
-    "name": str,
-    "fingerprint": dict,
-    "modalities": list,
-    "classes": list,
-    "concepts": list,
-    "families": list,
-    "size": list,
-    "samples": int,
-    "runs": dict,
-}
-_RUN = {
-    "fusion": str,
-    "seed": int,
-    "epoch": int,
-    "role": str,
-    "about": dict,
-    "taps": list,
-    "conditions": list,
-    "ablations": dict,
-    "purity": list,
-    "files": dict,
-}
+    def as_json(self) -> dict:
+        """What a manifest holds of it, beside the name."""
+        units = [[stream, level, [int(u) for u in chosen]] for (stream, level), chosen in self.units.items()]
+        return {"units": units, "value": self.value, "inputs": self.inputs}
 
 
-def read_manifest(folder: Path, verify: bool) -> dict:
-    """The checked manifest of a features directory; with `verify`, after comparing every file with its digest."""
-    old = folder.with_name(folder.name + ".old")
-    if not folder.is_dir():
-        fix = (
-            f"a crash left {old}: rename it to {folder.name}"
-            if old.is_dir()
-            else f"make it with ri.extract(model, data, taps, out={str(folder)!r})"
-        )
-        raise FeaturesError(f"{folder} is not a directory; {fix}")
-    path = folder / "manifest.json"
-    manifest = read_json(path, "name a directory that ri.extract wrote, or restore the file")
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise FeaturesError(f"{path} was not written by rgbd_insight; name a directory that ri.extract wrote")
-    if manifest.get("schema") != SCHEMA:
-        raise FeaturesError(
-            f"{path} has schema {manifest.get('schema')!r} and this version of rgbd_insight reads "
-            f"{SCHEMA}; install the matching version or extract again"
-        )
-    if verify:
-        verify_sums(folder)
-    _check_keys(path, manifest, _HEAD)
-    for run, entry in manifest["runs"].items():
-        _check_keys(path, entry, _RUN, f" of run {run!r}")
-    try:
-        [Modality(**m) for m in manifest["modalities"]]
-        concept_table(manifest)
-        wrong = next(_wrong_parts(manifest), None)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise FeaturesError(f"{path} is damaged ({error!r} in its parts); restore the file") from error
-    if wrong:
-        raise FeaturesError(f"{path} is damaged: {wrong}; restore the file")
-    _check_files(folder, manifest)
-    return manifest
+@dataclass(frozen=True)
+class AblationName:
+    """The name of an ablation that a question has chosen: "random rgb 3", "specific rgb at 12.5% given rgb:mean".
 
+    Attributes
+    ----------
+    kind : str
+        "specific", "consistent" or "random".
+    modality : str
+        Whose units are silenced.
+    number : int
+        Which of several random sets, from 1; 0 where there is one set.
+    share : float
+        The share of the units, in (0, 1); a quarter is not named.
+    inputs : str
+        The condition that the network is given; "both" is not named.
 
-def read_parquet(path: Path) -> pd.DataFrame:
-    """A parquet file as a DataFrame."""
-    return Columns(path).read()
-
-
-class Columns:
-    """A parquet file of which some columns are read at a time: with hundreds, finding them takes longer than reading.
-
-    Raises FeaturesError, also from `read`, where the file is damaged or not there.
+    Examples
+    --------
+    >>> str(AblationName("random", "rgb", 3)), str(AblationName("specific", "rgb", share=0.125, inputs="rgb:mean"))
+    ('random rgb 3', 'specific rgb at 12.5% given rgb:mean')
+    >>> AblationName.parse("consistent depth at 50%").share, AblationName.parse("my own units")
+    (0.5, None)
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        with _readable(path, OSError, ValueError):  # pyarrow's own errors are of these kinds
-            self._file = pq.ParquetFile(path)
+    kind: str
+    modality: str
+    number: int = 0
+    share: float = USUAL_SHARE
+    inputs: str = "both"
 
-    def read(self, columns: list[str] | None = None) -> pd.DataFrame:
-        """Some columns, or all, as a DataFrame."""
-        with _readable(self.path, OSError, ValueError):
-            return self._file.read(columns).to_pandas()
+    @classmethod
+    def parse(cls, text: str) -> AblationName | None:
+        """The name that `text` is; None for a name of another form, which a user may give."""
+        found = _ABLATION.fullmatch(text)
+        if found is None:
+            return None
+        share = float(found["percent"]) / 100 if found["percent"] else USUAL_SHARE
+        return cls(found["kind"], found["modality"], int(found["number"] or 0), share, found["inputs"] or "both")
 
+    @property
+    def percent(self) -> str:
+        """The share in words, "25%"."""
+        return f"{100 * self.share:.4g}%"
 
-def read_tensors(path: Path, keys: list[str]) -> list[np.ndarray]:
-    """Some tensors of a safetensors file; the others are not touched."""
-    with _readable(path, OSError, SafetensorError), safe_open(path, framework="numpy") as file:
-        return [file.get_tensor(key) for key in keys]
-
-
-@contextmanager
-def _readable(path: Path, *errors: type[Exception]) -> Iterator[None]:
-    """Turn these errors of a reader of `path` into one that says what to do."""
-    try:
-        yield
-    except errors as error:
-        raise FeaturesError(f"{path} cannot be read ({error}); restore it or extract the run again") from error
-
-
-def concept_table(manifest: dict) -> pd.DataFrame:
-    """Concepts as a DataFrame: name, family, kind, visible_<modality> (NaN where unknown), cut; index k."""
-    names = [m["name"] for m in manifest["modalities"]]
-    rows = []
-    for concept in manifest["concepts"]:
-        visible = concept["visible"] or {}
-        seen = {f"visible_{name}": visible.get(name, np.nan) for name in names}
-        rows.append({c: concept[c] for c in ("name", "family", "kind")} | seen | {"cut": concept["cut"]})
-    columns = ["name", "family", "kind", *(f"visible_{name}" for name in names), "cut"]
-    return pd.DataFrame(rows, columns=columns).rename_axis("k")
+    def __str__(self) -> str:
+        words = [self.kind, self.modality]
+        words += [str(self.number)] if self.number else []
+        words += [] if self.share == USUAL_SHARE else ["at", self.percent]
+        return " ".join(words + ([] if self.inputs == "both" else ["given", self.inputs]))
 
 
-def run_table(manifest: dict) -> pd.DataFrame:
-    """Runs as a DataFrame ordered by fusion, seed, epoch and role: those columns and data; index run id."""
-    columns = ["fusion", "seed", "epoch", "role"]
-    rows = sorted(([run, *(entry[c] for c in columns)] for run, entry in manifest["runs"].items()), key=lambda r: r[1:])
-    table = pd.DataFrame(rows, columns=["run", *columns]).set_index("run")
-    return table.assign(data=manifest["name"])
+@dataclass(frozen=True)
+class RunId:
+    """Which trained network, and at which epoch: "sum-s0-e64", "sum+hha-s0-e64", "sum-s0-e0-untrained".
+
+    Attributes
+    ----------
+    fusion : str
+        The fusion operator, or the modality of a twin; letters, digits, _ . -, and "NAME+ENCODING" for both at once.
+    seed : int
+        From 0.
+    epoch : int or None
+        None stands for the training as a whole, as its folder does: "sum-s0".
+    role : str
+        One of `ROLES`; "final" is not named.
+    encoding : str
+        What depth was given as; "" for metres.
+
+    Raises
+    ------
+    FeaturesError
+        Where the name could not be that of a file.
+
+    Examples
+    --------
+    >>> str(RunId("sum", 0, 64)), str(RunId("sum", 0, 0, "untrained")), str(RunId("rgb+hha", 1))
+    ('sum-s0-e64', 'sum-s0-e0-untrained', 'rgb+hha-s1')
+    >>> RunId.parse("rgb+hha-s1-e8")
+    RunId(fusion='rgb', seed=1, epoch=8, role='final', encoding='hha')
+    """
+
+    fusion: str
+    seed: int
+    epoch: int | None = None
+    role: str = "final"
+    encoding: str = ""
+
+    def __post_init__(self) -> None:
+        fusion, _, encoding = self.fusion.partition("+")
+        if fusion and encoding and not self.encoding:
+            object.__setattr__(self, "fusion", fusion)
+            object.__setattr__(self, "encoding", encoding)
+        if not PLAIN_NAME.fullmatch(str(self)):
+            raise FeaturesError(
+                f"`run` must make a plain file name (letters, digits, _ . + -); got {str(self)!r}; rename it"
+            )
+
+    @classmethod
+    def parse(cls, text: str) -> RunId:
+        """The run that `text` names.
+
+        Raises
+        ------
+        FeaturesError
+            Where it names none.
+        """
+        found = _RUN.fullmatch(text)
+        if found is None:
+            raise FeaturesError(f"`run` must be FUSION-sSEED or FUSION-sSEED-eEPOCH; got {text!r}")
+        epoch = None if found["epoch"] is None else int(found["epoch"])
+        return cls(found["fusion"], int(found["seed"]), epoch, found["role"] or "final", found["encoding"] or "")
+
+    @property
+    def network(self) -> str:
+        """Fusion and encoding, as the column "fusion" of `Features.runs` has them."""
+        return f"{self.fusion}+{self.encoding}" if self.encoding else self.fusion
+
+    def __str__(self) -> str:
+        name = f"{self.network}-s{self.seed}"
+        name += "" if self.epoch is None else f"-e{self.epoch}"
+        return name + ("" if self.role == "final" else f"-{self.role}")
 
 
-def _check_keys(path: Path, value: object, kinds: dict[str, type], where: str = "") -> None:
-    for key, kind in kinds.items():
-        if not isinstance(value, dict) or not isinstance(value.get(key), kind):
-            raise FeaturesError(f"{path} is damaged: {key!r}{where} is not a {kind.__name__}; restore the file")
+@dataclass(frozen=True)
+class TensorKey:
+    """Which tensor of a run: responses, "rgb/2/both", or counts of pixels, "both/hit".
 
+    Attributes
+    ----------
+    condition : str
+        What the network was given.
+    stream, level : str and int, or None
+        Of responses: where they were read.
+    part : str or None
+        Of counts: "hit", "target" or "guess".
 
-def _wrong_parts(manifest: dict) -> Iterator[str]:
-    """What is of another kind than it must be, inside the lists and dicts of the manifest."""
-    for m in manifest["modalities"]:
-        if not _are(str, m["name"], m["unit"]) or not _are((int, float), m["low"], m["high"]):
-            yield "a modality must have name and unit, low and high"
-    for part in ("classes", "families"):
-        if not _are(str, *manifest[part]):
-            yield f"{part} must be texts"
-    if len(manifest["size"]) != 2 or not _are(int, *manifest["size"]):
-        yield "size must be height and width"
-    for c in manifest["concepts"]:
-        seen = (c["visible"] or {}).values()
-        if not _are(str, c["name"], c["family"], c["kind"]) or not _are((int, float), c["cut"], *seen):
-            yield "a concept must have name, family and kind, cut and visibility"
-    for run, entry in manifest["runs"].items():
-        if not entry["taps"]:
-            yield f"run {run!r} must have taps"
-        if not all(_are(str, tap["stream"]) and _are(int, tap["level"]) for tap in entry["taps"]):
-            yield f"a tap of run {run!r} must have stream and level"
-        if not _are(str, *entry["conditions"]) or not all(_are(str, *keys) for keys in entry["files"].values()):
-            yield f"conditions and files of run {run!r} must be texts"
-        if not all(_are(str, p["stream"], p["modality"]) and _are((int, float), p["moved"]) for p in entry["purity"]):
-            yield f"the purity of run {run!r} must have stream, modality and moved"
+    Examples
+    --------
+    >>> str(TensorKey("both", stream="rgb", level=2)), str(TensorKey("both", part="hit"))
+    ('rgb/2/both', 'both/hit')
+    >>> TensorKey.parse("rgb/2/both").tap, TensorKey.parse("both/hit").part
+    ('rgb/2', 'hit')
+    """
 
+    condition: str
+    stream: str | None = None
+    level: int | None = None
+    part: str | None = None
 
-def _are(kind: type | tuple[type, ...], *values: object) -> bool:
-    return all(isinstance(value, kind) and not isinstance(value, bool) for value in values)
+    @classmethod
+    def parse(cls, text: str) -> TensorKey:
+        """The tensor that `text` names.
 
+        Raises
+        ------
+        FeaturesError
+            Where it has neither form.
+        """
+        match text.split("/"):
+            case [condition, part]:
+                return cls(condition, part=part)
+            case [stream, level, condition] if level.removeprefix("-").isdecimal():
+                return cls(condition, stream, int(level))
+        raise FeaturesError(f"`key` must be STREAM/LEVEL/CONDITION or CONDITION/PART; got {text!r}")
 
-def _check_files(folder: Path, manifest: dict) -> None:
-    listed = ["samples.parquet", "concepts.safetensors", "execution.json"]
-    for entry in manifest["runs"].values():
-        listed += [*entry["files"], *([entry["curves"]] if entry.get("curves") else [])]
-    for name in listed:
-        path = inside(folder, name)
-        if not path.is_file():
-            raise FeaturesError(f"{path} does not exist and the manifest lists it; restore it or extract again")
-        if name.endswith(".safetensors"):
-            check_safetensors(path)
+    @property
+    def tap(self) -> str:
+        """Where responses were read, "rgb/2"."""
+        return f"{self.stream}/{self.level}"
+
+    def __str__(self) -> str:
+        return f"{self.tap}/{self.condition}" if self.part is None else f"{self.condition}/{self.part}"

@@ -13,11 +13,36 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from rgbd_insight.features.files import FORMAT, SCHEMA, SUMS, BlockFile, FeaturesError, inside, package_version, plain, read_json, sync, write_json, write_parquet
-from rgbd_insight.features.schema import SAMPLE_COLUMNS, read_manifest, read_tensors
-from rgbd_insight.features.publish import RUN_KEY, check_same, cut, extended, fill_samples, link, lock, publish, recover, run_id
+from rgbd_insight.features.files import (
+    FORMAT,
+    MANIFEST,
+    SCHEMA,
+    SUMS,
+    BlockFile,
+    inside,
+    json_value,
+    package_version,
+    read_json,
+    read_tensors,
+    write_columns,
+)
+from rgbd_insight.features.manifest import read_manifest
+from rgbd_insight.features.publish import (
+    RUN_KEY,
+    check_same,
+    cut,
+    extended,
+    fill_samples,
+    link,
+    lock,
+    publish,
+    recover,
+)
+from rgbd_insight.features.schema import SAMPLE_COLUMNS, FeaturesError, RunId, TensorKey
+from rgbd_insight.utils.files import sync, write_json
 
-_REWRITTEN = {"manifest.json", "execution.json", SUMS}
+PROGRESS = "progress.json"  # of the unfinished run
+_REWRITTEN = {MANIFEST, "execution.json", SUMS}
 
 
 class FeatureWriter:
@@ -42,9 +67,9 @@ class FeatureWriter:
     """
 
     def __init__(self, out: str | Path, head: dict, run: dict) -> None:
-        self.out, self.id = Path(out), run_id(run)
+        self.out, self.id = Path(out), _name_of(run)
         self.partial = self.out.with_name(self.out.name + ".partial")
-        self.head, self.run = plain(head), plain(run | {"version": package_version()})
+        self.head, self.run = json_value(head), json_value(run | {"version": package_version()})
         self.done, self._lock, self._files, self._state = 0, None, {}, {}
         try:
             self._begin()
@@ -98,10 +123,10 @@ class FeatureWriter:
         self._fill(target)
         manifest, name = self._describe(purity), f"{self.id}.curves.parquet"
         if curves is not None and not (target / name).exists():
-            write_parquet(target / name, {str(c): curves[c].to_numpy() for c in curves.columns})
+            write_columns(target / name, {str(c): curves[c].to_numpy() for c in curves.columns})
         if (target / name).exists():
             manifest["runs"][self.id]["curves"] = name
-        write_json(target / "manifest.json", manifest)
+        write_json(target / MANIFEST, manifest)
         earlier = [] if self._manifest is None else read_json(self.out / "execution.json", "restore it")["runs"]
         seconds = self._state["seconds"]
         now = {
@@ -127,7 +152,7 @@ class FeatureWriter:
     def _begin(self) -> None:
         if self.partial.exists():
             names = {p.name for p in self.partial.iterdir()}
-            if "progress.json" not in names and names - {"lock", "progress.json.tmp"}:
+            if PROGRESS not in names and not all(n == "lock" or n.startswith(PROGRESS) for n in names):
                 raise FeaturesError(f"{self.partial} is no unfinished extraction; move it away")
             self._take_lock()
         recover(self.out)
@@ -165,11 +190,11 @@ class FeatureWriter:
         return {"schema": SCHEMA, **{f"data.{k}": v for k, v in self.head.items()}, **run, **todo}
 
     def _resume(self) -> None:
-        progress, fix = self.partial / "progress.json", f"delete {self.partial}, or finish what was begun there"
+        progress, fix = self.partial / PROGRESS, f"delete {self.partial}, or finish what was begun there"
         if progress.exists():
             state = read_json(progress, fix)
             key = state["key"]
-            entry = (self._manifest or {"runs": {}})["runs"].get(run_id(key), {"conditions": [], "ablations": {}})
+            entry = (self._manifest or {"runs": {}})["runs"].get(_name_of(key), {"conditions": [], "ablations": {}})
             moved_in = {*key["conditions"], *key["ablations"]} <= {*entry["conditions"], *entry["ablations"]}
             if moved_in or state["done"] == 0:
                 self._drop_partial()  # a crash came just after the end, or before the first block: nothing is lost
@@ -201,7 +226,7 @@ class FeatureWriter:
         now = time.monotonic()
         self._state["seconds"] += now - getattr(self, "_clock", now)
         self._clock = now
-        write_json(self.partial / "progress.json", self._state)
+        write_json(self.partial / PROGRESS, self._state)
         sync(self.partial)
 
     def _name(self, suffix: str) -> str:
@@ -215,7 +240,7 @@ class FeatureWriter:
             self._lock = lock(self.partial)
 
     def _drop_partial(self) -> None:
-        progress = self.partial / "progress.json"
+        progress = self.partial / PROGRESS
         for path in {*self.partial.iterdir()} - {progress}:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         progress.unlink()  # last: a crash meanwhile leaves something that the next start knows
@@ -240,16 +265,21 @@ class FeatureWriter:
             manifest = {"format": FORMAT, "schema": SCHEMA, **self.head, "concepts": concepts, "runs": {}}
         files = {n: sorted(w) for n, w in self._state["widths"].items() if n != "concepts.safetensors"}
         widths = {
-            key.rsplit("/", 1)[0]: width
+            TensorKey.parse(key).tap: width
             for key, width in self._state["widths"].get(self._name("safetensors"), {}).items()
         }
         new = {k: self.run.get(k) for k in RUN_KEY} | {
             "conditions": self.conditions,
             "ablations": self.ablations,
-            "purity": plain(purity or []),
+            "purity": json_value(purity or []),
             "files": files,
             "widths": widths,
             "levels": sorted({tap["level"] for tap in self.run["taps"]}),
         }
         entry = extended(manifest["runs"].get(self.id), new)
         return manifest | {"version": package_version(), "runs": manifest["runs"] | {self.id: entry}}
+
+
+def _name_of(run: dict) -> str:
+    """The id of a run that is described as in a manifest."""
+    return str(RunId(run["fusion"], run["seed"], run["epoch"], run["role"]))

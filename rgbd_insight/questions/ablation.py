@@ -6,11 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rgbd_insight.features import Ablation, Features
+from rgbd_insight.features import USUAL_SHARE, Ablation, AblationName, Features
 from rgbd_insight.questions.networks import Networks, networks
 from rgbd_insight.questions.units import ranked
-
-USUAL = 0.25  # the dose that is not named
 
 
 def chosen_on(nets: Networks) -> np.ndarray:
@@ -22,7 +20,7 @@ def ablations(
     features: Features,
     run: str,
     *,
-    shares: Sequence[float] = (0.25,),
+    shares: Sequence[float] = (USUAL_SHARE,),
     draws: int = 19,
     inputs: Sequence[str] = ("both",),
     seed: int = 0,
@@ -42,7 +40,7 @@ def ablations(
     Returns
     -------
     For each modality, share and input one "specific", one "consistent" and `draws` "random" ablations, named by
-    `ablation_name`. Units are ranked on half of the groups (`chosen_on`); `collaboration` judges what their loss does
+    `AblationName`. Units are ranked on half of the groups (`chosen_on`); `collaboration` judges what their loss does
     on the other half.
 
     Raises
@@ -60,29 +58,18 @@ def ablations(
         orders = {level: _order(nets, modality, level) for level in nets.levels}
         for share in shares:
             sets = _sets(orders, share, draws, rng)
-            for given in (name for name in inputs if name == "both" or (share == USUAL and _kept(name) == modality)):
+            for given in (
+                name for name in inputs if name == "both" or (share == USUAL_SHARE and _kept(name) == modality)
+            ):
                 found += [
                     Ablation(
-                        ablation_name(kind, modality, number, share=share, inputs=given),
+                        str(AblationName(kind, modality, number, share, given)),
                         {(modality, lv): tuple(sorted(map(int, units))) for lv, units in chosen.items()},
                         inputs=given,
                     )
                     for (kind, number), chosen in sets.items()
                 ]
     return tuple(found)
-
-
-def ablation_name(kind: str, modality: str, number: int = 0, *, share: float = 0.25, inputs: str = "both") -> str:
-    """How an ablation is called; the usual share and input are not named.
-
-    Examples
-    --------
-    >>> ablation_name("random", "rgb", 3), ablation_name("specific", "rgb", share=0.125, inputs="rgb:mean")
-    ('random rgb 3', 'specific rgb at 12.5% given rgb:mean')
-    """
-    words = [kind, modality] + ([str(number)] if number else [])
-    words += [] if share == USUAL else [f"at {100 * share:.4g}%"]
-    return " ".join(words + ([] if inputs == "both" else [f"given {inputs}"]))
 
 
 def _kept(inputs: str) -> str:

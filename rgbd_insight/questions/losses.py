@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from rgbd_insight import stats
-from rgbd_insight.features import Ablation, Features
+from rgbd_insight.features import Ablation, AblationName, Features
 from rgbd_insight.questions.ablation import chosen_on
 from rgbd_insight.questions.networks import Networks
 from rgbd_insight.result import Missing, numbers
 from rgbd_insight.stats import Estimate
 
 REMOVALS = ("permuted", "zero", "mean", "noise")
-NAMED = re.compile(r"(specific|consistent|random) (\S+)(?: (\d+))?(?: at ([\d.]+)%)?(?: given (\S+))?")
 Found = tuple[list[dict], list[Missing]]
 
 
@@ -163,10 +161,10 @@ def by_dose(nets: Networks, *, classes: Sequence[int] | None = None, given: str 
 
     sets: dict[tuple, dict[str, list[Ablation]]] = {}
     for name, ablation in features.ablations(run).items():
-        match = NAMED.fullmatch(name)
-        if match and given in (None, ablation.inputs):
-            kind, modality, _, percent, _ = match.groups()
-            sets.setdefault((modality, percent or "25", ablation.inputs), {}).setdefault(kind, []).append(ablation)
+        named = AblationName.parse(name)
+        if named and given in (None, ablation.inputs):
+            key = named.modality, named.percent, ablation.inputs
+            sets.setdefault(key, {}).setdefault(named.kind, []).append(ablation)
     if not features.ablations(run):
         return silenced(nets)  # which says how they are added
     rows, missing = [], []
@@ -184,7 +182,7 @@ def by_dose(nets: Networks, *, classes: Sequence[int] | None = None, given: str 
                 "measure": "dose",
                 "modality": modality,
                 "label": kind,
-                "versus": f"{percent}%",
+                "versus": percent,
                 "condition": inputs,
             }
             rows.append(nets.cells() | cells | numbers(lost) | _beside(lost.value, random))

@@ -52,8 +52,7 @@ def whole(path: str | Path, *, shared: bool = False) -> Iterator[Path]:
     try:
         yield partial
         if partial.is_file():
-            with partial.open("rb+") as file:
-                os.fsync(file.fileno())
+            sync(partial)
         os.replace(partial, path)
     except BaseException:
         _remove(partial)
@@ -65,6 +64,23 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Force a file, or the entries of a folder, to the disk.
+
+    Parameters
+    ----------
+    path : Path
+        Which; of a folder, nothing is done where the system keeps no such entries (Windows).
+    """
+    if path.is_dir() and os.name == "nt":
+        return
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def write_text(path: str | Path, text: str) -> None:

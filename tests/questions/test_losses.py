@@ -6,10 +6,10 @@ import torch
 
 from rgbd_insight.extraction import extract
 from rgbd_insight.features import Ablation, load, write_quantised
-from rgbd_insight.questions.ablation import ablation_name, ablations
+from rgbd_insight.questions.ablation import ablations
 from rgbd_insight.questions.balance import balance, shares
 from rgbd_insight.questions.collaboration import collaboration, predicted
-from rgbd_insight.questions.losses import NAMED, REMOVALS, accuracy_estimate, by_dose
+from rgbd_insight.questions.losses import REMOVALS, accuracy_estimate, by_dose
 from rgbd_insight.questions.networks import networks
 from tests._toy import ToyData, ToyNet
 
@@ -82,15 +82,6 @@ def test_dose_on_some_classes_and_one_input(toy):
     assert row["value"] == pytest.approx(one[0] - one[1])
     assert by_dose(networks(toy, "sum"), given="rgb:mean") == ([], [])  # nothing was recorded there
     assert accuracy_estimate(toy, "sum", "both").value == pytest.approx(accuracy(toy, "both"))
-
-
-@pytest.mark.parametrize("given", ["both", "rgb:mean"])
-@pytest.mark.parametrize("share", [0.125, 0.25, 0.5])
-def test_names_say_what_was_silenced(share, given):
-    name = ablation_name("random", "rgb", 7, share=share, inputs=given)
-    kind, modality, number, percent, inputs = NAMED.fullmatch(name).groups()
-    assert (kind, modality, number) == ("random", "rgb", "7")
-    assert float(percent or 25) == 100 * share and (inputs or "both") == given
 
 
 def test_ablations_by_dose_and_input(toy):
