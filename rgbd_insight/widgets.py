@@ -21,7 +21,6 @@ from PIL import Image
 
 from rgbd_insight import plots
 from rgbd_insight.features import Features
-from rgbd_insight.plots.units import WORDS, describe
 from rgbd_insight.questions import units
 from rgbd_insight.result import Result
 
@@ -155,7 +154,7 @@ def explore(results: Result | Iterable[Result], by: str = "level", *, alt: Mappi
 def gallery(
     features: Features, data: Dataset, run: str, kinds: Iterable[str] = ("rgb", "depth", "both"), *, count: int = 3
 ) -> widgets.VBox:
-    """What units see: for each kind of concept and each level, each modality's unit that tells one of them best.
+    """What units see: for each kind of concept and each level, each modality's unit that encodes one of them best.
 
     Parameters
     ----------
@@ -189,9 +188,9 @@ def gallery(
             raise ValueError(f"`kinds` must be among {known}, those of {features.path}; got {kind!r}")
         for level in units.levels(features, run):
             found = [units.best(features, run, m.name, level, concepts=names) for m in features.modalities]
-            cell = WORDS.get(kind, kind), str(level)
+            cell = plots.KINDS_IN_WORDS.get(kind, kind), str(level)
             pages[cell] = partial(plots.gallery, features, data, found, count=count)
-            texts[cell] = ". ".join(describe(features, unit, count) for unit in found) + "."
+            texts[cell] = ". ".join(plots.gallery_text(features, unit, count) for unit in found) + "."
     return grid(pages, alt=texts, description=("Concepts", "Level"))
 
 
@@ -222,10 +221,10 @@ def _by_modality(results: list[Result]) -> Pages:
     given = {r.question: r for r in results}
     if set(given) == {"evolution"}:
         (result,) = given.values()
-        table, figure = result.rows("level similarity"), partial(plots.levels, result)
+        table, figure = result.rows("level similarity"), partial(plots.level_similarity, result)
     elif set(given) == {"consistency", "specificity"}:
         table = given["consistency"].rows("consistent share", label="all")
-        figure = partial(plots.shares, given["consistency"], given["specificity"])
+        figure = partial(plots.partitioning, given["consistency"], given["specificity"])
     else:
         raise ValueError(
             '`results` must be one evolution result, or a consistency and a specificity result, with by="modality"; '
@@ -241,7 +240,7 @@ def _by_run(results: list[Result]) -> Pages:
     names = [str(r.table["fusion"].iloc[0]) if len(r.table) else "nothing" for r in results]
     if len(set(names)) < len(names):
         raise ValueError(f"`results` must be of different networks, one a result; got {', '.join(names)}")
-    shown = [next((m for m in plots.MAIN[r.question] if m in set(r.table["measure"])), None) for r in results]
+    shown = map(plots.main_measure, results)
     return {
         name: (partial(plots.plot, r), r.rows(measure)) for name, r, measure in zip(names, results, shown, strict=True)
     }

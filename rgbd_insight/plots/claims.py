@@ -8,8 +8,20 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
-from rgbd_insight.claims.ledger import Ledger, written
-from rgbd_insight.plots.style import COLOURS, INK, MARKERS, NETWORKS, SHADE, canvas, finish, intervals, panels
+from rgbd_insight.claims import Ledger, written
+from rgbd_insight.plots.style import (
+    COLOURS,
+    INK,
+    MARKERS,
+    NETWORKS,
+    SETS,
+    SHADE,
+    canvas,
+    filled,
+    finish,
+    intervals,
+    panels,
+)
 
 VERDICT_COLOURS = {
     "supported": "#b7dfcb",
@@ -18,6 +30,7 @@ VERDICT_COLOURS = {
     "not tested": "#ececec",
     "exploratory": "#cfdcec",
 }
+BALANCE = {"C": "C: named and consistent (share)", "S": "S: named and specific (share)"}
 
 
 def verdicts(found: Ledger, ax: Axes | None = None) -> Axes:
@@ -35,7 +48,7 @@ def verdicts(found: Ledger, ax: Axes | None = None) -> Axes:
     Examples
     --------
     >>> import rgbd_insight as ri
-    >>> from rgbd_insight.claims.ledger import claims
+    >>> from rgbd_insight.claims import claims
     >>> ax = verdicts(claims(ri.load("book/features/scenes"), only=["5", "7"]))
     >>> [label.get_text() for label in ax.get_yticklabels()]
     ['5  Imbalance', '7  A derived fusion']
@@ -57,12 +70,12 @@ def verdicts(found: Ledger, ax: Axes | None = None) -> Axes:
     return finish(ax, "The ledger", key={})
 
 
-def plane(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
+def balance(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Consistency C against specificity S, one point with both intervals for every seed of every network.
 
     Parameters
     ----------
-    table : rows "C" and "S" of `balance`.
+    table : rows "C" and "S" of `questions.balance`.
     ax : where to draw; a figure of its own by default.
 
     Returns
@@ -78,32 +91,25 @@ def plane(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     --------
     >>> rows = [{"measure": m, "fusion": "sum", "run": "sum-s0-e8", "value": v, "low": v - 0.01, "high": v + 0.01}
     ...         for m, v in (("C", 0.1), ("S", 0.6))]
-    >>> plane(pd.DataFrame(rows)).get_xlabel()
+    >>> balance(pd.DataFrame(rows)).get_xlabel()
     'C: named and consistent (share)'
     """
-    rows = table[table.measure.isin(["C", "S"])]
-    if rows.empty:
-        raise ValueError("`table` must have rows C and S of `balance`; got none")
+    rows = filled(table[table.measure.isin(["C", "S"])], "rows C and S of `questions.balance`")
     ax = canvas(ax, 4.2)
     for i, (fusion, part) in enumerate(rows.groupby("fusion", sort=False)):
         wide = part.pivot(index="run", columns="measure", values=["value", "low", "high"])
         c, s = (wide.xs(name, axis=1, level=1) for name in ("C", "S"))
         bars = {"xerr": [c.value - c.low, c.high - c.value], "yerr": [s.value - s.low, s.high - s.value]}
-        ax.errorbar(c.value, s.value, **bars, ms=5, lw=1.2, label=fusion, **mark(i))
-    return finish(
-        ax,
-        "Between consistency and specificity",
-        x="C: named and consistent (share)",
-        y="S: named and specific (share)",
-    )
+        ax.errorbar(c.value, s.value, **bars, ms=5, lw=1.2, label=fusion, **network_style(i))
+    return finish(ax, "Between consistency and specificity", x=BALANCE["C"], y=BALANCE["S"])
 
 
-def mark(i: int) -> dict:
+def network_style(i: int) -> dict:
     """Colour and marker of the i-th of up to 64 networks, no two alike."""
     return {"color": NETWORKS[i % 8], "marker": MARKERS[(i + i // 8) % 8], "ls": ""}
 
 
-def against(table: pd.DataFrame, measure: str = "C", ax: Axes | None = None) -> Axes:
+def accuracy_by_balance(table: pd.DataFrame, measure: str = "C", ax: Axes | None = None) -> Axes:
     """Accuracy of every network, its seeds' mean, beside C or S; bars reach over the seeds.
 
     Parameters
@@ -126,24 +132,22 @@ def against(table: pd.DataFrame, measure: str = "C", ax: Axes | None = None) -> 
     >>> base = {"fusion": "sum", "run": "sum-s0-e8"}
     >>> rows = [base | {"measure": "C", "value": 0.2},
     ...         base | {"measure": "accuracy", "condition": "both", "value": 0.9}]
-    >>> against(pd.DataFrame(rows)).get_ylabel()
+    >>> accuracy_by_balance(pd.DataFrame(rows)).get_ylabel()
     'mean class accuracy'
     """
-    place = table[table.measure == measure].set_index("run").value
+    shares = table[table.measure == measure].set_index("run").value
     done = table[(table.measure == "accuracy") & (table.condition == "both")].set_index("run")
-    points = done.assign(place=place.reindex(done.index)).dropna(subset="place")
-    if points.empty:
-        raise ValueError(f'`table` must have rows "accuracy" and {measure!r} of the same runs; got none')
+    points = done.assign(share=shares.reindex(done.index)).dropna(subset="share")
+    filled(points, f'rows "accuracy" and {measure!r} of the same runs')
     ax = canvas(ax, 4.2)
     for i, (fusion, rows) in enumerate(points.groupby("fusion", sort=False)):
-        x, y = rows.place, rows.value
+        x, y = rows.share, rows.value
         reach = {
             "xerr": [[x.mean() - x.min()], [x.max() - x.mean()]],
             "yerr": [[y.mean() - y.min()], [y.max() - y.mean()]],
         }
-        ax.errorbar(x.mean(), y.mean(), **reach, ms=6, lw=1.1, label=fusion, **mark(i))
-    names = {"C": "C: named and consistent (share)", "S": "S: named and specific (share)"}
-    return finish(ax, "Accuracy beside the balance", x=names[measure], y="mean class accuracy")
+        ax.errorbar(x.mean(), y.mean(), **reach, ms=6, lw=1.1, label=fusion, **network_style(i))
+    return finish(ax, "Accuracy beside the balance", x=BALANCE[measure], y="mean class accuracy")
 
 
 def doses(table: pd.DataFrame, dose: str = "25%", given: str = "both", ax: Axes | None = None) -> Axes:
@@ -172,12 +176,11 @@ def doses(table: pd.DataFrame, dose: str = "25%", given: str = "both", ax: Axes 
     ['sum']
     """
     rows = table[(table.measure == "dose") & (table.versus == dose) & (table.condition == given)]
-    if rows.empty:
-        raise ValueError(f'`table` must have rows "dose" of {dose} under {given!r}; got none')
+    filled(rows, f'rows "dose" of {dose} under {given!r}')
     fusions = list(dict.fromkeys(rows.fusion))
     ax = canvas(ax, 1.3 + 0.5 * len(fusions))
     for modality, up in (("rgb", -0.2), ("depth", 0.2)):
-        for kind, look in (("specific", {"marker": "D"}), ("consistent", {"marker": "o", "mfc": "white", "mew": 1.4})):
+        for kind, look in SETS.items():
             one = rows[(rows.modality == modality) & (rows.label == kind)]
             at = np.array([fusions.index(f) for f in one.fusion]) + up + (0.07 if kind == "consistent" else -0.07)
             if kind == "specific":
@@ -188,8 +191,7 @@ def doses(table: pd.DataFrame, dose: str = "25%", given: str = "both", ax: Axes 
     ax.axvline(0, color=INK, lw=0.8, zorder=1)
     ax.grid(axis="y", visible=False)
     key = {
-        "specific units": Line2D([], [], color=INK, marker="D", ms=6, ls=""),
-        "consistent units": Line2D([], [], color=INK, marker="o", mfc="white", mew=1.4, ms=6, ls=""),
+        **{f"{kind} units": Line2D([], [], color=INK, ms=6, ls="", **look) for kind, look in SETS.items()},
         "of colour": Patch(color=COLOURS["rgb"]),
         "of depth": Patch(color=COLOURS["depth"]),
         "random: mean to 97.5 %": Patch(color=SHADE),
@@ -197,7 +199,7 @@ def doses(table: pd.DataFrame, dose: str = "25%", given: str = "both", ax: Axes 
     return finish(ax, f"Silencing {dose} of a stream's units", x="mean class accuracy lost", key=key)
 
 
-def overlaps(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
+def class_iou(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Which network finds which class: intersection over union in per cent, a row a class, a column a network.
 
     Parameters
@@ -218,15 +220,14 @@ def overlaps(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     Examples
     --------
     >>> row = {"measure": "class IoU", "fusion": "sum", "concept": "rug", "condition": "both", "value": 0.9}
-    >>> [text.get_text() for text in overlaps(pd.DataFrame([row])).texts]
+    >>> [text.get_text() for text in class_iou(pd.DataFrame([row])).texts]
     ['90']
     """
     import seaborn as sns  # loads ipywidgets where that is installed
 
     rows = table[table.measure == "class IoU"]
     rows = rows[(rows.condition == "both") | (rows.condition == rows.fusion.str.removesuffix("_wide"))]
-    if rows.empty:
-        raise ValueError('`table` must have rows "class IoU" under "both", or under the one input; got none')
+    filled(rows, 'rows "class IoU" under "both", or under the one input')
     wide = 100 * rows.pivot_table(index="concept", columns="fusion", values="value", sort=False)
     ax = canvas(ax, 1.5 + 0.24 * len(wide), 2.0 + 0.42 * wide.shape[1])
     sns.heatmap(
@@ -256,7 +257,7 @@ def intervention(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
 
     Returns
     -------
-    Axes; its `child_axes` are the panels. Colour tells the weight of the common term, the marker the operator.
+    Axes; its `child_axes` are the panels. The colour is the weight of the common term, the marker the operator.
 
     Raises
     ------
@@ -270,9 +271,7 @@ def intervention(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     >>> [panel.get_title() for panel in intervention(pd.DataFrame(rows)).child_axes]
     ['redundancy 0', 'redundancy 1']
     """
-    real = table[~table.placebo.astype(bool)]
-    if real.empty:
-        raise ValueError("`table` must have runs that are no placebo; got none")
+    real = filled(table[~table.placebo.astype(bool)], "runs that are no placebo")
     ax = canvas(ax, 3.9, 9.0)
     weights, operators = sorted(real.common.unique()), sorted(real.operator.unique())
     shades = dict(zip(weights, ("#b7c9e2", "#5d8fc4", "#0b3d78"), strict=False))

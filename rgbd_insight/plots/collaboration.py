@@ -17,15 +17,17 @@ from rgbd_insight.plots.style import (
     KINDS,
     MARKERS,
     NETWORKS,
+    SETS,
     SHADE,
     at_level,
     canvas,
     finish,
     intervals,
+    level_title,
     modality_colours,
+    modality_key,
     need,
     one_network,
-    place,
 )
 from rgbd_insight.result import Result
 
@@ -71,13 +73,12 @@ def retention(
     network = one_network(table)
     twin = measure == "retention"
     ax, _, colours = concept_rows(ax, table, "modality", families=families, top=top, band="null_high" if twin else None)
-    marks = zip(colours.items(), MARKERS, strict=False)
-    key = {m: Line2D([], [], color=c, marker=mark, lw=1.7) for (m, c), mark in marks}
+    key = modality_key(colours)
     if twin and table["null_high"].notna().any():
         key["two seeds of the twin"] = Patch(color=SHADE)
     title = "What joint training changed" if twin else "What the true partner adds"
     unit = "δ in the joint network − δ in the twin" if twin else "δ with the true partner − δ with another's"
-    return finish(ax, f"{title}: {network}, {place(level)}", x=unit, key=key)
+    return finish(ax, f"{title}: {network}, {level_title(level)}", x=unit, key=key)
 
 
 def gradients(result: Result, ax: Axes | None = None) -> Axes:
@@ -260,21 +261,19 @@ def ablation(result: Result, ax: Axes | None = None) -> Axes:
             ax.plot(draws, i + np.linspace(-0.28, 0.28, len(draws)), "o", color="#8c8c8c", ms=3.5, zorder=2)
         for kind, up in (("specific", -0.15), ("consistent", 0.15)):
             one = rows[rows["kind"] == kind]
-            look = {"marker": "D"} if kind == "specific" else {"marker": "o", "mfc": "white", "mew": 1.6}
-            intervals(ax, np.full(len(one), i + up), one, colours[modality], across=True, ms=8, **look)
+            intervals(ax, np.full(len(one), i + up), one, colours[modality], across=True, ms=8, **SETS[kind])
     ax.set_yticks(range(len(sets)), [f"{m} units" + (f"\nunder {c}" if several else "") for (m, c), _ in sets])
     ax.set_ylim(len(sets) - 0.4, -0.6)
     ax.axvline(0, color=INK, lw=0.8, zorder=1)
     ax.grid(axis="y", visible=False)
     key = {
-        "specific units": Line2D([], [], color=INK, marker="D", ms=8),
-        "consistent units": Line2D([], [], color=INK, marker="o", mfc="white", mew=1.6, ms=8),
+        **{f"{kind} units": Line2D([], [], color=INK, ms=8, **look) for kind, look in SETS.items()},
         "random units, 95 %": Patch(color=SHADE),
     }
     return finish(ax, f"What is lost when units are silenced: {network}", x="mean class accuracy lost", key=key)
 
 
-def classes(result: Result, ax: Axes | None = None, *, families: Sequence[str] | None = None) -> Axes:
+def class_accuracy(result: Result, ax: Axes | None = None, *, families: Sequence[str] | None = None) -> Axes:
     """Accuracy of each class under each condition, with intervals: a row a class.
 
     Parameters
@@ -296,13 +295,12 @@ def classes(result: Result, ax: Axes | None = None, *, families: Sequence[str] |
     --------
     >>> from rgbd_insight.result import Result
     >>> row = {"measure": "class accuracy", "condition": "both", "concept": "rug", "family": "rgb", "value": 0.9}
-    >>> classes(Result.of("collaboration", [row], made={})).get_xlabel()
+    >>> class_accuracy(Result.of("collaboration", [row], made={})).get_xlabel()
     "share of the class's pixels that are found"
     """
     table = need(result, "collaboration", "class accuracy")
     network = one_network(table)
     kinds = table["family"].map({k: f"planted: {k}" for k in KINDS}).fillna("not planted")
     ax, _, colours = concept_rows(ax, table.assign(family=kinds), "condition", families=families)
-    key = {c: Line2D([], [], color=v, marker=m, lw=1.7) for (c, v), m in zip(colours.items(), MARKERS, strict=False)}
     title = f"Which classes need which modality: {network}"
-    return finish(ax, title, x="share of the class's pixels that are found", key=key)
+    return finish(ax, title, x="share of the class's pixels that are found", key=modality_key(colours))

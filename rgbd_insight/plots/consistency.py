@@ -1,4 +1,4 @@
-"""Figures of what both modalities say."""
+"""Figures of what both modalities say: similarity by level, and the variance partitioning."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def similarity(result: Result, measure: str = "cka", ax: Axes | None = None) -> 
     >>> similarity(Result.of("consistency", rows, made={})).get_ylabel()
     'debiased CKA (0: unrelated, 1: same)'
     """
-    where = {"label": "all"} if measure == "consistent share" else {}
-    table = need(result, "consistency", measure, **where)
+    cells = {"label": "all"} if measure == "consistent share" else {}
+    table = need(result, "consistency", measure, **cells)
     if measure == "cka normalised":
         table = table.assign(ceiling=1.0, ceiling_kind="same modality")
     title, unit = TITLES.get(measure, (measure, measure))
@@ -60,13 +60,13 @@ def _direction(row) -> str:
     return f"{row['modality']}, from {row['versus']}" if isinstance(row["versus"], str) else str(row["modality"])
 
 
-def shares(consistency: Result, specificity: Result, modality: str, ax: Axes | None = None) -> Axes:
+def partitioning(consistency: Result, specificity: Result, modality: str, ax: Axes | None = None) -> Axes:
     """The variance partitioning of one modality's stream, level by level, as stacked bars.
 
     Parameters
     ----------
     consistency, specificity : results of one network with "consistent share" and "specific share".
-    modality : whose units are accounted for.
+    modality : whose units are partitioned.
     ax : where to draw; a figure of its own by default.
 
     Returns
@@ -86,7 +86,7 @@ def shares(consistency: Result, specificity: Result, modality: str, ax: Axes | N
     ...     rows = [{"measure": measure, "label": part, "modality": "rgb", "level": 1, "value": 0.25}
     ...             for part in ("named", "unnamed", "all")]
     ...     return Result.of(question, rows, made={})
-    >>> ax = shares(of("consistency", "consistent share"), of("specificity", "specific share"), "rgb")
+    >>> ax = partitioning(of("consistency", "consistent share"), of("specificity", "specific share"), "rgb")
     >>> len(ax.patches)  # the four parts of one level
     4
     """

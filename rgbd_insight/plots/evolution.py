@@ -19,6 +19,7 @@ from rgbd_insight.plots.style import (
     finish,
     intervals,
     modality_colours,
+    modality_key,
     need,
     one_network,
     ordered_families,
@@ -27,7 +28,7 @@ from rgbd_insight.plots.style import (
 from rgbd_insight.result import Result
 
 
-def families(result: Result, ax: Axes | None = None, *, families: Sequence[str] | None = None) -> Axes:
+def families_by_level(result: Result, ax: Axes | None = None, *, families: Sequence[str] | None = None) -> Axes:
     """At which level each family of concepts appears: a panel a family, a line with intervals a modality.
 
     Parameters
@@ -49,11 +50,11 @@ def families(result: Result, ax: Axes | None = None, *, families: Sequence[str] 
     --------
     >>> from rgbd_insight.result import Result
     >>> rows = [{"measure": "family", "family": "hue", "modality": "rgb", "level": lv, "value": 0.5} for lv in (1, 2)]
-    >>> [panel.get_title() for panel in families(Result.of("evolution", rows, made={})).child_axes]
+    >>> [panel.get_title() for panel in families_by_level(Result.of("evolution", rows, made={})).child_axes]
     ['hue']
     """
     table = need(result, "evolution", "family")
-    title = f"Where each family of concepts is told: {one_network(table)}"
+    title = f"Where each family of concepts is decoded: {one_network(table)}"
     names = chosen(ordered_families(table["family"]), families)
     ax = _lines(ax, table, "family", names, "level")
     return _labelled(ax, table, title, x="level of the encoder", y="mean decodability δ")
@@ -86,15 +87,14 @@ def _lines(ax: Axes | None, table: pd.DataFrame, facet: str, names: Sequence, al
 
 
 def _labelled(ax: Axes, table: pd.DataFrame, title: str, *, x: str, y: str, ceiling: str = "") -> Axes:
-    colours = modality_colours(table["modality"])
-    key = {m: Line2D([], [], color=c, marker=MARKERS[i % 8]) for i, (m, c) in enumerate(colours.items())}
+    key = modality_key(modality_colours(table["modality"]))
     if ceiling:
         key[ceiling] = Line2D([], [], color=INK, ls="--")
     return finish(ax, title, x=x, y=y, key=key)
 
 
-def centre(result: Result, ax: Axes | None = None) -> Axes:
-    """The level about which each family of concepts is told (centre of mass), with intervals.
+def centre_of_mass(result: Result, ax: Axes | None = None) -> Axes:
+    """The level about which each family of concepts is decoded (centre of mass), with intervals.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def centre(result: Result, ax: Axes | None = None) -> Axes:
 
     Returns
     -------
-    Axes. Families are in the order of their mean centre; one that a modality hardly tells has no point.
+    Axes. Families are in the order of their mean centre; one that is hardly decoded from a modality has no point.
 
     Raises
     ------
@@ -114,7 +114,7 @@ def centre(result: Result, ax: Axes | None = None) -> Axes:
     --------
     >>> from rgbd_insight.result import Result
     >>> row = {"measure": "centre of mass", "family": "hue", "modality": "rgb", "value": 1.8}
-    >>> centre(Result.of("evolution", [row], made={})).get_xlabel()
+    >>> centre_of_mass(Result.of("evolution", [row], made={})).get_xlabel()
     'centre of mass over the levels of the encoder'
     """
     table = need(result, "evolution", "centre of mass")
@@ -129,12 +129,11 @@ def centre(result: Result, ax: Axes | None = None) -> Axes:
     ax.set_yticks(list(at.values()), list(at))
     ax.set_ylim(len(at) - 0.4, -0.6)
     ax.grid(axis="y", visible=False)
-    return finish(
-        ax, f"At which level each family is told: {network}", x="centre of mass over the levels of the encoder"
-    )
+    title = f"At which level each family is decoded: {network}"
+    return finish(ax, title, x="centre of mass over the levels of the encoder")
 
 
-def levels(result: Result, modality: str, ax: Axes | None = None) -> Axes:
+def level_similarity(result: Result, modality: str, ax: Axes | None = None) -> Axes:
     """Similarity of every level with every other one of a modality, as a heat map with numbers and intervals.
 
     Parameters
@@ -157,7 +156,7 @@ def levels(result: Result, modality: str, ax: Axes | None = None) -> Axes:
     >>> from rgbd_insight.result import Result
     >>> row = {"measure": "level similarity", "modality": "rgb", "value": 0.5, "low": 0.4, "high": 0.6}
     >>> rows = [row | {"level": 1, "versus": "2"}, row | {"level": 2, "versus": "1"}]
-    >>> [t.get_text() for t in levels(Result.of("evolution", rows, made={}), "rgb").texts][0]
+    >>> [t.get_text() for t in level_similarity(Result.of("evolution", rows, made={}), "rgb").texts][0]
     '1'
     """
     import seaborn as sns  # loads ipywidgets where that is installed

@@ -19,10 +19,11 @@ from rgbd_insight.plots.style import (
     canvas,
     finish,
     intervals,
+    level_title,
     modality_colours,
+    modality_key,
     need,
     one_network,
-    place,
 )
 from rgbd_insight.result import Result
 
@@ -99,15 +100,11 @@ def concepts(
             fontsize=9,
         )
     ax.set_xlim(min(-0.25, ax.get_xlim()[0]), max(1.1, ax.get_xlim()[1]))
-    key = _key(colours, table["planted"].notna().any()) | {f"within ±{margin:g}: absent": Patch(color=SHADE)}
-    return finish(ax, f"What each modality tells of each concept: {network}, {place(level)}", x=DELTA, key=key)
-
-
-def _key(colours: dict[str, str], planted: bool) -> dict:
-    marks = zip(colours.items(), MARKERS, strict=False)
-    key = {m: Line2D([], [], color=c, marker=mark, lw=1.7) for (m, c), mark in marks}
-    diamond = Line2D([], [], color=INK, marker="D", mfc="none", ls="none", ms=7)
-    return key | ({"planted visibility": diamond} if planted else {})
+    key = modality_key(colours)
+    if table["planted"].notna().any():
+        key["planted visibility"] = Line2D([], [], color=INK, marker="D", mfc="none", ls="none", ms=7)
+    key[f"within ±{margin:g}: absent"] = Patch(color=SHADE)
+    return finish(ax, f"What each modality tells of each concept: {network}, {level_title(level)}", x=DELTA, key=key)
 
 
 def visibility(result: Result, level: int | None = None, ax: Axes | None = None) -> Axes:
@@ -152,11 +149,11 @@ def visibility(result: Result, level: int | None = None, ax: Axes | None = None)
     ax.plot([0, 1], [0, 1], ls="--", color=INK, lw=1.2, zorder=1)
     key = {f"δ from {m}": Patch(color=c) for m, c in colours.items()} | {"equality": Line2D([], [], color=INK, ls="--")}
     key |= {f: Line2D([], [], color="#666666", marker=shape, ls="none") for f, shape in shapes.items()}
-    title = f"Measured against planted visibility: {network}, {place(level)}"
+    title = f"Measured against planted visibility: {network}, {level_title(level)}"
     return finish(ax, title, x="planted visibility (0: nothing shows it, 1: always seen)", y=DELTA, key=key)
 
 
-def by_depth(result: Result, measure: str = "specific share", ax: Axes | None = None) -> Axes:
+def dissimilarity(result: Result, measure: str = "specific share", ax: Axes | None = None) -> Axes:
     """A measure of levels, by level and modality: the specific share, or the level semantic variance.
 
     Parameters
@@ -179,7 +176,7 @@ def by_depth(result: Result, measure: str = "specific share", ax: Axes | None = 
     --------
     >>> from rgbd_insight.result import Result
     >>> row = {"measure": "specific share", "label": "all", "modality": "rgb", "level": 1, "value": 0.3}
-    >>> by_depth(Result.of("specificity", [row], made={})).get_ylabel()
+    >>> dissimilarity(Result.of("specificity", [row], made={})).get_ylabel()
     'share of the reproducible variance'
     """
     share = measure == "specific share"

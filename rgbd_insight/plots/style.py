@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 from matplotlib.transforms import ScaledTranslation
 
 from rgbd_insight.result import Result
@@ -18,6 +19,10 @@ COLOURS = {"rgb": "#d55e00", "depth": "#0072b2", "fused": "#2f8f6b", "both": "#2
 NETWORKS = ("#2f8f6b", "#aa4499", "#8c6d1f", "#56b4e9", "#7a7a7a", "#cc79a7", "#44337a", "#117733")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 KINDS = ("rgb", "depth", "both", "graded", "together", "neither")
+SETS = {
+    "specific": {"marker": "D"},
+    "consistent": {"marker": "o", "mfc": "white", "mew": 1.6},
+}  # of units that are silenced
 WIDTH = 6.5  # inches
 
 
@@ -98,18 +103,25 @@ def finish(ax: Axes, title: str, *, x: str = "", y: str = "", key: dict | None =
     return ax
 
 
-def need(result: Result, question: str, measure: str, **where: object) -> pd.DataFrame:
+def need(result: Result, question: str, measure: str, **cells: object) -> pd.DataFrame:
     """Rows of a measure; where there are none, an error with the call that computes them."""
-    found = result.rows(measure, **where) if result.question == question else result.table[:0]
+    found = result.rows(measure, **cells) if result.question == question else result.table[:0]
     if len(found):
         return found
     call = f"ri.{question}(features, run, measures=[{measure!r}])"
     if result.question != question:
         raise ValueError(f"`result` must answer {question!r}; got {result.question!r}. Compute it: {call}")
-    with_ = "".join(f", {name} {value!r}" for name, value in where.items())
-    why = "" if where else "".join(f" Missing: {m.what}, because {m.why}; {m.call}." for m in result.missing)
+    with_ = "".join(f", {name} {value!r}" for name, value in cells.items())
+    why = "" if cells else "".join(f" Missing: {m.what}, because {m.why}; {m.call}." for m in result.missing)
     known = ", ".join(sorted(result.table.measure.unique())) or "nothing"
     raise ValueError(f"`result` must hold the measure {measure!r}{with_}; it holds {known}. Compute it: {call}.{why}")
+
+
+def filled(table: pd.DataFrame, what: str) -> pd.DataFrame:
+    """The table, or an error that says what it must have where it is empty."""
+    if table.empty:
+        raise ValueError(f"`table` must have {what}; got none")
+    return table
 
 
 def one_network(table: pd.DataFrame) -> str:
@@ -130,7 +142,7 @@ def at_level(table: pd.DataFrame, level: int | None) -> tuple[pd.DataFrame, int]
     return table[table["level"] == level], level
 
 
-def place(level: int) -> str:
+def level_title(level: int) -> str:
     """How a title names a level."""
     return "all levels together" if level == 0 else f"level {level}"
 
@@ -140,6 +152,12 @@ def modality_colours(names: Iterable[str]) -> dict[str, str]:
     names = list(dict.fromkeys(names))
     spare = [COLOURS[m] for m in ("rgb", "depth") if m not in names] + list(NETWORKS[1:])
     return {m: COLOURS[m] if m in COLOURS else spare.pop(0) for m in names}
+
+
+def modality_key(colours: Mapping[str, str]) -> dict[str, Line2D]:
+    """Legend of modalities (or conditions) that are drawn in these colours, each with its own marker."""
+    marks = zip(colours.items(), MARKERS, strict=False)
+    return {name: Line2D([], [], color=colour, marker=marker, lw=1.7) for (name, colour), marker in marks}
 
 
 def intervals(ax: Axes, at, table: pd.DataFrame, colour: str, *, across: bool = False, **marks) -> None:

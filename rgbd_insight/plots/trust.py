@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from rgbd_insight.plots.style import COLOURS, INK, MARKERS, NETWORKS, SHADE, canvas, finish
+from rgbd_insight.plots.style import COLOURS, INK, MARKERS, NETWORKS, SHADE, canvas, filled, finish
 from rgbd_insight.validation import scores
 
 OURS, OTHER = COLOURS["both"], COLOURS["none"]
@@ -28,23 +28,22 @@ NAMES = {
 }
 
 
-def named(measure: str) -> str:
+def measure_name(measure: str) -> str:
     """A measure's name as a figure writes it.
 
     Examples
     --------
-    >>> named("svcca")
+    >>> measure_name("svcca")
     'SVCCA'
     """
     return NAMES.get(measure, measure)
 
 
-def need_rows(table: pd.DataFrame, battery: str) -> pd.DataFrame:
+def battery_rows(table: pd.DataFrame, battery: str) -> pd.DataFrame:
     """Rows of one battery of tests, or an error that says where they come from."""
-    rows = table[table["battery"] == battery]
-    if rows.empty:
-        raise ValueError(f"`table` must have rows of {battery!r}; got none. Read it: read_table(folder, 'validation')")
-    return rows
+    return filled(
+        table[table["battery"] == battery], f"rows of {battery!r} (read_table(folder, 'validation') has them)"
+    )
 
 
 def calibration(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
@@ -66,13 +65,13 @@ def calibration(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     >>> calibration(pd.DataFrame(rows)).get_xlabel()
     'value in the population'
     """
-    rows, ax = need_rows(table, "calibration"), canvas(ax, 4.4)
+    rows, ax = battery_rows(table, "calibration"), canvas(ax, 4.4)
     ax.axline((0, 0), slope=1, color=INK, ls="--", lw=1.4, label="right")
     for i, (measure, part) in enumerate(rows.groupby("measure", sort=False)):
         ours = bool(part["ours"].iloc[0])
         colour = NETWORKS[i % len(NETWORKS)] if ours else OTHER
         look = {"mfc": colour if ours else "none", "mec": colour, "ms": 6, "zorder": 4 if ours else 3}
-        ax.plot(part["truth"], part["value"], MARKERS[i % len(MARKERS)], label=named(measure), **look)
+        ax.plot(part["truth"], part["value"], MARKERS[i % len(MARKERS)], label=measure_name(measure), **look)
     return finish(ax, "Held-out worlds: measured against planted", x="value in the population", y="measured value")
 
 
@@ -101,7 +100,7 @@ def null_curves(table: pd.DataFrame, ax: Axes | None = None, *, width: int | Non
     >>> len(null_curves(pd.DataFrame(rows)).lines)
     2
     """
-    means = scores.null_means(need_rows(table, "bias"))
+    means = scores.null_means(battery_rows(table, "bias"))
     others = means[~means["ours"].astype(bool)]
     width = int((others if len(others) else means)["width"].max()) if width is None else width
     means, ax = means[means["width"] == width], canvas(ax, 4.4)
@@ -110,7 +109,7 @@ def null_curves(table: pd.DataFrame, ax: Axes | None = None, *, width: int | Non
         part = part.sort_values("n")
         ours = bool(part["ours"].iloc[0])
         look = {"color": NETWORKS[i % len(NETWORKS)], "ls": "-" if ours else "--", "lw": 2 if ours else 1.3}
-        ax.plot(part["n"], part["mean"], marker=MARKERS[i % len(MARKERS)], ms=5, label=named(measure), **look)
+        ax.plot(part["n"], part["mean"], marker=MARKERS[i % len(MARKERS)], ms=5, label=measure_name(measure), **look)
     ax.set_xscale("log")
     ticks = sorted(means["n"].unique())
     ax.set_xticks(ticks, [f"{n:.0f}" for n in ticks])
@@ -136,7 +135,7 @@ def false_positives(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     >>> false_positives(pd.DataFrame(rows)).get_xlabel()
     'share of null worlds with p at most .05'
     """
-    rates = scores.false_positives(need_rows(table, "null"))
+    rates = scores.false_positives(battery_rows(table, "null"))
     names = list(dict.fromkeys(rates["measure"]))
     ax = canvas(ax, 0.45 * len(names) + 1.9)
     key = {"promised": ax.axvline(0.05, color=INK, ls="--", lw=1.4)}
@@ -145,7 +144,7 @@ def false_positives(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
         at = np.array([names.index(m) for m in part["measure"]]) + shift
         ax.hlines(at, part["low"], part["high"], color=colour, lw=1.7)
         key[f"{condition} permuted"] = ax.plot(part["rate"], at, "o", color=colour, ms=6)[0]
-    ax.set_yticks(range(len(names)), [named(n) for n in names])
+    ax.set_yticks(range(len(names)), [measure_name(n) for n in names])
     ax.invert_yaxis()
     ax.set_xlim(left=0)
     return finish(
@@ -173,7 +172,7 @@ def coverage(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     >>> coverage(pd.DataFrame(rows)).get_xlabel()
     'share of intervals that hold the expectation'
     """
-    found = scores.containment(need_rows(table, "coverage"))
+    found = scores.containment(battery_rows(table, "coverage"))
     ax = canvas(ax, 0.33 * len(found) + 1.6)
     ax.axvspan(0.92, 0.98, color=SHADE, zorder=0)
     ax.axvline(0.95, color=INK, ls="--", lw=1.2)
@@ -182,7 +181,7 @@ def coverage(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     for part, colour in ((~few, OURS), (few, OTHER)):
         ax.hlines(at[part], found["low"][part], found["high"][part], color=colour, lw=1.7)
         ax.plot(found["coverage"][part], at[part], "o", color=colour, ms=6)
-    labels = [f"{named(r.measure)}, {r.n:.0f} x {r.width:.0f} ({r.repetitions})" for r in found.itertuples()]
+    labels = [f"{measure_name(r.measure)}, {r.n:.0f} x {r.width:.0f} ({r.repetitions})" for r in found.itertuples()]
     ax.set_yticks(at, labels)
     ax.invert_yaxis()
     return finish(
@@ -210,7 +209,7 @@ def partitioning_errors(table: pd.DataFrame, ax: Axes | None = None, *, noise: f
     >>> partitioning_errors(pd.DataFrame(rows)).get_ylabel()
     'largest error of a share'
     """
-    found = scores.shares(need_rows(table, "partitioning"))
+    found = scores.shares(battery_rows(table, "partitioning"))
     noise = found["noise"].min() if noise is None else noise
     found, ax = found[found["noise"] == noise], canvas(ax, 4.2)
     conditions, ratios = list(dict.fromkeys(found["condition"])), sorted(found["noise_ratio"].unique())
@@ -263,9 +262,9 @@ def advantages(differences: pd.DataFrame, score: str, ax: Axes | None = None, *,
         colour = OURS if row.low > 0 else COLOURS["rgb"] if row.high < 0 else OTHER
         ax.hlines(at, row.low, row.high, color=colour, lw=1.8)
         ax.plot(row.difference, at, "D" if row.best else "o", color=colour, ms=6)
-    ax.set_yticks(range(len(rows)), [f"{named(r.alternative)} ({r.other:.2f})" for r in rows.itertuples()])
+    ax.set_yticks(range(len(rows)), [f"{measure_name(r.alternative)} ({r.other:.2f})" for r in rows.itertuples()])
     first = rows.iloc[0]
-    title = f"{named(first['ours'])} against the alternatives ({rows['worlds'].max():.0f} worlds)"
+    title = f"{measure_name(first['ours'])} against the alternatives ({rows['worlds'].max():.0f} worlds)"
     return finish(ax, title, x=f"advantage of ours, which scores {first['value']:.2f}", key={})
 
 
@@ -314,7 +313,7 @@ def beside_truth(rows: pd.DataFrame, ax: Axes | None = None, *, title: str = "On
     ax.hlines(at, rows["low"], rows["high"], color=OURS, lw=2)
     key = {"measured": ax.plot(rows["value"], at, "o", color=OURS, ms=7)[0]}
     key["planted"] = ax.plot(rows["truth"], at, "D", color="black", mfc="none", ms=9)[0]
-    ax.set_yticks(at, [named(m) for m in rows["measure"]])
+    ax.set_yticks(at, [measure_name(m) for m in rows["measure"]])
     ax.set_xlim(-0.15, 1.05)
     ax.invert_yaxis()
     return finish(ax, title, x="value", key=key)

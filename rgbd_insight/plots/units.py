@@ -1,4 +1,4 @@
-"""What a unit sees: the images that move it most and least, in both modalities, and the concept that it tells best."""
+"""What a unit sees: the images that move it most and least, in both modalities, and its best concept."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
 from rgbd_insight.features import Features
-from rgbd_insight.plots.style import INK, PAPER, SHADE, modality_colours, settings
+from rgbd_insight.plots.style import INK, PAPER, SHADE, filled, modality_colours, settings
 from rgbd_insight.questions.units import Unit
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from rgbd_insight.features import Modality
 
 WIDTH, HEAD, FOOT, GAP = 6.0, 0.62, 0.72, 0.42  # inches: of the figure; of a unit's title, histogram, space below
-WORDS = {  # of each kind of concept
+TITLE, SPACE, LEFT, KEY = 0.5, 0.2, 0.3, 0.3  # inches: of `locations`
+KINDS_IN_WORDS = {  # of each kind of concept
     "rgb": "planted in colour only",
     "depth": "planted in depth only",
     "both": "planted in both",
@@ -71,11 +72,7 @@ def gallery(
     cell = (WIDTH - 0.45) / (columns + 0.25)  # a quarter of a column parts the strongest from the weakest
     high = cell * data.size[0] / data.size[1]
     each = HEAD + 2 * high + FOOT + GAP
-    if ax is None:
-        with plt.rc_context(settings()):
-            ax = plt.figure(figsize=(WIDTH, each * len(units)), layout="none").add_axes((0, 0, 1, 1))
-    ax.set_axis_off()
-    ax.set(xlim=(0, WIDTH), ylim=(each * len(units), 0), autoscale_on=False)  # inches, from the top
+    ax = _sheet(ax, each * len(units))
     for i, unit in enumerate(units):
         top = i * each
         _title(ax, top, features, unit)
@@ -83,12 +80,22 @@ def gallery(
         apart = 0.35 + (count + 0.25) * cell
         for name, x in (("strongest mean response", 0.35), ("weakest", apart)):
             ax.text(x, top + HEAD - 0.06, name, fontsize=9.5, va="bottom")
-        places = [0.35 + i * cell for i in range(len(strong))] + [apart + i * cell for i in range(len(weak))]
-        _images(ax, features, data, unit, strong + weak, [(x, top + HEAD, cell, high) for x in places])
+        columns_at = [0.35 + i * cell for i in range(len(strong))] + [apart + i * cell for i in range(len(weak))]
+        _images(ax, features, data, unit, strong + weak, [(x, top + HEAD, cell, high) for x in columns_at])
         name_rows(ax, features.modalities, 0.2, top + HEAD, high)
         total, below = each * len(units), top + HEAD + 2 * high + FOOT
         box = (0.35 / WIDTH, 1 - below / total, (WIDTH - 0.45) / WIDTH, (FOOT - 0.24) / total)
-        _spread(ax.inset_axes(box), features, unit)
+        _histogram(ax.inset_axes(box), features, unit)
+    return ax
+
+
+def _sheet(ax: Axes | None, height: float) -> Axes:
+    """`ax` or the axes of a new figure, bare and measured in inches from the top left."""
+    if ax is None:
+        with plt.rc_context(settings()):
+            ax = plt.figure(figsize=(WIDTH, height), layout="none").add_axes((0, 0, 1, 1))
+    ax.set_axis_off()
+    ax.set(xlim=(0, WIDTH), ylim=(height, 0), autoscale_on=False)
     return ax
 
 
@@ -114,7 +121,7 @@ def extremes(features: Features, unit: Unit, count: int = 4) -> tuple[list[int],
     return first(np.argsort(-x, kind="stable"), count), first(np.argsort(x, kind="stable"), -(-count // 2))
 
 
-def describe(features: Features, unit: Unit, count: int = 4) -> str:
+def gallery_text(features: Features, unit: Unit, count: int = 4) -> str:
     """What `gallery` shows of a unit, in words: its alternative text."""
     there = features.present[:, _index(features, unit)]
     held = [
@@ -153,7 +160,7 @@ def _number(unit: Unit) -> str:
 
 def _title(ax: Axes, top: float, features: Features, unit: Unit) -> None:
     kind = features.concepts["kind"][_index(features, unit)]
-    known = f" ({WORDS[kind]})" if kind in WORDS else ""
+    known = f" ({KINDS_IN_WORDS[kind]})" if kind in KINDS_IN_WORDS else ""
     colour = modality_colours([unit.stream])[unit.stream]
     ax.text(
         0.05,
@@ -218,7 +225,7 @@ def outline(ax: Axes, mask: np.ndarray, extent: tuple[float, ...], full: bool, c
         line.set_path_effects([withStroke(linewidth=2.4, foreground=INK)])
 
 
-def _spread(ax: Axes, features: Features, unit: Unit) -> None:
+def _histogram(ax: Axes, features: Features, unit: Unit) -> None:
     """Histograms of the responses to images with and without the concept, each as shares of its own number."""
     x, there = unit.responses(features), features.present[:, _index(features, unit)]
     edges, own = np.histogram_bin_edges(x, 40), modality_colours([unit.stream])[unit.stream]
@@ -228,8 +235,8 @@ def _spread(ax: Axes, features: Features, unit: Unit) -> None:
     ):
         weights = np.full(rows.sum(), 1 / max(rows.sum(), 1))
         ax.hist(x[rows], edges, weights=weights, histtype="stepfilled", facecolor=fill, edgecolor=line, lw=0.8)
-        place = {"transform": ax.transAxes, "ha": side, "va": "bottom"}
-        ax.text(at, 1.0, f"{name} ({rows.sum()})", fontsize=9.5, color=line, **place)
+        corner = {"transform": ax.transAxes, "ha": side, "va": "bottom"}
+        ax.text(at, 1.0, f"{name} ({rows.sum()})", fontsize=9.5, color=line, **corner)
     ax.set(yticks=[], facecolor=PAPER)
     ax.locator_params(axis="x", nbins=6)
     ax.grid(False)
@@ -239,13 +246,7 @@ def _spread(ax: Axes, features: Features, unit: Unit) -> None:
     ax.set_xlabel("mean response", fontsize=9.5, labelpad=1)
 
 
-if TYPE_CHECKING:
-    from rgbd_insight.data import Dataset
-
-TITLE, SPACE, LEFT, KEY = 0.5, 0.2, 0.3, 0.3  # inches: of `places`
-
-
-def places(table: pd.DataFrame, data: Dataset, ax: Axes | None = None) -> Axes:
+def locations(table: pd.DataFrame, data: Dataset, ax: Axes | None = None) -> Axes:
     """The images with a unit's highest peaks, colour above depth, with a line around its most active pixels.
 
     Parameters
@@ -267,13 +268,12 @@ def places(table: pd.DataFrame, data: Dataset, ax: Axes | None = None) -> Axes:
     Examples
     --------
     >>> import rgbd_insight as ri
-    >>> from rgbd_insight.features.tables import read_table
+    >>> from rgbd_insight.features import read_table
     >>> table = read_table("book/results", "locations_scenes").query("stream == 'rgb' and level == 2 and kind == 'rgb'")
-    >>> len(places(table, ri.data.redraw(ri.load("book/features/scenes"))).images)  # four scenes, colour and depth
+    >>> len(locations(table, ri.data.redraw(ri.load("book/features/scenes"))).images)  # four scenes, colour and depth
     8
     """
-    if table.empty:
-        raise ValueError("`table` must have rows of the units to be drawn; got none")
+    filled(table, "rows of the units to be drawn")
     if json.loads(table["fingerprint"].iloc[0]) != json.loads(json.dumps(data.fingerprint())):
         raise ValueError(f"`data` must be the images that `table` was made from; got {data.fingerprint()}")
     units = list(table.groupby(["stream", "level", "kind"], sort=False))
@@ -281,11 +281,7 @@ def places(table: pd.DataFrame, data: Dataset, ax: Axes | None = None) -> Axes:
     high = cell * data.size[0] / data.size[1]
     each = TITLE + 2 * high + SPACE
     total = each * len(units) + KEY
-    if ax is None:
-        with plt.rc_context(settings()):
-            ax = plt.figure(figsize=(WIDTH, total), layout="none").add_axes((0, 0, 1, 1))
-    ax.set_axis_off()
-    ax.set(xlim=(0, WIDTH), ylim=(total, 0), autoscale_on=False)  # inches, from the top
+    ax = _sheet(ax, total)
     for i, (_, rows) in enumerate(units):
         _unit(ax, i * each, rows, data, cell, high)
     colours = modality_colours(table["stream"].unique())
@@ -314,7 +310,7 @@ def _who(row) -> str:
 
 
 def _said(row) -> str:
-    planted = f" ({WORDS[row.kind]})" if row.kind in WORDS else ""
+    planted = f" ({KINDS_IN_WORDS[row.kind]})" if row.kind in KINDS_IN_WORDS else ""
     numbers = f"{row.value:.2f} ({row.low:.2f} to {row.high:.2f}; chance up to {row.null_high:.2f})"
     numbers = numbers.replace("-0.00", "0.00").replace("-", "\u2212")
     return f"covers {row.concept}{planted}, IoU {numbers}"

@@ -27,8 +27,8 @@ MAIN = {
 }
 FIGURES = {  # beside the question's main one
     "consistency": (),
-    "specificity": (plots.by_depth,),
-    "evolution": (plots.centre,),
+    "specificity": (plots.dissimilarity,),
+    "evolution": (plots.centre_of_mass,),
     "collaboration": (plots.utilisation,),
 }
 

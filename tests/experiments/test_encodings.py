@@ -1,9 +1,8 @@
-"""Depth given in several ways: the plan, the table, what is said of it, its figures."""
+"""Depth given in several ways: the plan, the table, what is said of it."""
 
 from dataclasses import replace
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,7 +14,6 @@ from rgbd_insight.experiments.plans import GIVEN, encodings, given, plans
 from rgbd_insight.features import load, write_quantised
 from rgbd_insight.features.tables import read_table
 from rgbd_insight.models import build
-from rgbd_insight.plots import encodings as figures
 from rgbd_insight.questions.consistency import consistency
 from rgbd_insight.questions.losses import iou_estimate
 from rgbd_insight.validation.scenes import encoding_changes
@@ -98,22 +96,6 @@ def test_a_change_is_clear_where_its_interval_and_both_networks_say_so(values, r
     assert found.verdict.to_dict() == {"hha": verdict} and found.value["hha"] == pytest.approx(np.mean(values))
     with pytest.raises(ValueError, match="level 3; got none"):
         encoding_changes(table, "consistent share", 3)
-
-
-def test_figures_show_what_the_table_holds():
-    names = ("metric", *GIVEN)
-    made = [rows(name, (0.1 * i, 0.1 * i + 0.1), 0.05, versus=None, null_high=0.02) for i, name in enumerate(names)]
-    table = pd.DataFrame([row for some in made for row in some])
-    (panel,) = figures.shares({"scenes": table}).child_axes
-    drawn = [tuple(line.get_ydata()) for line in panel.lines]
-    for i in range(4):
-        assert any(np.allclose(y, [0.1 * i + 0.05]) for y in drawn if len(y) == 1)
-    told = table.assign(measure="decoded", level=0, family="hue")
-    legend = figures.decoded(pd.concat([told, told[:3].assign(modality="rgb")])).get_legend()
-    assert [text.get_text() for text in legend.get_texts()] == ["metric", *GIVEN, "colour network"]
-    with pytest.raises(ValueError, match="'decoded' of 'depth'; got none"):
-        figures.decoded(table)
-    plt.close("all")
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rgbd_insight.plots import claims as zoo
-from rgbd_insight.plots.claims import plane
+from rgbd_insight import plots
 
 
 @pytest.fixture(autouse=True)
@@ -32,9 +31,9 @@ def balances():
 
 
 def test_no_two_networks_look_alike():
-    looks = {(m["color"], m["marker"]) for m in map(zoo.mark, range(64))}
+    looks = {(m["color"], m["marker"]) for m in map(plots.network_style, range(64))}
     assert len(looks) == 64
-    lines = [bar.lines[0] for bar in plane(balances()).containers]
+    lines = [bar.lines[0] for bar in plots.balance(balances()).containers]
     assert len({(line.get_color(), line.get_marker()) for line in lines}) == 13
     assert {line.get_linestyle() for line in lines} == {"None"}
 
@@ -42,7 +41,7 @@ def test_no_two_networks_look_alike():
 @pytest.mark.parametrize("measure", ["C", "S"])
 def test_points_are_the_means_over_seeds(measure):
     table = balances()
-    bars = zoo.against(table, measure).containers
+    bars = plots.accuracy_by_balance(table, measure).containers
     place = table[table.measure == measure].groupby("fusion", sort=False).value
     done = table[(table.measure == "accuracy") & (table.condition == "both")].groupby("fusion", sort=False).value
     points = np.array([(bar.lines[0].get_xdata()[0], bar.lines[0].get_ydata()[0]) for bar in bars])
@@ -50,7 +49,7 @@ def test_points_are_the_means_over_seeds(measure):
     across = bars[0].lines[2][0].get_segments()[0][:, 0]
     np.testing.assert_allclose(sorted(across), sorted(place.get_group("operator 0")))
     with pytest.raises(ValueError, match="of the same runs; got none"):
-        zoo.against(table[table.measure != measure], measure)
+        plots.accuracy_by_balance(table[table.measure != measure], measure)
 
 
 def test_bands_of_random_sets():
@@ -61,13 +60,13 @@ def test_bands_of_random_sets():
         for m in ("rgb", "depth")
         for kind in ("specific", "consistent")
     ]
-    ax = zoo.doses(pd.DataFrame(rows))
+    ax = plots.doses(pd.DataFrame(rows))
     bands = sorted((round(bar.get_x(), 3), round(bar.get_width(), 3)) for bar in ax.patches)
     assert bands == [(0.05, 0.01)] * 2 + [(0.05, 0.02)] * 2
     values = sorted(x for line in ax.lines if line.get_marker() in ("D", "o") for x in line.get_xdata())
     np.testing.assert_allclose(values, [0.1] * 4 + [0.2] * 4)
     with pytest.raises(ValueError, match="of 50% under 'both'; got none"):
-        zoo.doses(pd.DataFrame(rows), "50%")
+        plots.doses(pd.DataFrame(rows), "50%")
 
 
 def test_the_intervention_has_a_panel_a_redundancy_and_leaves_the_placebo_out():
@@ -78,7 +77,7 @@ def test_the_intervention_has_a_panel_a_redundancy_and_leaves_the_placebo_out():
         for r in (0.0, 0.5)
         for p in (False, True)
     ]
-    panels = zoo.intervention(pd.DataFrame(rows)).child_axes
+    panels = plots.intervention(pd.DataFrame(rows)).child_axes
     assert [panel.get_title() for panel in panels] == ["redundancy 0", "redundancy 0.5"]
     points = [line for line in panels[1].lines if line.get_linestyle() == "None"]
     assert sorted(x for line in points for x in line.get_xdata()) == [0.0, 0.0, 0.3, 0.3, 1.0, 1.0]
@@ -86,7 +85,7 @@ def test_the_intervention_has_a_panel_a_redundancy_and_leaves_the_placebo_out():
     x, y = curve.get_xdata(), curve.get_ydata()
     np.testing.assert_allclose(y, x * (1 - x) + 0.5, atol=1e-9)  # the parabola that was planted
     with pytest.raises(ValueError, match="no placebo; got none"):
-        zoo.intervention(pd.DataFrame(rows).assign(placebo=True))
+        plots.intervention(pd.DataFrame(rows).assign(placebo=True))
 
 
 def test_the_classes_of_every_network():
@@ -97,9 +96,9 @@ def test_the_classes_of_every_network():
         for k, value in (("rug", 0.5), ("dome", 0.1))
         for seed in (0, 1)
     ]
-    ax = zoo.overlaps(pd.DataFrame(rows))
+    ax = plots.class_iou(pd.DataFrame(rows))
     assert [text.get_text() for text in ax.texts] == ["51", "51", "11", "11"]
     assert [label.get_text() for label in ax.get_xticklabels()] == ["rgb_wide", "sum"]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["rug", "dome"]
     with pytest.raises(ValueError, match='rows "class IoU" under "both"'):
-        zoo.overlaps(pd.DataFrame(rows).query("condition == 'rgb' and fusion == 'sum'"))
+        plots.class_iou(pd.DataFrame(rows).query("condition == 'rgb' and fusion == 'sum'"))

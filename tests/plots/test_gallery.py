@@ -15,7 +15,6 @@ from rgbd_insight import plots, stats, widgets
 from rgbd_insight.data import Scenes, Sensor, redraw
 from rgbd_insight.data.scenes import VERSION
 from rgbd_insight.features import FeaturesError
-from rgbd_insight.plots.units import describe, extremes
 from rgbd_insight.questions.units import Unit, best
 from tests.book._chapters import BOOK
 from tests.test_widgets import linked, page
@@ -143,13 +142,13 @@ def test_errors_name_what_there_is(features, run, stream, options, message):
 def test_one_rare_concept_has_no_s_and_is_drawn_all_the_same(features, drawn):
     unit = best(features, "sum", "rgb", 1, unit=0, concepts=["black"])
     assert np.isnan([unit.s, unit.low, unit.high]).all()
-    assert "too few images for s" in describe(features, unit)
+    assert "too few images for s" in plots.gallery_text(features, unit)
     plots.gallery(features, drawn, unit)
 
 
 def test_the_images_are_those_with_the_strongest_and_weakest_responses(features, drawn):
     unit = best(features, "sum", "rgb", 3)
-    strong, weak = extremes(features, unit, 4)
+    strong, weak = plots.extremes(features, unit, 4)
     order = np.argsort(features.responses("sum", "rgb", 3, "rgb")[:, unit.unit], kind="stable")
     x = unit.responses(features)
     assert x[strong].tolist() == x[order[::-1][:4]].tolist() and weak == order[:2].tolist()
@@ -165,7 +164,7 @@ def test_no_group_is_shown_twice():
     grouped = noise(n=40)
     grouped.groups = np.repeat(np.arange(10), 4)
     grouped.responses = lambda *_: np.arange(40.0)[:, None]
-    assert extremes(grouped, Unit("mine", "rgb", 1, "rgb", 0, "k0", 0, 0, 0, 20), 3) == ([39, 35, 31], [0, 4])
+    assert plots.extremes(grouped, Unit("mine", "rgb", 1, "rgb", 0, "k0", 0, 0, 0, 20), 3) == ([39, 35, 31], [0, 4])
 
 
 @pytest.mark.parametrize(
@@ -175,7 +174,7 @@ def test_no_group_is_shown_twice():
 def test_lines_surround_the_concept_and_are_full_in_the_modality_that_shows_it(features, drawn, stream, concept, full):
     unit = best(features, "sum", stream, 3, concepts=[concept])
     ax = plots.gallery(features, drawn, unit)
-    strong, weak = extremes(features, unit)
+    strong, weak = plots.extremes(features, unit)
     masks = (drawn.batch(strong + weak).labels == drawn.classes.index(concept)).numpy()
     lines = iter(ax.collections)
     for i, mask in enumerate(masks):
@@ -219,8 +218,8 @@ def test_draws_several_units_and_into_given_axes(features, drawn):
 def test_words_say_what_is_counted(features):
     unit = best(features, "sum", "depth", 4, concepts=["niche"])
     there = features.present[:, features.concepts["name"].tolist().index("niche")]
-    strong, weak = extremes(features, unit, 4)
-    text = describe(features, unit, 4)
+    strong, weak = plots.extremes(features, unit, 4)
+    text = plots.gallery_text(features, unit, 4)
     assert f"{there[strong].sum()} of the 4 images with the strongest mean response hold niche" in text
     assert f"{there[weak].sum()} of the 2 images with the weakest" in text
     assert f"Unit {unit.unit} of the depth stream at level 4" in text and f"s = {unit.s:.2f}" in text
@@ -235,7 +234,7 @@ def test_explorer_has_a_page_for_each_kind_and_level(features, drawn):
         alt, data = page(widget)
         for stream in ("rgb", "depth"):
             names = features.concepts.query("kind == 'depth'")["name"]
-            assert describe(features, best(features, "sum", stream, level, concepts=names), 1) in alt
+            assert plots.gallery_text(features, best(features, "sum", stream, level, concepts=names), 1) in alt
         assert len(data) < widgets.LARGEST and not re.search("nan", alt)
     with pytest.raises(ValueError, match="`kinds` must be among unknown, rgb.*got 'smell'"):
         widgets.gallery(features, drawn, "sum", ["smell"])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from rgbd_insight import plots
+from rgbd_insight.plots.main import MAIN
 from rgbd_insight.result import Result, joined
 from tests import _results as made
 
@@ -15,14 +16,14 @@ FIGURES = {
     "predictivity": lambda: plots.similarity(made.consistency(), "predictivity"),
     "consistent share": lambda: plots.similarity(made.consistency(), "consistent share"),
     "networks": lambda: plots.similarity(joined([made.consistency(), made.consistency("se", 0.1)])),
-    "shares": lambda: plots.shares(made.consistency(), made.specificity(), "depth"),
+    "shares": lambda: plots.partitioning(made.consistency(), made.specificity(), "depth"),
     "concepts": lambda: plots.concepts(made.specificity()),
     "visibility": lambda: plots.visibility(made.specificity()),
-    "specific share": lambda: plots.by_depth(made.specificity()),
-    "level semantic variance": lambda: plots.by_depth(made.specificity(), "level semantic variance"),
-    "families": lambda: plots.families(made.evolution()),
-    "centre": lambda: plots.centre(made.evolution()),
-    "levels": lambda: plots.levels(made.evolution(), "rgb"),
+    "specific share": lambda: plots.dissimilarity(made.specificity()),
+    "level semantic variance": lambda: plots.dissimilarity(made.specificity(), "level semantic variance"),
+    "families": lambda: plots.families_by_level(made.evolution()),
+    "centre": lambda: plots.centre_of_mass(made.evolution()),
+    "levels": lambda: plots.level_similarity(made.evolution(), "rgb"),
     "training": lambda: plots.training(made.evolution()),
     "family in training": lambda: plots.training(made.evolution(), "family in training"),
     "dimension": lambda: plots.dimension(made.evolution()),
@@ -30,7 +31,7 @@ FIGURES = {
     "accuracy": lambda: plots.accuracy(made.collaboration()),
     "utilisation": lambda: plots.utilisation(made.collaboration()),
     "ablation": lambda: plots.ablation(made.collaboration()),
-    "classes": lambda: plots.classes(made.collaboration()),
+    "classes": lambda: plots.class_accuracy(made.collaboration()),
     "gradients": lambda: plots.gradients(made.collaboration()),
 }
 QUESTIONS = {q: getattr(made, q) for q in ("consistency", "specificity", "evolution", "collaboration")}
@@ -79,7 +80,7 @@ def test_every_figure_has_a_title_labels_an_opaque_ground_and_fits_a_page(name):
     "draw",
     [
         lambda ax: plots.plot(made.consistency(), ax=ax),
-        lambda ax: plots.shares(made.consistency(), made.specificity(), "rgb", ax=ax),
+        lambda ax: plots.partitioning(made.consistency(), made.specificity(), "rgb", ax=ax),
         lambda ax: plots.concepts(made.specificity(), ax=ax),
         lambda ax: plots.training(made.evolution(), ax=ax),
         lambda ax: plots.accuracy(made.collaboration(), ax),
@@ -118,7 +119,7 @@ def test_a_level_without_a_value_says_so():
 
 def test_shares_stack_to_the_sum_and_negative_parts_hang_below():
     result, own = made.consistency(), made.specificity()
-    ax = plots.shares(result, own, "rgb")
+    ax = plots.partitioning(result, own, "rgb")
     at_4 = [p for p in ax.patches if p.get_x() < 4 < p.get_x() + p.get_width()]
     assert sorted(round(p.get_height(), 6) for p in at_4) == [-0.02, 0.1, 0.1, 0.4]
     tops = [p.get_y() + p.get_height() for p in at_4]
@@ -181,12 +182,12 @@ def test_panels_have_a_line_with_intervals_for_each_modality(name, measure, wher
 
 
 def test_families_can_be_chosen_and_planted_kinds_come_first():
-    ax = plots.families(made.evolution(), families=["texture", "planted: neither", "planted: rgb"])
+    ax = plots.families_by_level(made.evolution(), families=["texture", "planted: neither", "planted: rgb"])
     assert [p.get_title() for p in ax.child_axes] == ["planted: rgb", "planted: neither", "texture"]
 
 
 def test_heat_map_prints_value_and_interval_of_every_pair():
-    ax = plots.levels(made.evolution(), "rgb")
+    ax = plots.level_similarity(made.evolution(), "rgb")
     shown = np.array([t.get_text() for t in ax.texts]).reshape(4, 4)
     assert (np.diag(shown) == "1").all() and shown[0, 2] == "0.60\n0.55 … 0.65"
 
@@ -224,7 +225,7 @@ def test_ablation_compares_with_the_central_95_percent_of_random_sets():
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_plot_draws_the_main_figure_and_falls_back_to_any_other_measure(question):
     result = QUESTIONS[question]()
-    drawable = [m for m in plots.MAIN[question] if m in set(result.table.measure)]
+    drawable = [m for m in MAIN[question] if m in set(result.table.measure)]
     assert len(drawable) >= 3
     for measure in drawable:
         only = Result(question, result.rows(measure), (), result.made)
@@ -250,9 +251,9 @@ def test_errors_name_the_measure_and_the_call():
     assert "ri.collaboration(features, run, measures=['retention'])" in str(error.value)
     assert "the depth twin, because nothing to compare with; train and extract 'depth'" in str(error.value)
     with pytest.raises(ValueError, match="must answer 'evolution'; got 'consistency'"):
-        plots.families(made.consistency())
+        plots.families_by_level(made.consistency())
     with pytest.raises(ValueError, match="'level similarity', modality 'heat'"):
-        plots.levels(made.evolution(), "heat")
+        plots.level_similarity(made.evolution(), "heat")
     with pytest.raises(ValueError, match="must hold one of 'retention'.*it holds nothing"):
         plots.plot(empty)
     with pytest.raises(ValueError, match="must be of one network here; got sum, se"):

@@ -6,7 +6,6 @@ import pandas as pd
 import pytest
 
 from rgbd_insight import plots
-from rgbd_insight.plots.trust import named
 
 
 @pytest.fixture(autouse=True)
@@ -102,4 +101,8 @@ def test_a_table_without_the_rows_says_where_they_come_from():
 def test_values_are_drawn_around_their_truth():
     ax = plots.against_truth({"one": [0.1, 0.3], "two": np.array([0.5])}, 0.2, x="R²")
     assert list(ax.lines[0].get_xdata()) == [0.2, 0.2] and list(ax.lines[2].get_xdata()) == [0.2, 0.2]
-    assert ax.get_xlabel() == "R²" and named("pwcca") == "PWCCA" and named("matching") == "matching"
+    assert (
+        ax.get_xlabel() == "R²"
+        and plots.measure_name("pwcca") == "PWCCA"
+        and plots.measure_name("matching") == "matching"
+    )

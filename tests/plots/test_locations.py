@@ -12,7 +12,7 @@ from rgbd_insight.experiments.locations import IMAGES, locate
 from rgbd_insight.extraction.blocks import partners
 from rgbd_insight.hooks import listen
 from rgbd_insight.models import build
-from rgbd_insight.plots.units import places
+from rgbd_insight.plots import locations
 
 DATA = Scenes(n=60, toggle=["rug"])  # pairs of one room each
 MODEL = build("sum", len(DATA.classes), width=8, seed=1)
@@ -30,9 +30,9 @@ def closed():
 
 
 def test_every_stream_level_and_kind_has_its_unit(table):
-    places_of = table.groupby(["stream", "level", "kind"])
-    assert len(places_of) == 2 * 4 * 3 and (places_of.size() == IMAGES).all()
-    assert (places_of[["unit", "concept", "value"]].nunique() == 1).all(axis=None)
+    units = table.groupby(["stream", "level", "kind"])
+    assert len(units) == 2 * 4 * 3 and (units.size() == IMAGES).all()
+    assert (units[["unit", "concept", "value"]].nunique() == 1).all(axis=None)
     names = {concept.name: concept.kind for concept in DATA.concepts}
     assert (table.concept.map(names) == table.kind).all()
     assert ((table.low <= table.value) & (table.value <= table.high)).all()
@@ -73,12 +73,12 @@ def test_masks_numbers_and_choice_are_those_of_a_naive_way(table, stream, level)
 
 def test_the_figure_shows_the_unit_and_its_concept_in_both_modalities(table):
     chosen = table[(table.level == 2) & ((table.stream == "rgb") | (table.kind == "depth"))]
-    ax = places(chosen, DATA)
+    ax = locations(chosen, DATA)
     assert len(ax.images) == 4 * IMAGES * 2
     words = " ".join(text.get_text() for text in ax.texts)
     for row in chosen.drop_duplicates("concept").itertuples():
         assert f"unit {row.unit}" in words and f"covers {row.concept}" in words
     with pytest.raises(ValueError, match="units to be drawn; got none"):
-        places(chosen[:0], DATA)
+        locations(chosen[:0], DATA)
     with pytest.raises(ValueError, match="images that `table` was made from"):
-        places(chosen, Scenes(n=60))
+        locations(chosen, Scenes(n=60))

@@ -1,0 +1,327 @@
+"""Figures of the inputs: what planted scenes show, what each input moves, and what depth is given as."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from rgbd_insight.plots.style import (
+    COLOURS,
+    INK,
+    PAPER,
+    canvas,
+    filled,
+    finish,
+    intervals,
+    modality_colours,
+    ordered_families,
+    panels,
+)
+
+if TYPE_CHECKING:
+    from rgbd_insight.data import Scenes
+
+SCENE_COLUMNS = ("colour", "depth (dark: far)", "what is there, and who shows it")
+CUE_COLUMNS = ("colour", "without it, changes", "depth (dark: far)", "without it, changes")
+SHOWN = {"colour only": COLOURS["rgb"], "depth only": COLOURS["depth"], "both": COLOURS["both"], "neither": "#c9c9c9"}
+PICTURES = 8.4  # inches: width of a row of them
+WHOLLY = 2**0.5  # what two unrelated maps of one size differ by
+PURITY = ("stream", "level", "modality", "moved")
+ENCODINGS = {
+    "metric": ("o", "#0072b2"),
+    "inverse": ("s", "#56b4e9"),
+    "log": ("v", "#117733"),
+    "normals": ("^", "#aa4499"),
+    "hha": ("D", "#8c6d1f"),
+}
+
+
+def scenes(data: Scenes, indices: Sequence[int], ax: Axes | None = None) -> Axes:
+    """Planted scenes, a row each: colour, depth, and the things in them in the colour of the modality that shows them.
+
+    Parameters
+    ----------
+    data : from `data.Scenes`.
+    indices : of the scenes.
+    ax : where to draw; a figure of its own by default.
+
+    Returns
+    -------
+    Axes. Things bear the name of their class; without a name is half of a conjunction, which is none. A dotted window
+    is a tag: a concept that nothing shows. Depth is darker where it is farther.
+
+    Raises
+    ------
+    ValueError
+        Where an index is out of range.
+
+    Examples
+    --------
+    >>> from rgbd_insight.data import Scenes
+    >>> ax = scenes(Scenes(n=2), [0, 1])
+    >>> len(ax.child_axes)
+    6
+    """
+    indices = list(indices)
+    batch, seen = data.batch(indices), data.visibility(indices).numpy()  # seen bool (B, 2, H, W)
+    labels, tags = batch.labels.numpy(), batch.concepts[:, data.families.index("tag")].numpy()
+    surfaces = sum(concept.kind == "unknown" and concept.family == "class" for concept in data.concepts)
+    ax = canvas(ax, 2.15 * len(indices) + 0.5, PICTURES)
+    ax.set_axis_off()
+    high = 1 / len(indices)
+    for i in range(len(indices)):
+        boxes = [ax.inset_axes((column / 3, 1 - (i + 1) * high, 0.325, 0.96 * high)) for column in range(3)]
+        boxes[0].imshow(batch.rgb[i].movedim(0, -1).numpy())
+        boxes[1].imshow(batch.depth[i, 0].numpy(), cmap="viridis_r")
+        _who(boxes[2], np.where(labels[i] >= surfaces, labels[i], -1), tags[i], seen[i], data)
+        for box, title in zip(boxes, SCENE_COLUMNS, strict=True):
+            box.set(xticks=[], yticks=[])
+            box.set_title(title if i == 0 else "", fontsize=9.5, pad=4)
+    return finish(ax, "", key={f"by {who}": Patch(color=c) for who, c in SHOWN.items()}, room=6)
+
+
+def cues(data: Scenes, ax: Axes | None = None) -> Axes:
+    """One thing a row: the scene with it, and what changes in colour and in depth where it is left out.
+
+    Parameters
+    ----------
+    data : `data.Scenes` with `toggle`; of each thing its first pair is drawn.
+    ax : where to draw; a figure of its own by default.
+
+    Returns
+    -------
+    Axes. A changed pixel has the colour of its modality; "nothing" stands where no pixel changes.
+
+    Raises
+    ------
+    ValueError
+        Where `data` draws no pairs.
+
+    Examples
+    --------
+    >>> from rgbd_insight.data import Scenes
+    >>> ax = cues(Scenes(n=1, toggle=["rug", "dome"]))
+    >>> [box.get_ylabel() for box in ax.child_axes[::4]]
+    ['rug', 'dome']
+    """
+    if not data.toggle:
+        raise ValueError('`data` must draw pairs; got scenes without `toggle`: Scenes(n=1, toggle=["rug", "dome"])')
+    first = [2 * data.n * i for i in range(len(data.toggle))]
+    there, gone = data.batch(first), data.batch([i + 1 for i in first])
+    changes = [(a != b).any(1).numpy() for a, b in ((there.rgb, gone.rgb), (there.depth, gone.depth))]  # (B, H, W) each
+    ax = canvas(ax, 1.62 * len(first) + 0.3, PICTURES)
+    ax.set_axis_off()
+    high = 1 / len(first)
+    for i, thing in enumerate(data.toggle):
+        boxes = [ax.inset_axes((column / 4, 1 - (i + 1) * high, 0.24, 0.94 * high)) for column in range(4)]
+        boxes[0].imshow(there.rgb[i].movedim(0, -1).numpy())
+        boxes[2].imshow(there.depth[i, 0].numpy(), cmap="viridis_r")
+        for box, changed, modality in zip(boxes[1::2], changes, ("rgb", "depth"), strict=True):
+            box.imshow(changed[i], cmap=ListedColormap([PAPER, COLOURS[modality]]), vmin=0, vmax=1)
+            if not changed[i].any():
+                box.text(0.5, 0.5, "nothing", ha="center", va="center", fontsize=9, transform=box.transAxes)
+        for box, title in zip(boxes, CUE_COLUMNS, strict=True):
+            box.set(xticks=[], yticks=[])
+            box.set_title(title if i == 0 else "", fontsize=9.5, pad=4)
+        boxes[0].set_ylabel(thing, fontsize=9.5)
+    return ax
+
+
+def _who(ax: Axes, things: np.ndarray, tags: np.ndarray, seen: np.ndarray, data: Scenes) -> None:
+    """Things (H, W) in the colour of who shows them, with their names; -1 where there is none."""
+    who = np.where(seen[0] & seen[1], 3, np.where(seen[0], 1, np.where(seen[1], 2, np.where(things >= 0, 4, 0))))
+    ax.imshow(who, cmap=ListedColormap([PAPER, *SHOWN.values()]), vmin=0, vmax=4)
+    for tag in np.unique(tags[tags >= 0]):
+        rows, columns = np.nonzero(tags == tag)
+        corner, size = (columns.min(), rows.min()), (np.ptp(columns), np.ptp(rows))
+        ax.add_patch(plt.Rectangle(corner, *size, fill=False, ls=":", ec="#8a8a8a", lw=0.9))
+        box = {"boxstyle": "round,pad=0.1", "fc": PAPER, "ec": "none", "alpha": 0.85}
+        ax.text(
+            corner[0] + size[0] / 2,
+            corner[1] + size[1] - 0.5,
+            data.concepts[tag].name,
+            ha="center",
+            va="bottom",
+            fontsize=6.5,
+            color="#5a5a5a",
+            bbox=box,
+            zorder=4,
+        )
+    for thing in np.unique(things[things >= 0]):
+        rows, columns = np.nonzero(things == thing)
+        text = data.classes[thing].replace(" ", "\n")
+        box = {"boxstyle": "round,pad=0.15", "fc": PAPER, "ec": "none", "alpha": 0.85}
+        ax.text(columns.mean(), rows.mean(), text, ha="center", va="center", fontsize=7, color=INK, bbox=box)
+
+
+def purity(rows: pd.DataFrame | Iterable[Mapping], ax: Axes | None = None, *, title: str = "") -> Axes:
+    """How far each stream moves, level by level, when one input is swapped for another scene's.
+
+    Parameters
+    ----------
+    rows : from `rgbd_insight.purity`, or `features.purity(run)`.
+    ax : where to draw; a figure of its own by default.
+    title : of the figure.
+
+    Returns
+    -------
+    Axes. Bars are in the colour of the modality that was swapped; "0" stands where it moves nothing at all. Dashed:
+    √2, where the swapped input drives everything.
+
+    Raises
+    ------
+    ValueError
+        Where the rows are none, or lack a column.
+
+    Examples
+    --------
+    >>> rows = [{"stream": "rgb", "level": 1, "modality": m, "moved": v} for m, v in (("rgb", 1.2), ("depth", 0.0))]
+    >>> [panel.get_title() for panel in purity(rows).child_axes]
+    ['stream rgb']
+    """
+    table = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
+    if table.empty or not set(PURITY) <= set(table.columns):
+        raise ValueError(f"`rows` must have {', '.join(PURITY)}; got {', '.join(table.columns) or 'none'}: ri.purity")
+    streams = list(dict.fromkeys(table["stream"]))
+    ax = canvas(ax, 3.2, max(5.2, 2.7 * len(streams)))
+    colours = modality_colours(table["modality"])
+    for panel, stream in zip(panels(ax, [f"stream {s}" for s in streams]), streams, strict=True):
+        _bars(panel, table[table["stream"] == stream], colours)
+    key = {f"{m} swapped": Patch(color=c) for m, c in colours.items()}
+    key["wholly driven by it"] = Line2D([], [], color=INK, ls="--", lw=1)
+    return finish(ax, title or "What moves each stream", x="level", y="moved (0: not at all)", key=key, room=44)
+
+
+def _bars(ax: Axes, table: pd.DataFrame, colours: Mapping[str, str]) -> None:
+    """Two bars a level."""
+    levels = sorted(table["level"].unique())
+    width = 0.8 / len(colours)
+    for i, (modality, colour) in enumerate(colours.items()):
+        rows = table[table["modality"] == modality].set_index("level")["moved"].reindex(levels)
+        at = np.arange(len(levels)) + (i - (len(colours) - 1) / 2) * width
+        ax.bar(at, rows, width, color=colour)
+        for x, moved in zip(at, rows, strict=True):
+            if moved == 0:
+                ax.text(x, 0.02, "0", ha="center", va="bottom", fontsize=9, color=colour)
+    ax.axhline(WHOLLY, ls="--", color=INK, lw=1)
+    ax.set_xticks(range(len(levels)), [f"{level:.0f}" for level in levels])
+    ax.set_ylim(0, max(1.6, 1.08 * table["moved"].max()))
+
+
+def shares_by_encoding(found: Mapping[str, pd.DataFrame], ax: Axes | None = None) -> Axes:
+    """How much of the depth stream's reproducible variance colour shares, by level, for every encoding of depth.
+
+    Parameters
+    ----------
+    found : name of the data -> "encodings_scenes" or "encodings_nyuv2" of `tables.read_table`.
+    ax : where to draw; a figure of its own by default.
+
+    Returns
+    -------
+    Axes; its `child_axes` are the panels, one for each kind of data. Points are means over the networks with their
+    intervals over scenes, small marks the single networks, the dotted line the largest share that permuted scenes give.
+
+    Raises
+    ------
+    ValueError
+        Where there are no such rows.
+
+    Examples
+    --------
+    >>> row = {"measure": "consistent share", "modality": "depth", "level": 1, "encoding": "hha", "versus": None}
+    >>> row |= {"seed": "mean", "value": 0.3, "low": 0.2, "high": 0.4, "null_high": 0.05}
+    >>> [panel.get_title() for panel in shares_by_encoding({"scenes": pd.DataFrame([row])}).child_axes]
+    ['scenes']
+    """
+    ax = canvas(ax, 3.6, 8.0)
+    for panel, table in zip(panels(ax, list(found), 2), found.values(), strict=True):
+        _shares_by_level(panel, _encoding_rows(table, "consistent share", "depth"))
+    handles, labels = ax.child_axes[0].get_legend_handles_labels()
+    y, key = "share of reproducible variance", dict(zip(labels, handles, strict=True))
+    return finish(ax, "What depth says and colour says too", x="level", y=y, key=key)
+
+
+def _shares_by_level(ax: Axes, rows: pd.DataFrame) -> None:
+    """One panel of `shares_by_encoding`."""
+    names = _encodings(rows)
+    for i, name in enumerate(names):
+        one, off = rows[rows.encoding == name], 0.14 * (i - (len(names) - 1) / 2)
+        marker, colour = ENCODINGS[name]
+        mean, single = one[one.seed == "mean"], one[one.seed != "mean"]
+        intervals(ax, mean.level + off, mean, colour, marker=marker, ms=6, label=name)
+        ax.plot(single.level + off, single.value, marker=marker, color=colour, ls="", ms=2.5, mfc="white", zorder=5)
+    chance = rows.groupby("level").null_high.max()
+    ax.plot(chance.index, chance, color=INK, ls=":", lw=1, label="permuted scenes")
+    ax.set_xticks(sorted(rows.level.unique()))
+    ax.grid(axis="x", visible=False)
+
+
+def decodability_by_encoding(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """How well every family of concepts is decoded from depth, for every encoding, and from colour.
+
+    Parameters
+    ----------
+    table : "encodings_scenes" or "encodings_nyuv2" of `tables.read_table`.
+    ax : where to draw; a figure of its own by default.
+
+    Returns
+    -------
+    Axes. Points are means over the networks with their intervals over scenes; an open circle is colour.
+
+    Raises
+    ------
+    ValueError
+        Where there are no such rows.
+
+    Examples
+    --------
+    >>> row = {"measure": "decoded", "modality": "depth", "level": 0, "encoding": "hha", "versus": None, "seed": "mean"}
+    >>> row |= {"family": "hue", "value": 0.3, "low": 0.2, "high": 0.4}
+    >>> [label.get_text() for label in decodability_by_encoding(pd.DataFrame([row])).get_yticklabels()]
+    ['hue']
+    """
+    rows = _encoding_rows(table, "decoded", "depth")
+    rows, families = rows[rows.seed == "mean"], ordered_families(rows.family)
+    ax = canvas(ax, 1.2 + 0.5 * len(families))
+    names = _encodings(rows)
+    for i, name in enumerate(names):
+        marker, colour = ENCODINGS[name]
+        one = rows[rows.encoding == name]
+        at = np.array([families.index(f) for f in one.family]) + 0.17 * (i - (len(names) - 1) / 2)
+        intervals(ax, at, one, colour, across=True, marker=marker, ms=5, label=name)
+    colour = table[(table.measure == "decoded") & (table.modality == "rgb") & (table.seed == "mean")]
+    ax.plot(
+        colour.value,
+        [families.index(f) for f in colour.family],
+        ls="",
+        marker="o",
+        ms=8,
+        mfc="none",
+        color=COLOURS["rgb"],
+        zorder=2,
+    )
+    ax.set_yticks(range(len(families)), families)
+    ax.set_ylim(len(families) - 0.5, -0.5)
+    ax.axvline(0, color=INK, lw=0.8, zorder=1)
+    ax.grid(axis="y", visible=False)
+    key = dict(zip(*ax.get_legend_handles_labels()[::-1], strict=True))
+    key["colour network"] = Line2D([], [], color=COLOURS["rgb"], marker="o", mfc="none", ls="", ms=8)
+    return finish(ax, "How well each family is decoded, all levels together", x="mean δ of its concepts", key=key)
+
+
+def _encoding_rows(table: pd.DataFrame, measure: str, modality: str) -> pd.DataFrame:
+    """Rows of a measure that are no differences."""
+    rows = table[(table.measure == measure) & (table.modality == modality) & table.versus.isna()]
+    return filled(rows, f"rows {measure!r} of {modality!r} (read_table(folder, 'encodings_scenes') has them)")
+
+
+def _encodings(rows: pd.DataFrame) -> list[str]:
+    return [name for name in ENCODINGS if name in set(rows.encoding)]
