@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
-import os
 from collections.abc import Callable
 from functools import cache
 from io import BytesIO
@@ -17,6 +15,7 @@ from matplotlib import pyplot as plt
 
 from rgbd_insight import plots
 from rgbd_insight.result import Result
+from rgbd_insight.utils.files import write_json, write_text
 
 HIDDEN = ("question", "run", "fusion", "seed")  # the same in every row of an audit, and on its card
 MAIN = {
@@ -50,11 +49,10 @@ def check_suffix(path: str | Path) -> Path:
 def write(path: str | Path, page: Callable[[], str], numbers: Callable[[], dict]) -> Path:
     """Write the page (.html) or the numbers (.json) to `path`, whole or not at all; returns the path."""
     path = check_suffix(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    content = page() if path.suffix == ".html" else json.dumps(numbers(), indent=1, allow_nan=False)
-    partial.write_text(content, encoding="utf-8")
-    os.replace(partial, path)
+    if path.suffix == ".html":
+        write_text(path, page())
+    else:
+        write_json(path, numbers(), sort=False)
     return path
 
 

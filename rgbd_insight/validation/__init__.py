@@ -1,6 +1,18 @@
 """Every measure scored on worlds whose answer is planted, ours and the alternatives, and what came of it."""
 
-from rgbd_insight.validation.scenes import certificate_bound, expected_labels, label_scores
-from rgbd_insight.validation.validate import bars, validate
+from rgbd_insight.validation import scores
+from rgbd_insight.validation.plan import read_plan
+from rgbd_insight.validation.scenes import certificate_bound, encoding_changes, expected_labels, label_scores
+from rgbd_insight.validation.validate import ABSENT, bars, validate
 
-__all__ = ["bars", "certificate_bound", "expected_labels", "label_scores", "validate"]
+__all__ = [
+    "ABSENT",
+    "bars",
+    "certificate_bound",
+    "encoding_changes",
+    "expected_labels",
+    "label_scores",
+    "read_plan",
+    "scores",
+    "validate",
+]
