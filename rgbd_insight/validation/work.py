@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 import os
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
 from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
+from rgbd_insight.utils.jobs import Job, Pool, work_off
 from rgbd_insight.validation import errors, inputs, ranking, truth
 from rgbd_insight.validation.plan import Task, tasks
 
@@ -36,23 +34,41 @@ def run(plan: dict, partial_file: Path, workers: int | None = None, progress: bo
 
     Parameters
     ----------
-    plan : from `read_plan`.
-    partial_file : finished pieces are appended here, and read where the file belongs to the same plan.
-    workers : processes, each on one core; default one for each core.
-    progress : whether to show a bar.
+    plan : dict
+        From `read_plan`.
+    partial_file : Path
+        Finished pieces are appended here, and read where the file belongs to the same plan.
+    workers : int, optional
+        Processes, each on one core; default one for each core.
+    progress : bool
+        Whether to show a bar.
+
+    Returns
+    -------
+    list of dict
+        A dict a row.
+
+    Raises
+    ------
+    RuntimeError
+        Where a piece failed; the others are kept.
     """
     wanted = {_key(task): task for task in tasks(plan)}
     done = _finished(partial_file, plan)
-    rest = [task for key, task in wanted.items() if key not in done]
+    rest = [Job(key, partial(one, task, plan)) for key, task in wanted.items() if key not in done]
     shown = {"desc": "validating", "unit": "piece", "disable": not progress}
+    pool = Pool(1 if len(rest) < 2 else workers or os.cpu_count() or 1)
     bar = tqdm(total=len(wanted), initial=len(wanted) - len(rest), **shown)
     with partial_file.open("a", encoding="utf-8") as file, bar:
-        for task, rows in _worked(rest, plan, workers or os.cpu_count() or 1):
-            done[_key(task)] = rows
-            file.write(json.dumps({"task": _key(task), "rows": rows}) + "\n")
+
+        def keep(key: str, rows: list[dict]) -> None:
+            done[key] = rows
+            file.write(json.dumps({"task": key, "rows": rows}) + "\n")
             file.flush()
             bar.update()
-            bar.set_postfix_str(task[0])
+            bar.set_postfix_str(wanted[key][0])
+
+        work_off(rest, pool, done=keep)
     return [row for key in wanted for row in done[key]]
 
 
@@ -63,20 +79,6 @@ def one(task: Task, plan: dict) -> list[dict]:
         rows = BATTERIES[battery](plan, **options)
     base = {"battery": battery, "world": options["seed"]}
     return [base | {k: _plain(v) for k, v in row.items()} for row in rows]
-
-
-def _worked(rest: list[Task], plan: dict, workers: int) -> Iterator[tuple[Task, list[dict]]]:
-    if workers == 1 or len(rest) < 2:
-        yield from ((task, one(task, plan)) for task in rest)
-        return
-    # A fork of a process whose libraries have started threads can hang.
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        started = {pool.submit(partial(one, task, plan)): task for task in rest}
-        try:
-            for future in as_completed(started):
-                yield started[future], future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
 
 
 def _finished(path: Path, plan: dict) -> dict[str, list[dict]]:
