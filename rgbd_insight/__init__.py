@@ -3,7 +3,7 @@
 from rgbd_insight import data, models, stats
 from rgbd_insight.extraction import extract
 from rgbd_insight.features import Ablation, Concept, Features, FeaturesError, FeatureWriter, Modality, load
-from rgbd_insight.hooks import Tap, candidates, listen, mute, purity, taps
+from rgbd_insight.hooks import Tap, candidates, mute, purity, taps, trace
 from rgbd_insight.plots import plot
 from rgbd_insight.questions import ablations, collaboration, consistency, evolution, specificity
 from rgbd_insight.report import audit, compare
@@ -29,7 +29,6 @@ __all__ = [
     "data",
     "evolution",
     "extract",
-    "listen",
     "load",
     "models",
     "mute",
@@ -38,6 +37,7 @@ __all__ = [
     "specificity",
     "stats",
     "taps",
+    "trace",
     "train",
 ]
 

@@ -13,10 +13,9 @@ from torch import Tensor, nn
 
 from rgbd_insight.cli.sources import trained_size, weights_of
 from rgbd_insight.data import Dataset
-from rgbd_insight.extraction.loop import named
-from rgbd_insight.hooks import purity
+from rgbd_insight.extraction import call_name
+from rgbd_insight.hooks import Tap, purity
 from rgbd_insight.hooks import taps as fill
-from rgbd_insight.hooks.tap import Tap
 from rgbd_insight.models import import_model, load, load_weights, networks, published, read_tap_map
 from rgbd_insight.models.imported import import_object
 from rgbd_insight.utils.messages import unknown
@@ -26,7 +25,7 @@ LEVELS, LONGEST_NAME = (1, 2, 3, 4), 100
 
 @dataclass(frozen=True)
 class Attached:
-    """A network with where to listen, how to call it, what its run is called and the size that it was trained on."""
+    """A network with where to read it, how to call it, what its run is called and the size that it was trained on."""
 
     model: nn.Module
     taps: list[Tap] | None = None
@@ -47,8 +46,8 @@ def add_options(sub: argparse.ArgumentParser, *, taps: bool = True) -> None:
     if taps:
         sub.add_argument(
             "--taps",
-            help=f"where to listen: a published network ({', '.join(networks())}), a .toml file of the same form, or a "
-            "pattern with {stream} and {level}; none: the model's own taps()",
+            help=f"where it is read: a published network ({', '.join(networks())}), a .toml file of the same form, or "
+            "a pattern with {stream} and {level}; none: the model's own taps()",
         )
         sub.add_argument("--levels", type=_levels, default=LEVELS, help="of a pattern, such as 1-4")
         sub.add_argument("--name", help="what the run is called; none: the network's own fusion, or custom")
@@ -92,7 +91,7 @@ class _Told:
     """Calls a foreign network, and says in one line what went wrong where it cannot be called so."""
 
     def __init__(self, adapt: Callable[..., Tensor] | None) -> None:
-        self.adapt, self.__qualname__ = adapt, named(adapt)
+        self.adapt, self.__qualname__ = adapt, call_name(adapt)
 
     def __call__(self, model: nn.Module, rgb: Tensor, depth: Tensor) -> Tensor:
         try:

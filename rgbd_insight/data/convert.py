@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +15,7 @@ from tqdm import tqdm
 
 from rgbd_insight.data.matlab import opened, read_mat, text_at
 from rgbd_insight.data.sunrgbd import find_scenes, read_scene, read_toolbox
+from rgbd_insight.utils.files import whole, write_json
 
 DEPTHS = {"raw": "rawDepths", "filled": "depths"}
 LENS = {"fx": 518.857901, "fy": 519.469611, "cx": 324.582449, "cy": 252.736166}  # the toolbox counts pixels from 1
@@ -202,8 +201,7 @@ class Target:
 
     def declare(self, name: str, value: Any) -> None:
         """Store a .json file."""
-        text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
-        (self.path / name).write_text(text, encoding="utf-8")
+        write_json(self.path / name, value, sort=False)
 
 
 @contextmanager
@@ -218,17 +216,13 @@ def writing(out: str | Path) -> Iterator[Target]:
     out = Path(out)
     if out.exists():
         raise ValueError(f"`out` must be a new folder; there is something at {out}: name another, or remove it")
-    partial = out.with_name(out.name + ".partial")
-    if partial.exists():
-        shutil.rmtree(partial)  # of a conversion that was killed
     made = [folder for folder in (out.parent, *out.parent.parents) if not folder.exists()]
     try:
-        for name in ("rgb", "depth", "label"):
-            (partial / name).mkdir(parents=True)
-        yield Target(partial)
-        partial.rename(out)
+        with whole(out) as partial:
+            for name in ("rgb", "depth", "label"):
+                (partial / name).mkdir(parents=True)
+            yield Target(partial)
     except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
         for folder in made:
             folder.rmdir()
         raise

@@ -11,9 +11,8 @@ from torch import Tensor
 
 from rgbd_insight import stats
 from rgbd_insight.data.batch import Dataset
-from rgbd_insight.extraction.blocks import partners
-from rgbd_insight.extraction.listener import INPUTS, at_rest
-from rgbd_insight.hooks import listen
+from rgbd_insight.extraction import INPUTS, at_rest, partners
+from rgbd_insight.hooks import trace
 from rgbd_insight.metrics.dissection import TopValues, active_pixels, iou_statistic
 from rgbd_insight.models import Network
 from rgbd_insight.result import numbers
@@ -62,7 +61,7 @@ def _maps(model: Network, data: Dataset, index: int, block: int) -> dict[int, Te
             rows = range(start, min(start + block, len(data)))
             own, other = data.batch(rows).to(place), data.batch(guest[rows.start : rows.stop].tolist()).to(place)
             given = [getattr(own if i == index else other, name) for i, name in enumerate(INPUTS)]
-            with listen(model, taps) as now:
+            with trace(model, taps) as now:
                 model(*given)
             for tap, maps in now.items():
                 heard[tap.level].append(maps.float().cpu())

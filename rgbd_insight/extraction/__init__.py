@@ -1,5 +1,7 @@
-"""The only loop that runs a model over a dataset in order to look inside it."""
+"""Extraction: the only analysis loop over a model, and what it does with a block of samples."""
 
-from rgbd_insight.extraction.loop import extract
+from rgbd_insight.extraction.blocks import partners
+from rgbd_insight.extraction.extractor import INPUTS, at_rest
+from rgbd_insight.extraction.loop import call_name, extract
 
-__all__ = ["extract"]
+__all__ = ["INPUTS", "at_rest", "call_name", "extract", "partners"]

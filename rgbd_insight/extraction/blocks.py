@@ -1,4 +1,4 @@
-"""What `recorder` does with one block of samples, the model apart: check it, describe it, find partners, count."""
+"""What an extraction does with one block of samples, the model apart: check it, describe it, find partners, count."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rgbd_insight.features import Ablation
 from rgbd_insight.hooks import Tap
 from rgbd_insight.utils.messages import unknown
 
-FILLS = ("zero", "mean", "noise")
+REPLACEMENTS = ("zero", "mean", "noise")
 
 
 def partners(groups: Sequence[str], draws: int) -> np.ndarray:
@@ -111,14 +111,14 @@ def describe(batch: Batch) -> dict[str, list]:
     depth, valid = batch.depth.flatten(1).cpu().double(), batch.valid.flatten(1).cpu().double()  # (B, HW)
     count = valid.sum(1).clamp_min(1)  # (B,)
     mean = (depth * valid).sum(1) / count  # (B,)
-    spread = (((depth - mean[:, None]) ** 2 * valid).sum(1) / count).sqrt()  # (B,)
+    deviation = (((depth - mean[:, None]) ** 2 * valid).sum(1) / count).sqrt()  # (B,)
     return {
         "id": list(batch.ids),
         "group": list(batch.groups),
         "brightness": grey.mean(1).tolist(),
         "contrast": grey.std(1, correction=0).tolist(),
         "mean_depth": mean.tolist(),
-        "depth_std": spread.tolist(),
+        "depth_std": deviation.tolist(),
         "missing": (1 - valid.mean(1)).tolist(),
     }
 
@@ -147,7 +147,7 @@ def _counts(values: Tensor, mask: Tensor, count: int) -> np.ndarray:
     return counts[:, :count].cpu().numpy()  # (B, count)
 
 
-def fill(batch: Batch, name: str, kind: str, limits: tuple[float, float]) -> tuple[Tensor, Tensor]:
+def replacement(batch: Batch, name: str, kind: str, limits: tuple[float, float]) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation per channel that stand in for input `name` under "zero", "mean" or "noise".
 
     Returns two (1, channels, 1, 1) tensors; pixels without a reading do not count.
@@ -159,8 +159,8 @@ def fill(batch: Batch, name: str, kind: str, limits: tuple[float, float]) -> tup
     if kind == "zero" or len(values) == 0:
         values = torch.zeros_like(values[:1]) if len(values) else values.new_zeros(1, 1)
     mean = values.mean(0).clamp(*limits) if kind != "zero" else values.mean(0)
-    spread = values.std(0, correction=0) if kind == "noise" else torch.zeros_like(mean)
-    return mean.float()[None, :, None, None], spread.float()[None, :, None, None]
+    deviation = values.std(0, correction=0) if kind == "noise" else torch.zeros_like(mean)
+    return mean.float()[None, :, None, None], deviation.float()[None, :, None, None]
 
 
 def check_taps(model: nn.Module, taps: Sequence[Tap] | None) -> list[Tap]:
@@ -189,7 +189,7 @@ def check_conditions(
     """The names of the conditions asked for, those of the data, and the ablations among them."""
     conditions = [conditions] if isinstance(conditions, str | Ablation) else list(conditions)
     modalities = [m.name for m in data.modalities]
-    known = ["both", *modalities, "none", *(f"{m}:{kind}" for m in (*modalities, "none") for kind in FILLS)]
+    known = ["both", *modalities, "none", *(f"{m}:{kind}" for m in (*modalities, "none") for kind in REPLACEMENTS)]
     default = {"rgb": modalities[0], "depth": modalities[1]}  # the default's names, whatever the data calls them
     names = [c if c in known else default.get(c, c) for c in conditions if not isinstance(c, Ablation)]
     ablations = [c for c in conditions if isinstance(c, Ablation)]

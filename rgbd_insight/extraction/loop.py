@@ -1,4 +1,4 @@
-"""The recorder: the only loop that runs a model over a dataset in order to look inside it."""
+"""Extraction: the only loop that runs a model over a dataset in order to look inside it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,11 @@ from tqdm import tqdm
 
 from rgbd_insight.data.batch import Dataset
 from rgbd_insight.extraction.blocks import check_conditions, check_dataset, check_number, check_taps
-from rgbd_insight.extraction.listener import Listener, at_rest, where
-from rgbd_insight.features import Ablation, Features, FeatureWriter, load
-from rgbd_insight.hooks import Tap
-from rgbd_insight.hooks.wrappers import bare
-from rgbd_insight.utils.distributed import ranks
+from rgbd_insight.extraction.extractor import Extractor, at_rest, provenance
+from rgbd_insight.features import ROLES, Ablation, Features, FeatureWriter, load
+from rgbd_insight.hooks import Tap, bare
+from rgbd_insight.utils.distributed import processes
 from rgbd_insight.utils.messages import unknown
-
-ROLES = ("final", "checkpoint", "untrained")
 
 
 def extract(
@@ -37,6 +34,7 @@ def extract(
     conditions: Sequence[str | Ablation] = ("both", "rgb", "depth", "none"),
     draws: int = 4,
     batch_size: int = 64,
+    claims: str | None = None,
     device: str | torch.device | None = None,
     progress: bool = True,
 ) -> Features:
@@ -47,7 +45,7 @@ def extract(
     model : called as ``model(rgb, depth)``; returns logits (B, C, H, W). Left as it was: mode, device, no hooks. What
         ``nn.DataParallel`` or ``torch.compile`` put around it is taken off.
     data : any object with the members of `data.Dataset`.
-    taps : the places to listen to, at most one a stream and level; None takes ``model.taps()``.
+    taps : the places to read, at most one a stream and level; None takes ``model.taps()``.
     out : the features directory; the run is added to what it holds, and a killed call goes on where it stopped.
     adapt : ``adapt(model, rgb, depth) -> logits`` for a model that takes its inputs in another way (a list, one stacked
         tensor, keywords, three channels of depth) or returns more, or smaller logits; None is ``model(rgb, depth)``.
@@ -61,6 +59,8 @@ def extract(
         not recorded again.
     draws : partners for each sample under the source-isolated conditions, 1 or more.
     batch_size : samples a block; part of the run's identity, as the last bits of the numbers depend on it.
+    claims : digest of the claims that were stated before this call (`rgbd_insight.claims.digest()`), which
+        execution.json keeps beside the device and the date; None where none were.
     device : None takes a GPU where there is one, else the device the model is on.
     progress : show a progress bar on stderr.
 
@@ -80,7 +80,7 @@ def extract(
     A response is the mean of a unit's map over its positions, summed in float64 and stored as float32. Statistics that
     stand in for an input or a unit ("mean") are taken over `batch_size` samples spread evenly over the data. The same
     call on the same device with the same number of threads gives the same bytes, however often it is interrupted, and
-    under ``torchrun`` with any number of processes: each listens to whole blocks, and the first writes them in order.
+    under ``torchrun`` with any number of processes: each takes whole blocks, and the first writes them in order.
 
     Examples
     --------
@@ -102,38 +102,33 @@ def extract(
     check_number("batch_size", batch_size)
     about, curves = _describe_run(model, run)
     if adapt is not None:
-        about["about"] = {"called by": named(adapt)} | about["about"]
-    silenced = {
-        a.name: {
-            "units": [[s, level, [int(u) for u in units]] for (s, level), units in a.units.items()],
-            "value": a.value,
-            "inputs": a.inputs,
-        }
-        for a in ablations
-    }
+        about["about"] = {"called by": call_name(adapt)} | about["about"]
     run = about | {
         "taps": [asdict(tap) for tap in taps],
         "draws": draws,
         "block": batch_size,
         "conditions": names,
-        "ablations": silenced,
+        "ablations": {a.name: a.as_json() for a in ablations},
     }
-    team = ranks()
+    team = processes()
     writer = FeatureWriter(out, _head(data), run) if team.first else None
     try:
-        todo = team.tell(writer and _Todo(writer.done, writer.conditions, tuple(writer.ablations), writer.complete))
+        todo = team.broadcast(
+            writer and _Todo(writer.done, writer.conditions, tuple(writer.ablations), writer.complete)
+        )
         if not todo.complete:
             wanted = [a for a in ablations if a.name in todo.ablations]
-            with at_rest(model, device) as place:
-                listener = Listener(model, data, taps, draws=draws, block=batch_size, device=place, adapt=adapt)
-                _record(listener, writer, todo, wanted, progress=progress and team.first)
+            with at_rest(model, device) as chosen:
+                extractor = Extractor(model, data, taps, draws=draws, block=batch_size, device=chosen, adapt=adapt)
+                _extract_blocks(extractor, writer, todo, wanted, progress=progress and team.first)
                 if writer:
-                    moved = listener.purity() if writer.fresh else None
-                    writer.finish(purity=moved, curves=curves, execution=where(place) | {"processes": team.count})
+                    moved = extractor.purity() if writer.fresh else None
+                    execution = provenance(chosen, claims) | {"processes": team.count}
+                    writer.finish(purity=moved, curves=curves, execution=execution)
     finally:
         if writer:
             writer.close()
-    team.wait()
+    team.barrier()
     return load(out)
 
 
@@ -147,15 +142,15 @@ class _Todo:
     complete: bool
 
 
-def _record(
-    listener: Listener, writer: FeatureWriter | None, todo: _Todo, ablations: list[Ablation], *, progress: bool
+def _extract_blocks(
+    extractor: Extractor, writer: FeatureWriter | None, todo: _Todo, ablations: list[Ablation], *, progress: bool
 ) -> None:
-    """Listen to all blocks that are left, one a process at a time; the first process writes them in their order.
+    """Extract all blocks that are left, one a process at a time; the first process writes them in their order.
 
-    A block is written in a thread of its own, while the next one is listened to.
+    A block is written in a thread of its own, while the next one is extracted.
     """
-    n, block, team = len(listener.data), listener.block, ranks()
-    listener.prepare(todo.conditions, ablations)
+    n, block, team = len(extractor.data), extractor.block, processes()
+    extractor.prepare(todo.conditions, ablations)
     starts, written = range(todo.done, n, block), Future()
     written.set_result(None)
 
@@ -168,8 +163,8 @@ def _record(
             with ThreadPoolExecutor(1) as beside:  # when left, however it is left, what is under way has been written
                 for turn in range(0, len(starts), team.count):
                     mine = starts[turn + team.rank : turn + team.rank + 1]
-                    heard = [listener.listen_to(range(s, min(s + block, n)), todo.conditions, ablations) for s in mine]
-                    parts = [part for parts in team.collect(heard) for part in parts]
+                    own = [extractor.block_of(range(s, min(s + block, n)), todo.conditions, ablations) for s in mine]
+                    parts = [part for parts in team.gather(own) for part in parts]
                     for start, part in zip(starts[turn:], parts, strict=False):
                         written.result()  # an error of the last one; and no more than one waits
                         written = beside.submit(write, start, part)
@@ -195,12 +190,12 @@ def _head(data: Dataset) -> dict:
     }
 
 
-def named(adapt: Callable[..., Tensor] | None) -> str:
+def call_name(adapt: Callable[..., Tensor] | None) -> str:
     """How a model is called, in words that are the same in every run of a program.
 
     Examples
     --------
-    >>> named(None), named(lambda model, rgb, depth: model([rgb, depth]))
+    >>> call_name(None), call_name(lambda model, rgb, depth: model([rgb, depth]))
     ('model(rgb, depth)', '<lambda>')
     """
     return "model(rgb, depth)" if adapt is None else getattr(adapt, "__qualname__", None) or repr(adapt)

@@ -10,22 +10,21 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from rgbd_insight.hooks.tap import Tap, as_maps
-from rgbd_insight.hooks.wrappers import bare
+from rgbd_insight.hooks.tap import Tap, as_maps, bare, evaluating
 
 COLUMNS = ["level", "stride", "module", "item", "call", "layout", "units", "height", "width", "rgb", "depth", "stream"]
 SLIGHT = 1e-6  # of a tensor's size: rounding of another batch, not the input, moves it as much
 Key = tuple[str, int, tuple]
 
 
-class _Ear:
-    """Hears every module of a forward pass: tensors of the first, how far they moved in the later ones."""
+class _Survey:
+    """Reads every module of a forward pass: tensors of the first, how far they moved in the later ones."""
 
     def __init__(self, model: nn.Module) -> None:
         self.first: dict[Key, Tensor] = {}
         self.moved: dict[str, dict[Key, float]] = {}
         self.calls: dict[str, int] = {}
-        self.same: set[Key] = set()  # what only hands on what a child of it answered
+        self.same: set[Key] = set()  # what only hands on what a child of it returned
         self.now, self.alive = "", []
         self.handles = [m.register_forward_hook(self._hook(name)) for name, m in model.named_modules() if name]
 
@@ -96,45 +95,41 @@ def candidates(
     if len(batch.rgb) < 2:
         raise ValueError(f"`batch` must have two or more samples; got {len(batch.rgb)}: one is swapped for another")
     model = bare(model)
-    modes = {module: module.training for module in model.modules()}
     given = {
         "": (batch.rgb, batch.depth),
         "rgb": (batch.rgb.roll(1, 0), batch.depth),
         "depth": (batch.rgb, batch.depth.roll(1, 0)),
     }
-    ear = _Ear(model)
+    survey = _Survey(model)
     try:
-        model.eval()
-        with torch.no_grad():
+        with evaluating(model), torch.no_grad():
             for name, pair in given.items():
-                ear.start(name)
+                survey.start(name)
                 model(*pair) if adapt is None else adapt(model, *pair)
     finally:
-        for handle in ear.handles:
+        for handle in survey.handles:
             handle.remove()
-        for module, training in modes.items():
-            module.training = training
-    return _table(model, ear, tuple(batch.rgb.shape[-2:]), every)
+    return _table(model, survey, tuple(batch.rgb.shape[-2:]), every)
 
 
-def _table(model: nn.Module, ear: _Ear, size: tuple[int, int], every: bool) -> pd.DataFrame:
+def _table(model: nn.Module, survey: _Survey, size: tuple[int, int], every: bool) -> pd.DataFrame:
     rows = []
-    for key, x in ear.first.items():
+    for key, x in survey.first.items():
         name, call, path = key
-        if not every and (key in ear.same or not _telling(model.get_submodule(name), name)):
+        if not every and (key in survey.same or not _nameable(model.get_submodule(name), name)):
             continue
         found = _layout(x, size)
         if found is None:
             continue
         layout, (units, h, w) = found
-        moved = {m: ear.moved.get(m, {}).get(key, 0.0) for m in ("rgb", "depth")}
+        moved = {m: survey.moved.get(m, {}).get(key, 0.0) for m in ("rgb", "depth")}
         by = [m for m, value in moved.items() if value > 0]
         rows.append(
             {
                 "stride": round(size[0] / h, 1),
                 "module": name,
                 "item": path[0] if len(path) == 1 else path or None,
-                "call": call if ear.calls[name] > 1 else None,
+                "call": call if survey.calls[name] > 1 else None,
                 "layout": layout,
                 "units": units,
                 "height": h,
@@ -153,7 +148,7 @@ def _table(model: nn.Module, ear: _Ear, size: tuple[int, int], every: bool) -> p
     return table.astype(numbers).sort_values("level", kind="stable", ignore_index=True)
 
 
-def _telling(module: nn.Module, name: str) -> bool:
+def _nameable(module: nn.Module, name: str) -> bool:
     """Whether a place is one that people name: a block, or a layer close to the top."""
     return name.count(".") <= 1 or (name.count(".") <= 3 and any(True for _ in module.children()))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from math import isfinite
 from pathlib import Path
@@ -14,6 +13,7 @@ from safetensors.torch import save_file
 
 from rgbd_insight.data.encodings import FUNCTIONS
 from rgbd_insight.models.network import Network
+from rgbd_insight.utils.files import whole
 
 FORMAT = "rgbd_insight.network/1"
 
@@ -49,15 +49,11 @@ def save(model: Network, path: str | Path) -> Path:
     path = Path(path)
     if path.suffix != ".safetensors":
         raise ValueError(f"`path` must end in .safetensors; got {path.name!r}: write {path.stem}.safetensors")
-    path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {name: x.detach().cpu().contiguous() for name, x in model.state_dict().items()}
     # one metadata entry: the order of several is not fixed, and equal networks are to give equal bytes
     about = {FORMAT: json.dumps({"config": model.config, "epoch": model.epoch})}
-    partial = path.with_name(path.name + ".partial")
-    save_file(tensors, partial, metadata=about)
-    with partial.open("rb+") as file:
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+    with whole(path) as partial:
+        save_file(tensors, partial, metadata=about)
     return path
 
 

@@ -4,6 +4,7 @@ from rgbd_insight.training.alignment import Alignment
 from rgbd_insight.training.cache import Cache
 from rgbd_insight.training.loop import train
 from rgbd_insight.training.recipe import PROFILES, Recipe, log_spaced
-from rgbd_insight.training.replay import repeatable
+from rgbd_insight.training.run import repeatable
+from rgbd_insight.training.state import checkpoint, checkpoints
 
-__all__ = ["PROFILES", "Alignment", "Cache", "Recipe", "log_spaced", "repeatable", "train"]
+__all__ = ["PROFILES", "Alignment", "Cache", "Recipe", "checkpoint", "checkpoints", "log_spaced", "repeatable", "train"]

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rgbd_insight.hooks.tap import Tap, as_maps, wired
+from rgbd_insight.hooks import Tap, as_maps, hooked
+from rgbd_insight.metrics.hsic import centred_hsic
 from rgbd_insight.models import Network
 
-FLOOR = 1e-6  # of a debiased norm, which may come out below 0 in a small batch
+FLOOR = 1e-6  # of n(n − 3) HSIC(x, x), which may come out below 0 in a small batch
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,10 @@ class Alignment:
 
     Attributes
     ----------
-    common, private : weights of the two terms, 0 or more.
-    placebo : compare each image's colour with another image's depth: the same terms, which no content can satisfy.
+    common, private : float
+        Weights of the two terms, 0 or more.
+    placebo : bool
+        Compare each image's colour with another image's depth: the same terms, which no content can satisfy.
 
     Notes
     -----
@@ -46,19 +49,19 @@ class Alignment:
     @contextmanager
     def watching(self, model: Network) -> Iterator[dict[Tap, Tensor]]:
         """What both streams answer in the forward pass inside the ``with``, image-pooled, gradients included."""
-        heard: dict[Tap, Tensor] = {}
+        responses: dict[Tap, Tensor] = {}
 
         def record(tap: Tap, x: Tensor, size: tuple[int, int] | None) -> None:
-            heard[tap] = as_maps(tap, x, size).float().mean((2, 3))  # (B, units)
+            responses[tap] = as_maps(tap, x, size).float().mean((2, 3))  # (B, units)
 
-        with wired(model, [tap for tap in model.taps() if tap.stream in ("rgb", "depth")], record):
-            yield heard
+        with hooked(model, [tap for tap in model.taps() if tap.stream in ("rgb", "depth")], record):
+            yield responses
 
-    def __call__(self, heard: dict[Tap, Tensor]) -> Tensor:
-        """The terms' sum for what `watching` heard."""
-        streams = {(tap.stream, tap.level): x for tap, x in heard.items()}
+    def __call__(self, responses: dict[Tap, Tensor]) -> Tensor:
+        """The terms' sum for the responses of `watching`."""
+        streams = {(tap.stream, tap.level): x for tap, x in responses.items()}
         terms = []
-        for level in sorted({tap.level for tap in heard}):
+        for level in sorted({tap.level for tap in responses}):
             rgb, depth = streams["rgb", level], streams["depth", level]
             if self.placebo:
                 depth = depth.roll(1, 0)  # the order of a batch is random
@@ -70,7 +73,21 @@ class Alignment:
 
 
 def debiased_cka(x: Tensor, y: Tensor) -> Tensor:
-    """Debiased linear CKA of (B, U) and (B, V), at most about 1; 0 for a batch of fewer than 4 images.
+    """Debiased linear CKA of a batch, with gradients: at most about 1, 0 on average for unrelated streams.
+
+    Parameters
+    ----------
+    x, y : Tensor (B, U), Tensor (B, V)
+        Responses to the same images.
+
+    Returns
+    -------
+    Tensor
+        A scalar; 0 for a batch of fewer than 4 images.
+
+    Notes
+    -----
+    `metrics.cka.debiased_cka` of the batch, but for a floor under both norms, which may be 0 or less in a small one.
 
     Examples
     --------
@@ -80,18 +97,19 @@ def debiased_cka(x: Tensor, y: Tensor) -> Tensor:
     """
     if len(x) < 4:
         return (x.sum() + y.sum()) * 0
-    k, m = _centred(x), _centred(y)  # (B, B)
-    own = ((k * k).sum().clamp_min(FLOOR) * (m * m).sum().clamp_min(FLOOR)).sqrt()
-    return (k * m).sum() / own
+    x, y = _unit_size(x), _unit_size(y)
+    floor = FLOOR / (len(x) * (len(x) - 3))
+    own = _hsic(x, x).clamp_min(floor) * _hsic(y, y).clamp_min(floor)
+    return _hsic(x, y) / own.sqrt()
 
 
-def _centred(x: Tensor) -> Tensor:
-    """The U-centred Gram matrix (B, B), of mean diagonal 1 beforehand: the floor then means the same everywhere."""
+def _unit_size(x: Tensor) -> Tensor:
+    """Centred rows (B, U) of mean squared length 1: the floor then means the same everywhere."""
     x = x - x.mean(0)
-    k = x @ x.T  # (B, B)
-    k = k / k.diagonal().mean().clamp_min(1e-12)
-    n = len(k)
-    k = k - k.diagonal().diag()
-    means = k.sum(1) / (n - 2)
-    k = k - means[:, None] - means[None] + k.sum() / ((n - 1) * (n - 2))
-    return k - k.diagonal().diag()
+    return x / x.square().sum(1).mean().clamp_min(1e-12).sqrt()
+
+
+def _hsic(x: Tensor, y: Tensor) -> Tensor:
+    """Unbiased HSIC of centred rows."""
+    lengths = x.square().sum(1), y.square().sum(1)  # (B,) each
+    return centred_hsic((x.T @ y).square().sum(), lengths[0] @ lengths[1], (lengths[0].sum(), lengths[1].sum()), len(x))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 from pathlib import Path
 
 import torch
@@ -13,7 +12,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from rgbd_insight.data.batch import IGNORE, Dataset, batches
+from rgbd_insight.data import IGNORE, Dataset, batches
+from rgbd_insight.utils.files import whole
 
 STEPS = 32767  # of the depth code: 0 (no reading) to twice the modality's range
 
@@ -75,11 +75,9 @@ class Cache:
         if stored is not None:
             return stored
         made = cls(data, progress=progress)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")  # several processes may make the same
         tensors = {name: getattr(made, name) for name in ("rgb", "depth", "labels")}
-        save_file(tensors, partial, {"about": json.dumps(about | {"scale": made.scale, "ids": made.ids})})
-        os.replace(partial, path)
+        with whole(path, shared=True) as partial:  # several processes may make the same
+            save_file(tensors, partial, {"about": json.dumps(about | {"scale": made.scale, "ids": made.ids})})
         return made
 
     @classmethod

@@ -11,12 +11,11 @@ import torch
 
 from rgbd_insight.data.batch import Dataset
 from rgbd_insight.models import Network, save
-from rgbd_insight.training import state as _state
+from rgbd_insight.training import state
 from rgbd_insight.training.cache import Cache
 from rgbd_insight.training.recipe import Recipe, log_spaced
-from rgbd_insight.training.replay import repeatable
-from rgbd_insight.training.run import Run
-from rgbd_insight.utils.distributed import place, ranks
+from rgbd_insight.training.run import Run, repeatable
+from rgbd_insight.utils.distributed import device_for, processes
 from rgbd_insight.utils.messages import unknown
 
 
@@ -84,7 +83,7 @@ def train(
     for name in recipe:
         if name not in {f.name for f in fields(Recipe)}:
             raise ValueError(unknown("option", name, [f.name for f in fields(Recipe)]))
-    team, device = ranks(), place(device)
+    team, device = processes(), device_for(device)
     progress = progress and team.first
     run = Run(model, Cache(data, progress=progress) if not isinstance(data, Cache) else data, Recipe(**recipe))
     run.prepare(device, seed)
@@ -92,21 +91,21 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     kept = set(log_spaced(run.recipe.epochs) if checkpoints is None else checkpoints)
     if not resume and team.first:
-        for old in [*out.glob("epoch-*.safetensors"), *out.glob(_state.NAME)]:
-            old.unlink()  # an older run's checkpoints would pass for this one's
-    team.wait()
+        for old in [*state.checkpoints(out).values(), out / state.NAME]:
+            old.unlink(missing_ok=True)  # an older run's checkpoints would pass for this one's
+    team.barrier()
     curves = run.found(out)
     if not curves and 0 in kept and team.first:
-        save(model, out / "epoch-0000.safetensors")
+        save(model, state.checkpoint(out, 0))
     for epoch in range(len(curves) + 1, run.recipe.epochs + 1):
         with repeatable(device):
             curves.append(run.epoch(epoch, progress))
         if team.first:
             if epoch in kept:
-                save(model, out / f"epoch-{epoch:04d}.safetensors")
-            _state.write_curves(out, curves)
+                save(model, state.checkpoint(out, epoch))
+            state.write_curves(out, curves)
             # last, as it says that all is there
-            _state.write(out, model, run.optimizer, {"run": run.identity, "curves": curves})
-    team.wait()
+            state.write(out, model, run.optimizer, {"run": run.identity, "curves": curves})
+    team.barrier()
     model.eval()
-    return _state.write_curves(out, curves) if team.first else pd.DataFrame(curves)
+    return state.write_curves(out, curves) if team.first else pd.DataFrame(curves)

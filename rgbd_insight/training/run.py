@@ -1,26 +1,30 @@
-"""One training run: a step, an epoch, and what identifies the run. Use `trainer` instead."""
+"""One training run: a step, an epoch, what identifies it, and on a GPU the replay of a step. Use `train` instead."""
 
 from __future__ import annotations
 
 import json
 import math
+import os
 import zlib
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.backends import cudnn
 from tqdm.auto import tqdm
 
 from rgbd_insight.data.batch import IGNORE
 from rgbd_insight.models import Network
-from rgbd_insight.training import state as _state
+from rgbd_insight.training import state
 from rgbd_insight.training.cache import Cache
 from rgbd_insight.training.recipe import Recipe
-from rgbd_insight.training.replay import Replayed
-from rgbd_insight.utils.distributed import ranks
+from rgbd_insight.utils.distributed import processes
+
+WARM = 3  # steps before a step is captured: libraries choose their kernels and their memory in them
 
 
 def _computes_bf16(device: torch.device) -> bool:
@@ -36,10 +40,10 @@ class Run:
     def __init__(self, model: Network, cache: Cache, recipe: Recipe) -> None:
         cache.check_labels(model.classes)
         self.model, self.cache, self.recipe = model, cache, recipe
-        self.encoders, self.ranks = model.operator.encoders, ranks()
-        if recipe.alignment is not None and (self.ranks.count > 1 or len(self.encoders) < 2):
+        self.encoders, self.team = model.operator.encoders, processes()
+        if recipe.alignment is not None and (self.team.count > 1 or len(self.encoders) < 2):
             raise ValueError(
-                f"`alignment` must be left out for {model.fusion!r} in {self.ranks.count} processes: it compares two "
+                f"`alignment` must be left out for {model.fusion!r} in {self.team.count} processes: it compares two "
                 "encoders over all images of a batch; train a fusion that has two of them in one process"
             )
 
@@ -56,7 +60,7 @@ class Run:
         weights[: self.model.classes] = self.cache.class_weights(self.model.classes)
         self.weights, self.cache = weights.to(device), self.cache.to(device)
         self.steps = math.ceil(len(self.cache) / recipe.batch_size)
-        self.replay = device.type == "cuda" and self.ranks.count == 1
+        self.replay = device.type == "cuda" and self.team.count == 1
         # what is replayed reads its learning rate from the device
         lr, fast = (torch.tensor(recipe.lr, device=device), True) if self.replay else (recipe.lr, False)
         self.optimizer = torch.optim.AdamW(
@@ -69,7 +73,7 @@ class Run:
 
     def found(self, out: Path) -> list[dict]:
         """Curves of the epochs already done in `out`, whose state is restored; empty where there are none."""
-        about = _state.read(out)
+        about = state.read(out)
         if about is None:
             return []
         for key, value in self.identity.items():
@@ -78,7 +82,7 @@ class Run:
                     f"`out` must be empty or hold this run; {out} differs in {key!r} ({about['run'].get(key)!r} there, "
                     f"{value!r} here): choose another folder, or resume=False to start again"
                 )
-        _state.restore(out, self.model, self.optimizer)
+        state.restore(out, self.model, self.optimizer)
         self.model.epoch = len(about["curves"])
         return about["curves"]
 
@@ -90,18 +94,18 @@ class Run:
         draws = torch.rand(2, len(order), 1, 1, 1, generator=draw)  # the same in every process
         # to the device once an epoch: on a GPU every copy from the host is a wait
         given = [x.to(self.device) for x in (order, *draws)]
-        heard = []
+        measured = []
         total, name = self.recipe.epochs, f"{self.model.fusion} epoch {epoch}"
         size = self.recipe.batch_size
         bar = tqdm(range(self.steps), desc=f"{name}/{total}", disable=not progress, leave=epoch == total)
         for step in bar:
             lr = self._rate((epoch - 1) * self.steps + step)
-            heard.append(self.step(*(x[step * size : (step + 1) * size] for x in given)))
-            if len(heard) % 20 == 0 or len(heard) == self.steps:  # rarely: on a GPU looking means waiting
-                _check_finite(heard, epoch)
-                bar.set_postfix(loss=f"{float(heard[-1]['loss']):.3f}")
+            measured.append(self.step(*(x[step * size : (step + 1) * size] for x in given)))
+            if len(measured) % 20 == 0 or len(measured) == self.steps:  # rarely: on a GPU looking means waiting
+                _check_finite(measured, epoch)
+                bar.set_postfix(loss=f"{float(measured[-1]['loss']):.3f}")
         self.model.epoch = epoch
-        mean = {key: float(torch.stack([row[key] for row in heard]).double().mean()) for key in heard[0]}
+        mean = {key: float(torch.stack([row[key] for row in measured]).double().mean()) for key in measured[0]}
         mean["accuracy"] = mean.pop("right") / max(mean.pop("labelled"), 1e-9)
         return {"epoch": epoch, "loss": mean.pop("loss"), "accuracy": mean.pop("accuracy"), "lr": lr, **mean}
 
@@ -121,15 +125,15 @@ class Run:
     def _step(self, rows: Tensor, mirror: Tensor, left_out: Tensor) -> dict[str, Tensor]:
         """One step on the samples `rows`, with a draw for each of them; what was measured stays on the device."""
         rgb, depth, labels = self._augmented(rows, mirror, left_out)  # this process's share of them
-        weight = self.ranks.total(self.weights[labels].sum()).clamp_min(1e-6)  # a batch without labels teaches nothing
+        weight = self.team.sum(self.weights[labels].sum()).clamp_min(1e-6)  # a batch without labels teaches nothing
         self.optimizer.zero_grad()
         if len(labels):
             row = self._backward(rgb, depth, labels, weight)
         else:  # more processes than samples in the last batch
             none = torch.zeros((), dtype=torch.long, device=self.device)
             row = {"loss": weight.new_zeros(()), "right": none, "labelled": none}
-        row = {name: self.ranks.total(x) for name, x in row.items()}
-        self.ranks.add_gradients(self.model)
+        row = {name: self.team.sum(x) for name, x in row.items()}
+        self.team.sum_gradients(self.model)
         row |= self._gradients()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip)
         self.optimizer.step()
@@ -140,21 +144,21 @@ class Run:
         aligned = self.recipe.alignment
         with (
             torch.autocast(self.device.type, torch.bfloat16, enabled=self.half),
-            nullcontext() if aligned is None else aligned.watching(self.model) as heard,
+            nullcontext() if aligned is None else aligned.watching(self.model) as traced,
         ):
             scores = self.model(rgb, depth)  # (B, classes, H, W)
         labelled = labels != IGNORE  # (B, H, W)
         # written out: on a GPU the sum inside F.cross_entropy of maps comes out differently every time
         picked = scores.float().log_softmax(1).gather(1, labels.clamp_max(scores.shape[1] - 1)[:, None])[:, 0]
         loss = -(picked * self.weights[labels]).sum() / weight
-        penalty = self.model.penalty() if self.ranks.first else None  # once, however many processes there are
-        more = [] if aligned is None else [aligned(heard)]
+        penalty = self.model.penalty() if self.team.first else None  # once, however many processes there are
+        more = [] if aligned is None else [aligned(traced)]
         sum(more if penalty is None else [*more, penalty], start=loss).backward()
         return {"loss": loss.detach(), "right": (scores.argmax(1) == labels).sum(), "labelled": labelled.sum()}
 
     def _augmented(self, rows: Tensor, mirror: Tensor, left_out: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """What this process takes of the samples `rows`, mirrored and with inputs left out as the recipe says."""
-        rows, mirror, left_out = (x[self.ranks.share] for x in (rows, mirror, left_out))
+        rows, mirror, left_out = (x[self.team.share] for x in (rows, mirror, left_out))
         rgb, depth, labels = self.cache.batch(rows)
         if self.recipe.flip:
             rgb, depth = (torch.where(mirror < 0.5, x.flip(-1), x) for x in (rgb, depth))
@@ -178,11 +182,65 @@ class Run:
         return row
 
 
-def _check_finite(heard: list[dict[str, Tensor]], epoch: int) -> None:
-    losses = torch.stack([row["loss"] for row in heard])
+def _check_finite(measured: list[dict[str, Tensor]], epoch: int) -> None:
+    losses = torch.stack([row["loss"] for row in measured])
     if not losses.isfinite().all():
         step = int((~losses.isfinite()).nonzero()[0])
         raise FloatingPointError(
             f"the loss must be finite; got {float(losses[step])} in epoch {epoch}, step {step}: lower `lr`, set "
             'precision="fp32", or check the data for values that are not finite'
         )
+
+
+class Replayed:
+    """A training step as a CUDA graph: launching its thousand small kernels one by one takes longer than they do.
+
+    Parameters
+    ----------
+    step : takes tensors on a GPU, changes weights in place and returns tensors; no value is looked at on the way.
+
+    Notes
+    -----
+    The first steps, and batches of another size, are taken as they are; the arithmetic is the same.
+    """
+
+    def __init__(self, step: Callable[..., dict[str, Tensor]]) -> None:
+        self.step, self.taken, self.graph = step, 0, None
+        self.side = torch.cuda.Stream()
+
+    def __call__(self, *given: Tensor) -> dict[str, Tensor]:
+        """Take one step."""
+        if self.graph is None and self.taken >= WARM:
+            self._capture(given)
+        if self.graph is None or given[0].shape != self.given[0].shape:
+            self.taken += 1
+            return self._aside(given)
+        for kept, new in zip(self.given, given, strict=True):
+            kept.copy_(new)
+        self.graph.replay()
+        return {name: x.clone() for name, x in self.returned.items()}
+
+    def _aside(self, given: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        """On a stream of its own, as a step must be before it can be captured."""
+        self.side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self.side):
+            returned = self.step(*given)
+        torch.cuda.current_stream().wait_stream(self.side)
+        return returned
+
+    def _capture(self, given: tuple[Tensor, ...]) -> None:
+        self.given = [x.clone() for x in given]
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph, stream=self.side):
+            self.returned = self.step(*self.given)
+
+
+@contextmanager
+def repeatable(device: torch.device) -> Iterator[None]:
+    """Inside the ``with``, a GPU adds up in the same order every time."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when the library is first used
+    if device.type != "cuda":
+        yield
+        return
+    with cudnn.flags(enabled=cudnn.enabled, benchmark=False, deterministic=True, allow_tf32=cudnn.allow_tf32):
+        yield

@@ -1,9 +1,8 @@
-"""What a training run needs to go on where it was killed: one file, whole or not there, without pickle."""
+"""What a training run leaves in its folder: weights by epoch, curves, and all that it needs to go on after a kill."""
 
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import pandas as pd
@@ -12,7 +11,54 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from rgbd_insight.utils.files import whole, write_parquet
+
 NAME = "state.safetensors"
+
+
+def checkpoint(folder: str | Path, epoch: int) -> Path:
+    """The file of the weights after an epoch, in the folder of a run.
+
+    Parameters
+    ----------
+    folder : str or Path
+        The `out` of :func:`train`.
+    epoch : int
+        From 0, the untrained network.
+
+    Returns
+    -------
+    Path
+        Whether or not the file is there.
+
+    Examples
+    --------
+    >>> checkpoint("runs/sum-s0", 4).name
+    'epoch-0004.safetensors'
+    """
+    return Path(folder) / f"epoch-{epoch:04d}.safetensors"
+
+
+def checkpoints(folder: str | Path) -> dict[int, Path]:
+    """The files of weights that there are in the folder of a run.
+
+    Parameters
+    ----------
+    folder : str or Path
+        The `out` of :func:`train`.
+
+    Returns
+    -------
+    dict of int to Path
+        By epoch, rising.
+
+    Examples
+    --------
+    >>> checkpoints("no/such/folder")
+    {}
+    """
+    files = {file.stem.removeprefix("epoch-"): file for file in Path(folder).glob("epoch-*.safetensors")}
+    return {int(number): files[number] for number in sorted(filter(str.isdecimal, files), key=int)}
 
 
 def write(out: Path, model: nn.Module, optimizer: torch.optim.Optimizer, about: dict) -> None:
@@ -22,9 +68,8 @@ def write(out: Path, model: nn.Module, optimizer: torch.optim.Optimizer, about: 
         for key, x in optimizer.state[parameter].items():
             tensors[f"optimizer/{name}/{key}"] = x
     tensors = {name: x.detach().cpu().contiguous() for name, x in tensors.items()}
-    partial = out / (NAME + ".partial")
-    save_file(tensors, partial, metadata={"about": json.dumps(about)})
-    replace(partial, out / NAME)
+    with whole(out / NAME) as partial:
+        save_file(tensors, partial, metadata={"about": json.dumps(about)})
 
 
 def read(out: Path) -> dict | None:
@@ -71,14 +116,5 @@ def restore(out: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> No
 def write_curves(out: Path, curves: list[dict]) -> pd.DataFrame:
     """The curves as a table, written to `out`/curves.parquet."""
     table = pd.DataFrame(curves)
-    partial = out / "curves.parquet.partial"
-    table.to_parquet(partial, index=False)
-    replace(partial, out / "curves.parquet")
+    write_parquet(out / "curves.parquet", table)
     return table
-
-
-def replace(partial: Path, path: Path) -> None:
-    """Give a finished file its name once its bytes are on the disk."""
-    with partial.open("rb+") as file:
-        os.fsync(file.fileno())
-    os.replace(partial, path)

@@ -11,7 +11,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 
-class Ranks:
+class Processes:
     """The processes of this run.
 
     Attributes
@@ -32,40 +32,40 @@ class Ranks:
         """What this process takes of a batch: every sample goes to one process."""
         return slice(self.rank, None, self.count)
 
-    def total(self, x: Tensor) -> Tensor:
+    def sum(self, x: Tensor) -> Tensor:
         """The sum of `x` over the processes."""
         if self.count > 1:
             x = x.clone()
             dist.all_reduce(x)
         return x
 
-    def add_gradients(self, model: nn.Module) -> None:
+    def sum_gradients(self, model: nn.Module) -> None:
         """Put the sum over the processes in the place of every gradient; a process without any adds nothing."""
         if self.count == 1:
             return
         parameters = list(model.parameters())
         sizes = [p.numel() for p in parameters]
         flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in parameters])
-        for p, part in zip(parameters, self.total(flat).split(sizes), strict=True):
+        for p, part in zip(parameters, self.sum(flat).split(sizes), strict=True):
             p.grad = part.view_as(p).contiguous(memory_format=_layout(p))
 
-    def tell(self, value: object) -> object:
-        """What the first process says, in every process."""
+    def broadcast(self, value: object) -> object:
+        """The first process's `value`, in every process."""
         if self.count > 1:
-            told = [value]
-            dist.broadcast_object_list(told, src=0)
-            return told[0]
+            received = [value]
+            dist.broadcast_object_list(received, src=0)
+            return received[0]
         return value
 
-    def collect(self, value: object) -> list:
-        """What all processes say, in their order, in the first process; an empty list in the others."""
+    def gather(self, value: object) -> list:
+        """The `value` of all processes, in their order, in the first process; an empty list in the others."""
         if self.count == 1:
             return [value]
-        said = [None] * self.count if self.first else None
-        dist.gather_object(value, said, dst=0)
-        return said or []
+        received = [None] * self.count if self.first else None
+        dist.gather_object(value, received, dst=0)
+        return received or []
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Go on when every process has come here."""
         if self.count > 1:
             dist.barrier()
@@ -77,24 +77,24 @@ def _layout(p: Tensor) -> torch.memory_format:
 
 
 @cache
-def ranks() -> Ranks:
+def processes() -> Processes:
     """The processes of this run, connected: gloo on CPUs, and nccl for tensors on GPUs."""
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
-        return Ranks()
+        return Processes()
     if not dist.is_initialized():
         cuda = torch.cuda.is_available()
         if cuda:
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
         dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")
         atexit.register(dist.destroy_process_group)
-    return Ranks(dist.get_rank(), count)
+    return Processes(dist.get_rank(), count)
 
 
-def place(device: str | torch.device | None, fallback: torch.device | str = "cpu") -> torch.device:
+def device_for(device: str | torch.device | None, fallback: torch.device | str = "cpu") -> torch.device:
     """The device asked for; else this process's GPU where there is one, else `fallback`."""
     if device is not None:
         return torch.device(device)
     if not torch.cuda.is_available():
         return torch.device(fallback)
-    return torch.device("cuda", torch.cuda.current_device()) if ranks().count > 1 else torch.device("cuda")
+    return torch.device("cuda", torch.cuda.current_device()) if processes().count > 1 else torch.device("cuda")

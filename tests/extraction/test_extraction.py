@@ -13,9 +13,10 @@ import pytest
 import torch
 from PIL import Image
 
+from rgbd_insight.claims import digest
 from rgbd_insight.data import Folder
-from rgbd_insight.extraction import extract
-from rgbd_insight.extraction.blocks import describe, partners, score
+from rgbd_insight.extraction import extract, partners
+from rgbd_insight.extraction.blocks import describe, score
 from rgbd_insight.features import Ablation, FeaturesError, load
 from rgbd_insight.hooks import Tap
 from rgbd_insight.report import audit
@@ -49,19 +50,19 @@ def run(out, model=None, data=None, **options):
 
 
 @pytest.fixture(scope="module")
-def taped(tmp_path_factory):
-    return run(tmp_path_factory.mktemp("taped") / "f")
+def extracted(tmp_path_factory):
+    return run(tmp_path_factory.mktemp("extracted") / "f")
 
 
-def test_responses_are_the_mean_of_the_maps(taped):
+def test_responses_are_the_mean_of_the_maps(extracted):
     batch, model = ToyData().batch(range(12)), ToyNet()
     with torch.no_grad():
         expected = model.rgb1(batch.rgb).mean((2, 3)).numpy()  # (12, 3)
-    np.testing.assert_allclose(taped.responses("sum", "rgb", 1, "both"), expected, rtol=1e-5, atol=1e-6)
-    assert taped.responses("sum", "depth", 1, "both").shape == (12, 2)
+    np.testing.assert_allclose(extracted.responses("sum", "rgb", 1, "both"), expected, rtol=1e-5, atol=1e-6)
+    assert extracted.responses("sum", "depth", 1, "both").shape == (12, 2)
 
 
-def test_isolated_responses_average_over_partners_of_other_groups(taped):
+def test_isolated_responses_average_over_partners_of_other_groups(extracted):
     data, model = ToyData(), ToyNet()
     table, own = partners(data.groups, 4), data.batch(range(12))
     with torch.no_grad():
@@ -69,30 +70,30 @@ def test_isolated_responses_average_over_partners_of_other_groups(taped):
             model.fuse(model.rgb1(own.rgb) + model.mix(model.depth1(data.batch(row.tolist()).depth))) for row in table
         ]
     expected = torch.stack(maps).mean((0, 3, 4)).numpy()  # (12, 3)
-    np.testing.assert_allclose(taped.responses("sum", "fused", 1, "rgb"), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(extracted.responses("sum", "fused", 1, "rgb"), expected, rtol=1e-5, atol=1e-6)
     # a pure stream does not see the partner
-    np.testing.assert_allclose(taped.view("sum", "rgb", 1), taped.responses("sum", "rgb", 1, "both"), rtol=1e-6)
+    np.testing.assert_allclose(extracted.view("sum", "rgb", 1), extracted.responses("sum", "rgb", 1, "both"), rtol=1e-6)
 
 
-def test_predictions_count_pixels_and_leave_out_ignored_ones(taped):
+def test_predictions_count_pixels_and_leave_out_ignored_ones(extracted):
     batch = ToyData().batch(range(12))
     with torch.no_grad():
         guess = ToyNet()(batch.rgb, batch.depth).argmax(1).numpy()
-    labels, seen = batch.labels.numpy(), taped.predictions("sum", "both")
+    labels, seen = batch.labels.numpy(), extracted.predictions("sum", "both")
     for c in range(3):
         known = labels != 255
         assert (seen["hit"][:, c] == ((guess == c) & (labels == c)).sum((1, 2))).all()
         assert (seen["target"][:, c] == (labels == c).sum((1, 2))).all()
         assert (seen["guess"][:, c] == ((guess == c) & known).sum((1, 2))).all()
-    assert seen["hit"].dtype == np.int32 and taped.conditions("sum") == ("both", "rgb", "depth", "none")
-    assert not taped.has("sum", "rgb", 1, "none")
+    assert seen["hit"].dtype == np.int32 and extracted.conditions("sum") == ("both", "rgb", "depth", "none")
+    assert not extracted.has("sum", "rgb", 1, "none")
 
 
-def test_purity_and_covariates(taped):
-    moved = taped.purity("sum").set_index(["stream", "modality"])["moved"]
+def test_purity_and_covariates(extracted):
+    moved = extracted.purity("sum").set_index(["stream", "modality"])["moved"]
     assert moved["rgb", "depth"] == 0.0 and moved["depth", "rgb"] == 0.0 and moved["fused", "depth"] > 0
     batch = ToyData().batch(range(12))
-    row, depth = taped.samples.iloc[4], batch.depth[4][batch.valid[4]].double()
+    row, depth = extracted.samples.iloc[4], batch.depth[4][batch.valid[4]].double()
     assert row["id"] == "s4" and row["group"] == "g2"
     np.testing.assert_allclose(
         row[["brightness", "mean_depth", "depth_std", "missing"]].astype(float),
@@ -103,11 +104,11 @@ def test_purity_and_covariates(taped):
     assert describe(blind)["mean_depth"][0] == 0 and describe(blind)["missing"][0] == 1
 
 
-def test_areas_and_cuts(taped):
-    np.testing.assert_allclose(taped.areas[:, 0], 1)
-    np.testing.assert_allclose(taped.areas[:, 1], np.where(np.arange(12) % 3 == 0, 0.5, 0))
-    assert taped.concepts["cut"].tolist() == [1.0, 0.005, 0.005]
-    assert taped.present[:, 1].tolist() == [i % 3 == 0 for i in range(12)] and not taped.present[:, 2].any()
+def test_areas_and_cuts(extracted):
+    np.testing.assert_allclose(extracted.areas[:, 0], 1)
+    np.testing.assert_allclose(extracted.areas[:, 1], np.where(np.arange(12) % 3 == 0, 0.5, 0))
+    assert extracted.concepts["cut"].tolist() == [1.0, 0.005, 0.005]
+    assert extracted.present[:, 1].tolist() == [i % 3 == 0 for i in range(12)] and not extracted.present[:, 2].any()
 
 
 @pytest.mark.parametrize("groups", ["aabbccdd", "aaaabc", "ab", "abcabcabcaa"])
@@ -224,6 +225,16 @@ def test_curves_and_extras_travel_with_the_run(tmp_path):
     assert features.execution["runs"][0]["device"]["type"] == "cpu"
 
 
+def test_the_digest_of_the_claims_is_kept_beside_the_device(tmp_path):
+    """A table that is later made of the features can say whether its claims were stated before them."""
+    stated = run(tmp_path / "f", claims=digest())
+    assert stated.execution["runs"][0]["claims"] == digest() and len(digest()) == 64
+    more = run(tmp_path / "f", conditions=["rgb:zero"], claims="0" * 64)  # added after the claims were changed
+    assert [r["claims"] for r in more.execution["runs"]] == [digest(), "0" * 64]
+    unstated = run(tmp_path / "g").execution["runs"][0]
+    assert unstated["claims"] is None and {"device", "torch", "commit", "date", "processes"} <= unstated.keys()
+
+
 def spoiled(field, value):
     class Spoiled(ToyData):
         def batch(self, indices):
@@ -328,5 +339,5 @@ def test_a_second_modality_that_is_not_depth(tmp_path):
     assert found.view("sum", "thermal", 1).shape == (24, 2)
     report = audit(found, permutations=20)
     assert report.card["modalities"] == "rgb (0 to 1), thermal (250 to 350 K)"
-    told = " ".join(report.answers.values())
-    assert "rgb and thermal" in told and "depth" not in told
+    answers = " ".join(report.answers.values())
+    assert "rgb and thermal" in answers and "depth" not in answers

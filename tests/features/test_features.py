@@ -1,4 +1,4 @@
-"""The tape: what is written is read back, damage is named, and nothing is ever half there."""
+"""Features: what is written is read back, damage is named, and nothing is ever half there."""
 
 import json
 import os
@@ -80,7 +80,7 @@ def fill(writer, upto=N, seed=0):
     return writer
 
 
-def tape(out, *, seed=0, **changes):
+def written(out, *, seed=0, **changes):
     return fill(FeatureWriter(out, head(), about(seed=seed, **changes)), seed=seed).finish(
         purity=[{"stream": "rgb", "level": 1, "modality": "depth", "moved": 0.0}]
     )
@@ -92,7 +92,7 @@ def contents(folder):
 
 @pytest.fixture
 def folder(tmp_path):
-    return tape(tmp_path / "f")
+    return written(tmp_path / "f")
 
 
 def test_what_is_written_is_read_back(folder):
@@ -115,7 +115,7 @@ def test_what_is_written_is_read_back(folder):
 
 
 def test_no_file_holds_a_time_or_a_path(folder, tmp_path):
-    assert contents(tape(tmp_path / "elsewhere" / "g")) == contents(folder)
+    assert contents(written(tmp_path / "elsewhere" / "g")) == contents(folder)
 
 
 def test_names_are_resolved(tmp_path):
@@ -128,7 +128,7 @@ def test_names_are_resolved(tmp_path):
         {"fusion": "se", "role": "checkpoint"},
         {"fusion": "se", "role": "checkpoint", "seed": 1},
     ):
-        tape(out, **changes)
+        written(out, **changes)
     features = load(out)
     assert features.resolve("sum") == "sum-s0-e2" and features.resolve("sum-s1-e2") == "sum-s1-e2"
     assert features.find(fusion="sum", role="untrained") == ["sum-s0-e0-untrained"]
@@ -151,7 +151,7 @@ def test_missing_responses_name_the_nearest_and_the_call(folder):
 
 
 def test_one_changed_byte_in_any_file_is_named(folder):
-    tape(folder, seed=1)
+    written(folder, seed=1)
     for path in sorted(folder.iterdir()):
         good = path.read_bytes()
         features = load(folder)
@@ -236,12 +236,12 @@ def test_missing_directory(tmp_path):
 
 
 def test_join(tmp_path):
-    a, b = tape(tmp_path / "a"), tape(tmp_path / "b", seed=1)
+    a, b = written(tmp_path / "a"), written(tmp_path / "b", seed=1)
     features = load(a, b)
     assert features.runs.index.tolist() == ["sum-s0-e2", "sum-s1-e2"] and len(features.execution["runs"]) == 2
     assert (features.responses("sum-s1-e2", "rgb", 1, "both") == block(range(N), 1)["responses"]["rgb/1/both"]).all()
     with pytest.raises(FeaturesError, match="'sum-s0-e2' is in .*a and in .*c"):
-        load(a, tape(tmp_path / "c"))
+        load(a, written(tmp_path / "c"))
     few = write_quantised(load(b), tmp_path / "few", samples=6)
     with pytest.raises(FeaturesError, match="few .6 samples. cannot be joined"):
         load(a, few)
@@ -296,7 +296,7 @@ def test_two_writers_at_once_are_refused(tmp_path):
 
 @pytest.mark.parametrize("step", range(1, 8))
 def test_a_crash_while_moving_in_leaves_a_whole_directory(tmp_path, monkeypatch, step):
-    out = tape(tmp_path / "f")
+    out = written(tmp_path / "f")
     writer = fill(FeatureWriter(out, head(), about(seed=1)), seed=1)
     calls = []
 
@@ -359,7 +359,7 @@ def test_quantisation_moves_no_value_by_more_than_half_a_step():
 
 
 def test_quantised_copy(folder, tmp_path):
-    tape(folder, seed=1, fusion="se")
+    written(folder, seed=1, fusion="se")
     full = load(folder)
     small = load(write_quantised(full, tmp_path / "q", units=4, samples=6, keep=["sum"], seed=3))
     assert small.runs.index.tolist() == ["sum-s0-e2"] and len(small) == 6

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from rgbd_insight.hooks import Tap, listen, mute, purity, taps
+from rgbd_insight.hooks import Tap, mute, purity, taps, trace
 from rgbd_insight.hooks.tap import as_maps
 from rgbd_insight.models import build
 
@@ -67,10 +67,10 @@ def rgb():
     return torch.rand(2, 3, 6, 8, generator=torch.Generator().manual_seed(1))
 
 
-def hear(net, rgb, *wanted):
-    with torch.no_grad(), listen(net, wanted) as heard:
+def read(net, rgb, *wanted):
+    with torch.no_grad(), trace(net, wanted) as seen:
         net(rgb)
-    return [heard[tap] for tap in wanted]
+    return [seen[tap] for tap in wanted]
 
 
 def hooks(net):
@@ -93,64 +93,64 @@ def test_tap_checks_itself(options):
 
 
 def test_clone_survives_in_place_follower(net, rgb):
-    (heard,) = hear(net, rgb, Tap("rgb", 1, "rgb"))
-    assert torch.equal(heard, net.rgb(rgb).detach()) and (heard < 0).any()
-    assert not heard.requires_grad
+    (seen,) = read(net, rgb, Tap("rgb", 1, "rgb"))
+    assert torch.equal(seen, net.rgb(rgb).detach()) and (seen < 0).any()
+    assert not seen.requires_grad
 
 
 def test_what_is_kept_can_be_reduced_at_once(net, rgb):
     tap = Tap("rgb", 1, "rgb")  # changed in place by what follows
-    (maps,) = hear(net, rgb, tap)
-    with torch.no_grad(), listen(net, [tap], lambda x: x.mean((2, 3))) as means:
+    (maps,) = read(net, rgb, tap)
+    with torch.no_grad(), trace(net, [tap], lambda x: x.mean((2, 3))) as means:
         net(rgb)
     assert torch.equal(means[tap], maps.mean((2, 3)))
 
 
 def test_unfired_tap_names_itself_and_the_nearest(net, rgb):
     with pytest.raises(RuntimeError, match=r"rgb/1 at 'blocks' never fired.*container.*blocks\.0"):
-        hear(net, rgb, Tap("rgb", 1, "blocks"))
+        read(net, rgb, Tap("rgb", 1, "blocks"))
     assert hooks(net) == 0
 
 
 def test_unknown_module_names_the_nearest(net, rgb):
     with pytest.raises(ValueError, match=r"'shard'.*nearest are shared"):
-        hear(net, rgb, Tap("rgb", 1, "shard"))
+        read(net, rgb, Tap("rgb", 1, "shard"))
     assert hooks(net) == 0
 
 
 def test_model_driven_without_its_own_call(net, rgb):
-    with pytest.raises(RuntimeError, match="never fired"), listen(net, [Tap("rgb", 1, "shared")]):
+    with pytest.raises(RuntimeError, match="never fired"), trace(net, [Tap("rgb", 1, "shared")]):
         net.rgb(rgb)
-    with listen(net, [Tap("rgb", 1, "rgb")]) as heard:
+    with trace(net, [Tap("rgb", 1, "rgb")]) as seen:
         net.rgb(rgb)
-    assert len(heard) == 1
+    assert len(seen) == 1
 
 
 def test_second_call_is_ambiguous_until_call_is_given(net, rgb):
     with pytest.raises(RuntimeError, match="more than once.*give `call`"):
-        hear(net, rgb, Tap("rgb", 1, "shared"))
-    first, second = hear(net, rgb, Tap("rgb", 1, "shared", call=0), Tap("rgb", 2, "shared", call=1))
+        read(net, rgb, Tap("rgb", 1, "shared"))
+    first, second = read(net, rgb, Tap("rgb", 1, "shared", call=0), Tap("rgb", 2, "shared", call=1))
     torch.testing.assert_close(net.shared(first).detach(), second)
     with pytest.raises(RuntimeError, match="called 2 times"):
-        hear(net, rgb, Tap("rgb", 1, "shared", call=2))
+        read(net, rgb, Tap("rgb", 1, "shared", call=2))
 
 
 def test_items(net, rgb):
-    first, second = (hear(net, rgb, Tap("rgb", 1, "pair", item=("maps", i)))[0] for i in (0, 1))
+    first, second = (read(net, rgb, Tap("rgb", 1, "pair", item=("maps", i)))[0] for i in (0, 1))
     assert torch.equal(second, 2 * first)
     with pytest.raises(RuntimeError, match=r"dict, not a tensor: give `item`, of \['maps', 'other'\]"):
-        hear(net, rgb, Tap("rgb", 1, "pair"))
+        read(net, rgb, Tap("rgb", 1, "pair"))
     with pytest.raises(RuntimeError, match="no item 5 in a Both"):
-        hear(net, rgb, Tap("rgb", 1, "pair", item=("maps", 5)))
+        read(net, rgb, Tap("rgb", 1, "pair", item=("maps", 5)))
 
 
 def test_input_side(net, rgb):
-    before, after = hear(net, rgb, Tap("rgb", 1, "blocks.0", when="in"), Tap("rgb", 1, "shared", call=1))
+    before, after = read(net, rgb, Tap("rgb", 1, "blocks.0", when="in"), Tap("rgb", 1, "shared", call=1))
     assert torch.equal(before, after)
 
 
 def test_layouts(net, rgb):
-    tokens, given, last, truth = hear(
+    tokens, given, last, truth = read(
         net,
         rgb,
         Tap("f", 1, "tokens"),
@@ -162,8 +162,8 @@ def test_layouts(net, rgb):
     assert tokens.shape == (2, 4, 3, 4) and torch.equal(tokens, given)
     torch.testing.assert_close(tokens, nn.functional.avg_pool2d(truth, 2))
     with pytest.raises(RuntimeError, match="change `layout`"):
-        hear(net, rgb, Tap("f", 1, "last", layout="BNC"))
-    (odd,) = hear(net, rgb[:, :, :, :7], Tap("f", 1, "tokens"))
+        read(net, rgb, Tap("f", 1, "last", layout="BNC"))
+    (odd,) = read(net, rgb[:, :, :, :7], Tap("f", 1, "tokens"))
     assert odd.shape == (2, 4, 3, 3)  # the pooling leaves the seventh column out
     with pytest.raises(RuntimeError, match="no grid of 11 tokens.*give `layout`"):
         as_maps(Tap("f", 1, "tokens"), torch.zeros(2, 11, 4), (6, 8))
@@ -182,43 +182,43 @@ def test_grids_of_tokens_with_and_without_a_class_token(size, stride, rounded, e
 
 def test_vector_becomes_one_position():
     net = nn.Sequential(nn.Linear(3, 5))
-    assert hear(net, torch.rand(2, 3), Tap("rgb", 1, "0"))[0].shape == (2, 5, 1, 1)
+    assert read(net, torch.rand(2, 3), Tap("rgb", 1, "0"))[0].shape == (2, 5, 1, 1)
 
 
 def test_model_is_untouched_and_hooks_go_even_when_it_raises(net, rgb):
     net.train()
     truth = net(rgb)
-    with listen(net, [Tap("rgb", 1, "rgb")]):
+    with trace(net, [Tap("rgb", 1, "rgb")]):
         assert torch.equal(net(rgb), truth)
     net.fails = True
     with pytest.raises(ArithmeticError, match="inside"):
-        hear(net, rgb, Tap("rgb", 1, "rgb"))
+        read(net, rgb, Tap("rgb", 1, "rgb"))
     assert hooks(net) == 0 and net.training
 
 
 def test_every_forward_pass_is_new(net, rgb):
     tap = Tap("rgb", 1, "rgb")
-    with listen(net, [tap]) as heard:
+    with trace(net, [tap]) as seen:
         net(rgb)
-        one = heard[tap]
+        one = seen[tap]
         net(rgb * 2)
-        assert not torch.equal(one, heard[tap])
+        assert not torch.equal(one, seen[tap])
 
 
 def test_mute_zero_value_and_layouts(net, rgb):
     tap = Tap("rgb", 1, "rgb")
     with mute(net, {tap: [0, 2]}), torch.no_grad():
-        x = hear(net, rgb, Tap("rgb", 2, "shared", call=0, when="in"))[0]
+        x = read(net, rgb, Tap("rgb", 2, "shared", call=0, when="in"))[0]
     assert (x[:, [0, 2]] == 0).all() and (x[:, [1, 3]] != 0).any()
     y = net(rgb)
     with mute(net, {Tap("f", 1, "pair", item=("maps", 1)): {3: 0.25}}):
         z = net(rgb)
     assert (z[:, 3] == 0.25).all() and torch.equal(z[:, :3], y[:, :3])
     with mute(net, {Tap("f", 1, "tokens"): [1]}):
-        _, tokens = hear(net, rgb, tap, Tap("f", 1, "tokens"))
+        _, tokens = read(net, rgb, tap, Tap("f", 1, "tokens"))
     assert (tokens[:, 1] == 0).all() and (tokens[:, 0] != 0).any()
     with mute(net, {Tap("f", 1, "blocks.0", when="in"): {0: 9.0}}):
-        assert (hear(net, rgb, Tap("f", 1, "blocks.0", when="in"))[0][:, 0] == 9).all()
+        assert (read(net, rgb, Tap("f", 1, "blocks.0", when="in"))[0][:, 0] == 9).all()
     assert torch.equal(net(rgb), y) and hooks(net) == 0
 
 
@@ -272,12 +272,12 @@ def test_inputs_of_every_form(how):
 def test_keyword_arguments_are_inputs_too():
     model, batch = Pairs("pair"), pairs()
     a, only = Tap("rgb", 1, "sum", when="in", item="a"), Tap("depth", 1, "depth", when="in")
-    with torch.no_grad(), listen(model, [a, only]) as heard:
+    with torch.no_grad(), trace(model, [a, only]) as seen:
         model(batch.rgb, batch.depth)
-    assert torch.equal(heard[a], model.rgb(batch.rgb).detach()) and torch.equal(heard[only], batch.depth)
+    assert torch.equal(seen[a], model.rgb(batch.rgb).detach()) and torch.equal(seen[only], batch.depth)
     with mute(model, {a: [0, 1, 2, 3]}), torch.no_grad():
         assert torch.equal(model(batch.rgb, batch.depth)["out"], model.depth(batch.depth))
-    with pytest.raises(RuntimeError, match=r"give `item`, of \['a', 'b'\]"), listen(model, [replace(a, item=None)]):
+    with pytest.raises(RuntimeError, match=r"give `item`, of \['a', 'b'\]"), trace(model, [replace(a, item=None)]):
         model(batch.rgb, batch.depth)
 
 
@@ -291,37 +291,37 @@ def test_tokens_find_their_grid_when_the_images_come_in_a_list(rgb):
             return self.tokens(images[0])
 
     model, tap = Listed(), Tap("rgb", 1, "tokens")
-    with listen(model, [tap]) as heard:
+    with trace(model, [tap]) as seen:
         model([rgb, rgb])
-    assert heard[tap].shape == (2, 3, 3, 4)
+    assert seen[tap].shape == (2, 3, 3, 4)
 
 
 @pytest.mark.parametrize("name", ["blocks.0", "blocks.-1"])
 @pytest.mark.parametrize("wrap", [lambda net: net, nn.DataParallel, lambda net: torch.compile(net, backend="eager")])
 def test_wrappers_may_be_left_out_of_names(net, rgb, wrap, name):
-    (truth,) = hear(net, rgb, Tap("rgb", 1, "blocks.0"))
+    (truth,) = read(net, rgb, Tap("rgb", 1, "blocks.0"))
     wrapped = wrap(net)
-    assert torch.equal(hear(wrapped, rgb, Tap("rgb", 1, name))[0], truth)
-    assert torch.equal(hear(nn.Sequential(wrapped), rgb, Tap("rgb", 1, f"0.{name}"))[0], truth)
+    assert torch.equal(read(wrapped, rgb, Tap("rgb", 1, name))[0], truth)
+    assert torch.equal(read(nn.Sequential(wrapped), rgb, Tap("rgb", 1, f"0.{name}"))[0], truth)
     assert hooks(net) == 0
 
 
-def test_code_that_was_compiled_before_is_heard(net, rgb):
+def test_code_that_was_compiled_before_is_seen(net, rgb):
     compiled = torch.compile(net, backend="eager")
     compiled(rgb)
     tap = Tap("rgb", 1, "rgb")
     with mute(compiled, {tap: [0, 1, 2, 3]}):
         silent = compiled(rgb)
-    assert hear(compiled, rgb, tap)[0].shape == (2, 4, 6, 8) and not torch.equal(silent, compiled(rgb))
+    assert read(compiled, rgb, tap)[0].shape == (2, 4, 6, 8) and not torch.equal(silent, compiled(rgb))
     net.compile(backend="eager")
     net(rgb)
-    assert torch.equal(hear(net, rgb, tap)[0], hear(compiled, rgb, tap)[0])
+    assert torch.equal(read(net, rgb, tap)[0], read(compiled, rgb, tap)[0])
 
 
 def test_several_devices_are_one_inside_and_several_afterwards(net, rgb):
     spread = nn.DataParallel(net)
     spread.device_ids = [0, 1]  # as on a machine with two GPUs
-    with listen(spread, [Tap("rgb", 1, "rgb")]):
+    with trace(spread, [Tap("rgb", 1, "rgb")]):
         assert spread.device_ids == [0]
         net(rgb)
     assert spread.device_ids == [0, 1]
@@ -329,7 +329,7 @@ def test_several_devices_are_one_inside_and_several_afterwards(net, rgb):
 
 def test_a_last_block_that_is_not_there(net, rgb):
     with pytest.raises(ValueError, match="'blocks.-2'.*nearest are blocks"):
-        hear(net, rgb, Tap("rgb", 1, "blocks.-2"))
+        read(net, rgb, Tap("rgb", 1, "blocks.-2"))
 
 
 def pairs(n=4, groups=None):

@@ -8,7 +8,7 @@ from torch import nn
 from rgbd_insight import stats
 from rgbd_insight.extraction import extract
 from rgbd_insight.features import FeaturesError, load
-from rgbd_insight.hooks import Tap, listen
+from rgbd_insight.hooks import Tap, trace
 from rgbd_insight.metrics import baselines
 from rgbd_insight.metrics.baselines import cka
 from rgbd_insight.metrics.cka import cka_statistic, debiased_cka
@@ -110,7 +110,7 @@ def test_4_two_passes_in_different_orders_are_never_paired_by_position(tmp_path)
 def test_5_the_model_is_left_as_it_was():
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.5)).train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    with pytest.raises(KeyError), listen(model.eval(), [Tap("rgb", 1, "0")]):
+    with pytest.raises(KeyError), trace(model.eval(), [Tap("rgb", 1, "0")]):
         model(torch.rand(2, 3, 8, 8))
         raise KeyError
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())

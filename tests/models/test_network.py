@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import save_file
 
 from rgbd_insight.data.encodings import encode, hha
-from rgbd_insight.hooks import Tap, listen, mute
+from rgbd_insight.hooks import Tap, mute, trace
 from rgbd_insight.models import FUSIONS, Fusion, build, load, register, save
 from rgbd_insight.models.network import SCALES
 
@@ -47,21 +47,21 @@ def test_odd_sizes_and_class_names():
 def test_levels_have_strides_and_widths():
     model = tiny(width=(8, 16, 8), blocks=2)
     wanted = model.taps()
-    with listen(model, wanted) as heard:
+    with trace(model, wanted) as seen:
         model(*pair(2, 16, 24))
     assert len(wanted) == 9 and wanted[-1] == Tap("fused", 3, "fused.level3")
-    for tap, x in heard.items():
+    for tap, x in seen.items():
         assert x.shape == (2, (8, 16, 8)[tap.level - 1], 16 >> tap.level, 24 >> tap.level)
 
 
 def test_only_chosen_levels_fuse():
     rgb, depth = pair()
     model = tiny(levels=[3]).eval()
-    with torch.no_grad(), listen(model, model.taps()) as heard:
+    with torch.no_grad(), trace(model, model.taps()) as seen:
         model(rgb, depth)
-        one = dict(heard)
+        one = dict(seen)
         model(rgb, depth + 1)
-    moved = {tap.level for tap in one if tap.stream == "fused" and not torch.equal(one[tap], heard[tap])}
+    moved = {tap.level for tap in one if tap.stream == "fused" and not torch.equal(one[tap], seen[tap])}
     assert moved == {3, 4}
 
 
@@ -83,9 +83,9 @@ def test_scales_standardise():
 def test_muting_the_fused_map_reaches_the_next_level():
     model = tiny("concat").eval()
     tap, after = Tap("fused", 1, "fused.level1"), Tap("rgb", 2, "encoder_rgb.layer2", when="in")
-    with torch.no_grad(), mute(model, {tap: [0]}), listen(model, [after]) as heard:
+    with torch.no_grad(), mute(model, {tap: [0]}), trace(model, [after]) as seen:
         model(*pair())
-    assert (heard[after][:, 0] == 0).all() and (heard[after][:, 1] != 0).any()
+    assert (seen[after][:, 0] == 0).all() and (seen[after][:, 1] != 0).any()
 
 
 def test_an_operator_with_its_own_branch_is_one_class():

@@ -7,7 +7,7 @@ import torch
 
 from rgbd_insight.data import Scenes
 from rgbd_insight.extraction import extract
-from rgbd_insight.hooks import listen, mute, purity
+from rgbd_insight.hooks import mute, purity, trace
 from rgbd_insight.models import networks, published, read_tap_map
 from rgbd_insight.report import audit
 from tests._standins import STANDINS, WIDTHS, standin
@@ -48,18 +48,18 @@ def test_a_published_network_is_attached_and_audited(name, data, tmp_path):
 @pytest.mark.parametrize("name", networks())
 def test_taps_hear_maps_of_falling_size_and_can_be_muted(name, data):
     taps, model, batch = published(name), standin(name, 5), data.batch(range(2))
-    with torch.no_grad(), listen(model, taps) as heard:
+    with torch.no_grad(), trace(model, taps) as seen:
         scores = taps.adapt(model, batch.rgb, batch.depth)
     assert scores.shape == (2, 5, *data.size)
     for stream in {tap.stream for tap in taps}:
-        maps = [heard[tap] for tap in taps if tap.stream == stream]
+        maps = [seen[tap] for tap in taps if tap.stream == stream]
         sizes = [x.shape[-2:].numel() for x in maps]
         assert sizes == sorted(sizes, reverse=True) and all(x.isfinite().all() for x in maps)
         if not (name == "DFormer" and stream == "fused"):  # the scores
             wide = [WIDTHS[tap.level - 1] for tap in taps if tap.stream == stream]
             assert [x.shape[1] for x in maps] == [w // 2 if (name, stream) == ("DFormer", "depth") else w for w in wide]
     for tap in taps:
-        with torch.no_grad(), mute(model, {tap: range(heard[tap].shape[1])}), listen(model, [tap]) as silent:
+        with torch.no_grad(), mute(model, {tap: range(seen[tap].shape[1])}), trace(model, [tap]) as silent:
             taps.adapt(model, batch.rgb, batch.depth)
         assert not silent[tap].any(), tap
 

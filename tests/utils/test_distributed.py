@@ -31,7 +31,7 @@ def job(kind: str, out: str) -> None:
 
         def dying(self, *args):
             done.append(1)
-            if len(done) == last and self.ranks.rank == victim:
+            if len(done) == last and self.team.rank == victim:
                 os.kill(os.getpid(), signal.SIGKILL)
             return step(self, *args)
 

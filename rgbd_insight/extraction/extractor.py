@@ -1,13 +1,12 @@
-"""What `recorder` does with the model: feed it a block under each condition, pool what the taps hear, score it."""
+"""The model in an extraction: fed a block of samples under each condition, pooled at its taps, scored."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,15 +16,15 @@ from torch import Tensor, nn
 from torch.backends import cudnn
 
 from rgbd_insight.data.batch import Batch, Dataset
-from rgbd_insight.extraction.blocks import check_batch, concept_areas, describe, fill, partners, score
-from rgbd_insight.features import Ablation
-from rgbd_insight.hooks import Tap, listen, mute, purity
-from rgbd_insight.utils import distributed as _ranks
+from rgbd_insight.extraction.blocks import check_batch, concept_areas, describe, partners, replacement, score
+from rgbd_insight.features import Ablation, TensorKey
+from rgbd_insight.hooks import Tap, evaluating, mute, purity, trace
+from rgbd_insight.utils.distributed import device_for
 
 INPUTS = ("rgb", "depth")  # the fields of a Batch behind the first and the second modality
 
 
-class Listener:
+class Extractor:
     """A model at its taps, fed with blocks of `data`."""
 
     def __init__(
@@ -44,27 +43,27 @@ class Listener:
         self.device, self.names = device, [m.name for m in data.modalities]
         self.alone = len(getattr(model, "modalities", self.names)) == 1
         self.partners = partners(data.groups, max(draws, 2))  # (draws, N); "none" takes its inputs from two of them
-        self._means: dict[tuple[str, int], np.ndarray] = {}
-        self._fills: dict[tuple[int, str], tuple[Tensor, Tensor]] = {}  # by input and by what replaces it
+        self._unit_means: dict[tuple[str, int], np.ndarray] = {}
+        self._replacements: dict[tuple[int, str], tuple[Tensor, Tensor]] = {}  # by input and by what replaces it
 
     def prepare(self, conditions: Sequence[str], ablations: Sequence[Ablation]) -> None:
-        """Measure, over a block spread evenly over the data, what stands in for muted units and replaced inputs."""
+        """Measure, over a block taken evenly from the data, what stands in for muted units and replaced inputs."""
         asked = {*conditions, *(a.inputs for a in ablations)}
         if not any(a.value == "mean" for a in ablations) and not any(":" in c for c in asked):
             return
-        spread = np.linspace(0, len(self.data) - 1, min(self.block, len(self.data))).astype(int)
-        reference = self._load(spread.tolist())
+        rows = np.linspace(0, len(self.data) - 1, min(self.block, len(self.data))).astype(int)
+        reference = self._load(rows.tolist())
         for condition in sorted(c for c in asked if ":" in c):
             name, kind = condition.split(":")
             for i, m in enumerate(self.data.modalities):
                 if m.name != name:
-                    self._fills[i, kind] = fill(reference, INPUTS[i], kind, (m.low, m.high))
+                    self._replacements[i, kind] = replacement(reference, INPUTS[i], kind, (m.low, m.high))
         if any(a.value == "mean" for a in ablations):
             pooled, _ = self._run((reference.rgb, reference.depth), reference.ids, "both")
-            self._means = {place: values.mean(0) for place, values in pooled.items()}  # (U,)
+            self._unit_means = {place: values.mean(0) for place, values in pooled.items()}  # (U,)
 
-    def listen_to(self, rows: range, conditions: Sequence[str], ablations: Sequence[Ablation]) -> dict:
-        """What `FeatureWriter.write` takes of the samples `rows`."""
+    def block_of(self, rows: range, conditions: Sequence[str], ablations: Sequence[Ablation]) -> dict:
+        """What `FeatureWriter.write` takes for the samples `rows`."""
         batch = self._load(rows)
         named = tuple(self.data.groups[rows.start : rows.stop])
         if tuple(batch.groups) != named:
@@ -74,23 +73,22 @@ class Listener:
             )
         responses: dict[str, np.ndarray] = {}
         predictions: dict[str, np.ndarray] = {}
-        guests = _Guests(self, rows)
+        others = _PartnerInputs(self, rows)
         for condition in conditions:
             draws = self.draws if condition in self.names and not self.alone else 1
             keep = condition in ("both", *self.names)
             totals: dict[tuple[str, int], np.ndarray] = {}
             for draw in range(draws):
-                pooled, logits = self._run(self._given(condition, batch, guests, draw), batch.ids, condition, keep)
+                pooled, logits = self._run(self._given(condition, batch, others, draw), batch.ids, condition, keep)
                 totals = {place: totals.get(place, 0) + values for place, values in pooled.items()}
                 if draw == 0:
-                    predictions |= {f"{condition}/{p}": v for p, v in score(logits, batch.labels).items()}
-            responses |= {
-                f"{s}/{level}/{condition}": (v / draws).astype(np.float32) for (s, level), v in totals.items()
-            }
+                    predictions |= _counted(condition, logits, batch.labels)
+            for (stream, level), total in totals.items():
+                responses[str(TensorKey(condition, stream, level))] = (total / draws).astype(np.float32)
         for ablation in ablations:
             with mute(self.model, self._silenced(ablation)):
-                _, logits = self._run(self._given(ablation.inputs, batch, guests, 0), batch.ids, ablation.name, False)
-            predictions |= {f"{ablation.name}/{p}": v for p, v in score(logits, batch.labels).items()}
+                _, logits = self._run(self._given(ablation.inputs, batch, others, 0), batch.ids, ablation.name, False)
+            predictions |= _counted(ablation.name, logits, batch.labels)
         return {
             "responses": responses,
             "predictions": predictions,
@@ -101,11 +99,11 @@ class Listener:
     def purity(self) -> list[dict]:
         """How far each tap moves when one input is swapped, over up to 8 samples and their partners."""
         rows = np.linspace(0, len(self.data) - 1, min(8, len(self.data))).astype(int)
-        own, guest = self._load(rows.tolist()), self._load(self.partners[0, rows].tolist())
+        own, other = self._load(rows.tolist()), self._load(self.partners[0, rows].tolist())
         pairs = SimpleNamespace(
-            rgb=torch.cat([own.rgb, guest.rgb]),
-            depth=torch.cat([own.depth, guest.depth]),
-            groups=own.groups + guest.groups,
+            rgb=torch.cat([own.rgb, other.rgb]),
+            depth=torch.cat([own.depth, other.depth]),
+            groups=own.groups + other.groups,
         )
         names = dict(zip(INPUTS, self.names, strict=True))
         return [
@@ -115,35 +113,35 @@ class Listener:
     def _load(self, rows: Sequence[int]) -> Batch:
         return check_batch(self.data.batch(rows), self.data).to(self.device)
 
-    def _given(self, condition: str, own: Batch, guests: _Guests, draw: int) -> tuple[Tensor, Tensor]:
+    def _given(self, condition: str, own: Batch, others: _PartnerInputs, draw: int) -> tuple[Tensor, Tensor]:
         if condition == "both" or self.alone:
             return own.rgb, own.depth
         if condition == "none":
-            return guests[0][0], guests[1][1]
+            return others[0][0], others[1][1]
         name, _, kind = condition.partition(":")
         if name == "none":
-            return self._stand_in(0, kind, own, guests), self._stand_in(1, kind, own, guests)
+            return self._stand_in(0, kind, own, others), self._stand_in(1, kind, own, others)
         kept = self.names.index(name)
-        other = self._stand_in(1 - kept, kind, own, guests) if kind else guests[draw][1 - kept]
+        other = self._stand_in(1 - kept, kind, own, others) if kind else others[draw][1 - kept]
         return (own.rgb, other) if kept == 0 else (other, own.depth)
 
-    def _stand_in(self, index: int, kind: str, own: Batch, guests: _Guests) -> Tensor:
+    def _stand_in(self, index: int, kind: str, own: Batch, others: _PartnerInputs) -> Tensor:
         """What replaces an input under "zero", "mean" or "noise"."""
         shape = getattr(own, INPUTS[index]).shape  # (B, c, H, W)
-        mean, spread = (x.to(self.device) for x in self._fills[index, kind])
-        noise = torch.randn(shape, generator=torch.Generator().manual_seed(guests.rows[0])).to(self.device)
+        mean, deviation = (x.to(self.device) for x in self._replacements[index, kind])
+        noise = torch.randn(shape, generator=torch.Generator().manual_seed(others.rows[0])).to(self.device)
         m = self.data.modalities[index]
-        return mean + spread * noise if kind != "noise" else (mean + spread * noise).clamp(m.low, m.high)
+        x = mean + deviation * noise
+        return x.clamp(m.low, m.high) if kind == "noise" else x
 
     def _run(
         self, given: tuple[Tensor, Tensor], ids: Sequence[str], condition: str, keep: bool = True
     ) -> tuple[dict[tuple[str, int], np.ndarray], Tensor]:
-        with ExitStack() as stack:
-            heard = stack.enter_context(listen(self.model, self.taps, _means)) if keep else {}
+        with trace(self.model, self.taps, _pooled) if keep else nullcontext({}) as traced:
             logits = self.model(*given) if self.adapt is None else self.adapt(self.model, *given)  # (B, C, H, W)
         self._check_logits(logits, ids)
         pooled = {}
-        for tap, means in heard.items():
+        for tap, means in traced.items():
             values = means.cpu().numpy()  # (B, U)
             if not np.isfinite(values).all():
                 sample = ids[int(np.flatnonzero(~np.isfinite(values).all(1))[0])]
@@ -177,27 +175,32 @@ class Listener:
         return held
 
     def _mean(self, place: tuple[str, int], unit: int) -> float:
-        values = self._means[place]
+        values = self._unit_means[place]
         if unit >= len(values):
             raise ValueError(f"units of {place} must be 0 to {len(values) - 1}; got {unit}")
         return float(values[unit])
 
 
-def _means(maps: Tensor) -> Tensor:
+def _pooled(maps: Tensor) -> Tensor:
     """Means (B, U) over the positions, float64, where the maps are."""
     maps = maps.cpu() if maps.device.type == "mps" else maps  # which knows no float64
     return maps.flatten(2).mean(-1, dtype=torch.float64)
 
 
-class _Guests(dict):
+def _counted(condition: str, logits: Tensor, labels: Tensor) -> dict[str, np.ndarray]:
+    """What was predicted under a condition, by the keys under which it is stored."""
+    return {str(TensorKey(condition, part=part)): counts for part, counts in score(logits, labels).items()}
+
+
+class _PartnerInputs(dict):
     """The inputs (rgb, depth) of a block's partners in each draw, loaded when first asked for."""
 
-    def __init__(self, listener: Listener, rows: range) -> None:
+    def __init__(self, extractor: Extractor, rows: range) -> None:
         super().__init__()
-        self.listener, self.rows = listener, rows
+        self.extractor, self.rows = extractor, rows
 
     def __missing__(self, draw: int) -> tuple[Tensor, Tensor]:
-        batch = self.listener._load(self.listener.partners[draw, self.rows.start : self.rows.stop].tolist())
+        batch = self.extractor._load(self.extractor.partners[draw, self.rows.start : self.rows.stop].tolist())
         self[draw] = batch.rgb, batch.depth
         return self[draw]
 
@@ -205,33 +208,29 @@ class _Guests(dict):
 @contextmanager
 def at_rest(model: nn.Module, device: str | torch.device | None) -> Iterator[torch.device]:
     """The model on `device` in evaluation mode, repeatable and without gradients; all of it undone afterwards."""
-    first = next((p for p in [*model.parameters(), *model.buffers()]), torch.empty(0))
-    home, modes = first.device, {module: module.training for module in model.modules()}
-    place = _ranks.place(device, home)
+    home = next((p for p in [*model.parameters(), *model.buffers()]), torch.empty(0)).device
+    chosen = device_for(device, home)
     try:
-        model.to(place).eval()
+        model.to(chosen)
         with (
+            evaluating(model),
             torch.inference_mode(),
             cudnn.flags(enabled=cudnn.enabled, benchmark=False, deterministic=True, allow_tf32=cudnn.allow_tf32),
         ):
-            yield place
+            yield chosen
     finally:
         model.to(home)
-        for module, training in modes.items():
-            module.training = training
 
 
-def where(device: torch.device) -> dict:
-    """Device, torch version, commit of this package and hash of the claims, for execution.json."""
+def provenance(device: torch.device, claims: str | None) -> dict:
+    """Device, torch version, commit of this package and digest of the claims, for execution.json."""
     cuda = device.type == "cuda"
     name = torch.cuda.get_device_name(device) if cuda else platform.processor() or platform.machine()
-    package = Path(__file__).parents[1]
-    claims = package / "questions" / "claims.toml"
     return {
         "device": {"type": device.type, "name": name},
         "torch": torch.__version__,
-        "commit": _commit(package),
-        "claims": hashlib.sha256(claims.read_bytes()).hexdigest() if claims.is_file() else None,
+        "commit": _commit(Path(__file__).parents[1]),
+        "claims": claims,
     }
 
 

@@ -1,4 +1,4 @@
-"""Reading and silencing units inside any network: Tap, taps, listen, mute, purity."""
+"""Reading and silencing units inside any network: taps, trace, mute, purity."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rgbd_insight.hooks.tap import Tap, as_maps, unit_axis, wired
+from rgbd_insight.hooks.tap import Tap, as_maps, evaluating, hooked, unit_axis
 
 
 def taps(
@@ -61,15 +61,11 @@ def taps(
     return found
 
 
-class Recording(dict):
-    """What the taps heard in the last forward pass: tap -> float (B, units, h, w), detached and cloned."""
-
-
 @contextmanager
-def listen(
+def trace(
     model: nn.Module, taps: Iterable[Tap], reduce: Callable[[Tensor], Tensor] | None = None
-) -> Iterator[Recording]:
-    """Record what the taps hear in every forward pass of `model` inside the ``with``; the model stays as it was.
+) -> Iterator[dict[Tap, Tensor]]:
+    """What comes past the taps in every forward pass of `model` inside the ``with``; the model stays as it was.
 
     Parameters
     ----------
@@ -78,7 +74,7 @@ def listen(
     taps
         The places.
     reduce
-        What to keep of the maps (B, units, h, w) instead of a copy of them, taken as soon as they are heard: a new
+        What to keep of the maps (B, units, h, w) instead of a copy of them, taken as soon as they come: a new
         tensor, for instance their means.
 
     Yields
@@ -98,19 +94,20 @@ def listen(
     >>> import torch
     >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1), torch.nn.ReLU(inplace=True))
     >>> tap = Tap("rgb", 1, "0")
-    >>> with listen(model, [tap]) as heard:
+    >>> with trace(model, [tap]) as seen:
     ...     y = model(torch.rand(2, 3, 5, 6))
-    >>> heard[tap].shape
+    >>> seen[tap].shape
     torch.Size([2, 4, 5, 6])
     """
-    wanted, heard = list(taps), Recording()
+    wanted: list[Tap] = list(taps)
+    seen: dict[Tap, Tensor] = {}
 
     def record(tap: Tap, x: Tensor, size: tuple[int, int] | None) -> None:
         maps = as_maps(tap, x.detach(), size)  # (B, units, h, w)
-        heard[tap] = maps.clone() if reduce is None else reduce(maps)
+        seen[tap] = maps.clone() if reduce is None else reduce(maps)
 
-    with wired(model, wanted, record):
-        yield heard
+    with hooked(model, wanted, record):
+        yield seen
 
 
 @contextmanager
@@ -129,7 +126,7 @@ def mute(model: nn.Module, units: Mapping[Tap, Iterable[int] | Mapping[int, floa
     ValueError
         Where there is no module of a tap's name.
     RuntimeError
-        In the forward pass: as :func:`listen`, and where a unit is out of range.
+        In the forward pass: as :func:`trace`, and where a unit is out of range.
 
     Examples
     --------
@@ -152,7 +149,7 @@ def mute(model: nn.Module, units: Mapping[Tap, Iterable[int] | Mapping[int, floa
         y[..., [int(u) for u in held[tap]]] = torch.tensor(list(held[tap].values()), dtype=x.dtype, device=x.device)
         return y.movedim(-1, axis)
 
-    with wired(model, list(held), silence):
+    with hooked(model, list(held), silence):
         yield
 
 
@@ -197,24 +194,18 @@ def purity(
     if n < 2:
         raise ValueError(f"`batch` must have two or more samples; got {n}: an input is swapped for another sample's")
     shift = max(range(1, n), key=lambda s: sum(a != b for a, b in _pairs(batch.groups, s)))
-    modes = {module: module.training for module in model.modules()}
     given = {
         "": (batch.rgb, batch.depth),
         "rgb": (batch.rgb.roll(shift, 0), batch.depth),
         "depth": (batch.rgb, batch.depth.roll(shift, 0)),
     }
-    heard = {}
-    try:
-        model.eval()
-        with torch.no_grad(), listen(model, wanted) as now:
-            for name, pair in given.items():
-                model(*pair) if adapt is None else adapt(model, *pair)
-                heard[name] = dict(now)
-    finally:
-        for module, training in modes.items():
-            module.training = training
+    seen = {}
+    with evaluating(model), torch.no_grad(), trace(model, wanted) as now:
+        for name, pair in given.items():
+            model(*pair) if adapt is None else adapt(model, *pair)
+            seen[name] = dict(now)
     return [
-        {"stream": tap.stream, "level": tap.level, "modality": name, "moved": _moved(heard[""][tap], heard[name][tap])}
+        {"stream": tap.stream, "level": tap.level, "modality": name, "moved": _moved(seen[""][tap], seen[name][tap])}
         for tap in wanted
         for name in ("rgb", "depth")
     ]
