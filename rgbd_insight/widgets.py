@@ -40,13 +40,17 @@ def switch(pages: Mapping[str, Drawing], *, alt: Mapping[str, str], description:
 
     Parameters
     ----------
-    pages : label → figure, axes, or a function that draws one. The figures are closed.
-    alt : label → text that says what is in the figure to those who do not see it, at least 20 characters.
-    description : name of the control.
+    pages : mapping of str to Drawing
+        Label → figure, axes, or a function that draws one. The figures are closed.
+    alt : mapping of str to str
+        Label → text that says what is in the figure to those who do not see it, at least 20 characters.
+    description : str
+        Name of the control.
 
     Returns
     -------
-    VBox of the control and a `Stack` of pictures, linked in the browser.
+    VBox
+        The control and a `Stack` of pictures, linked in the browser.
 
     Raises
     ------
@@ -75,13 +79,17 @@ def grid(
 
     Parameters
     ----------
-    pages : (row, column) → figure, axes, or a function that draws one. Rows may have different columns.
-    alt : (row, column) → alternative text, at least 20 characters.
-    description : names of the two controls.
+    pages : mapping of (str, str) to Drawing
+        (row, column) → figure, axes, or a function that draws one. Rows may have different columns.
+    alt : mapping of (str, str) to str
+        (row, column) → alternative text, at least 20 characters.
+    description : (str, str)
+        Names of the two controls.
 
     Returns
     -------
-    VBox of the rows' control and a `Stack` of what `switch` gives for each row.
+    VBox
+        The rows' control and a `Stack` of what `switch` gives for each row.
 
     Raises
     ------
@@ -110,21 +118,27 @@ def grid(
     return _linked([str(row) for row in rows], parts, description[0])
 
 
-def explore(results: Result | Iterable[Result], by: str = "level", *, alt: Mapping[str, str] | None = None):
+def explore(
+    results: Result | Iterable[Result], by: str = "level", *, alt: Mapping[str, str] | None = None
+) -> widgets.VBox:
     """Switch between the figures of a result's levels or modalities, or between networks.
 
     Parameters
     ----------
-    results : one result; several, one for each network, with `by="run"`; or a consistency and a specificity result of
-        one network with `by="modality"`.
-    by : "level" (specificity: every concept; collaboration: what joint training changed; evolution: families in
+    results : Result or iterable of Result
+        One result; several, one for each network, with `by="run"`; or a consistency and a specificity result of one
+        network with `by="modality"`.
+    by : str
+        "level" (specificity: every concept; collaboration: what joint training changed; evolution: families in
         training), "modality" (evolution: similarity of levels; consistency with specificity: variance partitioning), or
         "run" (the main figure of each result).
-    alt : label → alternative text; by default the title and the range of the values.
+    alt : mapping of str to str, optional
+        Label → alternative text; by default the title and the range of the values.
 
     Returns
     -------
-    VBox, as from `switch`.
+    VBox
+        As from `switch`.
 
     Raises
     ------
@@ -158,14 +172,19 @@ def gallery(
 
     Parameters
     ----------
-    features, data : the responses, and their images (`data.redraw` for planted scenes).
-    run : a run id, a fusion, or "twins".
-    kinds : of concepts, as in `features.concepts["kind"]`: "rgb" are those that colour alone shows.
-    count : number of images with the strongest responses; see `plots.gallery`.
+    features, data : Features, Dataset
+        The responses, and their images (`data.redraw` for planted scenes).
+    run : str
+        A run id, a fusion, or "twins".
+    kinds : iterable of str
+        Of concepts, as in `features.concepts["kind"]`: "rgb" are those that colour alone shows.
+    count : int
+        Number of images with the strongest responses; see `plots.gallery`.
 
     Returns
     -------
-    VBox, as from `grid`: a list of kinds, and buttons for the levels.
+    VBox
+        As from `grid`: a list of kinds, and buttons for the levels.
 
     Raises
     ------

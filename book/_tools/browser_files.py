@@ -5,8 +5,11 @@ Addresses are relative to ``_static``; the pages lie flat in the root of the sit
 
 from pathlib import Path
 
+from sphinx.application import Sphinx
+from sphinx.config import Config
 
-def use_own_files(app, config):
+
+def use_own_files(app: Sphinx, config: Config) -> None:
     """Point to the fetched files, or leave the defaults (a CDN) where there are none."""
     if not (Path(app.confdir) / "_vendor" / "site" / "vendor" / "widgets-config.js").is_file():
         return
@@ -19,7 +22,7 @@ def use_own_files(app, config):
     }
 
 
-def setup(app):
+def setup(app: Sphinx) -> dict:
     """Register the extension; it must come before the other readers of the configuration."""
     app.connect("config-inited", use_own_files, priority=1)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -42,7 +42,7 @@ Text and figures CC BY 4.0, code BSD-3-Clause (LICENSE).
 """
 
 
-def without_solutions(notebook) -> nbformat.NotebookNode:
+def without_solutions(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """A copy whose solutions are gone, text, code and all; what checks an exercise stays."""
     made, inside = copy.deepcopy(notebook), False
     kept = []
@@ -66,7 +66,9 @@ def without_solutions(notebook) -> nbformat.NotebookNode:
     return made
 
 
-def readable(notebook, values: Mapping[str, str], titles: Mapping[str, str]) -> nbformat.NotebookNode:
+def readable(
+    notebook: nbformat.NotebookNode, values: Mapping[str, str], titles: Mapping[str, str]
+) -> nbformat.NotebookNode:
     """A copy in plain markdown whose cells all run and all show."""
     made = copy.deepcopy(notebook)
     for cell in made["cells"]:
@@ -82,7 +84,7 @@ def readable(notebook, values: Mapping[str, str], titles: Mapping[str, str]) -> 
     return made
 
 
-def empty(notebook) -> nbformat.NotebookNode:
+def empty(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """A copy without outputs."""
     made = copy.deepcopy(notebook)
     made["metadata"].pop("widgets", None)
@@ -102,12 +104,16 @@ def titles_of_the_book() -> dict[str, str]:
     return plain.labels(texts)
 
 
-def student(notebook, values: Mapping[str, str], titles: Mapping[str, str]) -> nbformat.NotebookNode:
+def student(
+    notebook: nbformat.NotebookNode, values: Mapping[str, str], titles: Mapping[str, str]
+) -> nbformat.NotebookNode:
     """The student's copy of an executed (or not yet executed) chapter."""
     return empty(readable(without_solutions(notebook), values, titles))
 
 
-def instructor(notebook, values: Mapping[str, str], titles: Mapping[str, str]) -> nbformat.NotebookNode:
+def instructor(
+    notebook: nbformat.NotebookNode, values: Mapping[str, str], titles: Mapping[str, str]
+) -> nbformat.NotebookNode:
     """The instructor's copy of an executed chapter: the solutions right behind the exercises, and all outputs."""
     return readable(notebook, values, titles)
 

@@ -1,4 +1,4 @@
-"""Exercises with blanks: the reader's cell, the solution that fills it and the check, told apart by cell tags.
+"""Exercises with blanks: the reader's cell, the solution that fills it and the check, distinguished by cell tags.
 
 A chapter is the one source. In it an exercise is, in this order, the text between ``{exercise-start}`` and
 ``{exercise-end}``, a code cell tagged ``exercise`` (and ``skip-execution``: it has blanks, written ``...``), and inside
@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 TAGS = ("exercise", "solution", "check")
 START = re.compile(r"\{exercise-start\}([^\n]*)\n((?::\w+:[^\n]*\n)+)")
@@ -22,10 +24,14 @@ class Exercise:
 
     Attributes
     ----------
-    label : the name under which the text refers to it.
-    project : whether it is an open project.
-    cells : tag → index of the cell in the notebook.
-    code : tag → source of the cell.
+    label : str
+        The name under which the text refers to it.
+    project : bool
+        Whether it is an open project.
+    cells : dict of str to int
+        Tag → index of the cell in the notebook.
+    code : dict of str to str
+        Tag → source of the cell.
     """
 
     label: str
@@ -34,12 +40,12 @@ class Exercise:
     code: dict[str, str] = field(default_factory=dict)
 
 
-def tags(cell) -> set[str]:
+def tags(cell: Mapping) -> set[str]:
     """Tags of a cell."""
     return set(cell.get("metadata", {}).get("tags", []))
 
 
-def exercises(notebook) -> list[Exercise]:
+def exercises(notebook: Mapping) -> list[Exercise]:
     """The exercises of a notebook in order; a tagged cell belongs to the exercise that was started last.
 
     Raises
@@ -56,8 +62,8 @@ def exercises(notebook) -> list[Exercise]:
                 found.append(Exercise(label, bool(re.search(r":class:[^\n]*\bproject\b", options))))
         for tag in tags(cell) & set(TAGS):
             if not found or tag in found[-1].cells:
-                where = found[-1].label if found else "the first exercise"
-                raise ValueError(f"cell {index} must follow its own exercise; got a second or early {tag!r} at {where}")
+                last = found[-1].label if found else "the first exercise"
+                raise ValueError(f"cell {index} must follow its own exercise; got a second or early {tag!r} at {last}")
             found[-1].cells[tag], found[-1].code[tag] = index, source
     return found
 
@@ -82,7 +88,7 @@ def fills(blank: str, solution: str) -> bool:
     return _same(ast.parse(blank), ast.parse(solution))
 
 
-def _same(a, b) -> bool:
+def _same(a: Any, b: Any) -> bool:
     """Whether two trees are equal but for the blanks of the first."""
     if isinstance(a, ast.Constant) and a.value is ...:
         return isinstance(b, ast.expr)

@@ -24,9 +24,12 @@ def markdown(text: str, values: Mapping[str, str], titles: Mapping[str, str]) ->
 
     Parameters
     ----------
-    text : source of a markdown cell.
-    values : name → glued text.
-    titles : label → title, from `labels`.
+    text : str
+        Source of a markdown cell.
+    values : mapping of str to str
+        Name → glued text.
+    titles : mapping of str to str
+        Label → title, from `labels`.
 
     Examples
     --------
@@ -86,7 +89,8 @@ def labels(texts: Mapping[str, str]) -> dict[str, str]:
 
     Parameters
     ----------
-    texts : name of the page → all of its markdown.
+    texts : mapping of str to str
+        Name of the page → all of its markdown.
     """
     found = {}
     for page, text in texts.items():

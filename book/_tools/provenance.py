@@ -16,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from docutils import nodes
+from sphinx.application import Sphinx
 
 BOOK = Path(__file__).resolve().parents[1]
 FEATURES = re.compile(r"""["'](?:[^"'\s]*/)?features/([\w.+-]+)/?["']""")
@@ -110,7 +111,7 @@ def lines_for(run: dict, source: Path) -> list[str]:
     return lines
 
 
-def add_box(app, doctree, docname):
+def add_box(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     """Append the box to a chapter that was executed."""
     run = getattr(app.env, "nb_metadata", {}).get(docname, {}).get("exec_data")
     if not run:
@@ -125,7 +126,7 @@ def add_box(app, doctree, docname):
     target += box
 
 
-def setup(app):
+def setup(app: Sphinx) -> dict:
     """Register the extension."""
     app.connect("doctree-resolved", add_box)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -37,11 +37,11 @@ def apart(before: str, after: str) -> bool:
 
     Examples
     --------
-    >>> apart("0.50 is told", "0.50 is decoded"), apart("0.5", "0.6")
+    >>> apart("0.50 of all", "0.50 of both"), apart("0.5", "0.6")
     (False, True)
     """
     a, b = numbers(before), numbers(after)
-    return len(a) != len(b) or bool(a) and np.abs(np.subtract(a, b)).max() > EXACT
+    return len(a) != len(b) or bool(np.any(np.abs(np.subtract(a, b)) > EXACT))
 
 
 def chapter(path: Path, renamed: dict[str, str]) -> dict[str, str]:

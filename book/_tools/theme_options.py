@@ -5,6 +5,8 @@ Colab or Binder button.
 """
 
 from install_cell import address, outdated
+from sphinx.application import Sphinx
+from sphinx.config import Config
 from sphinx.util import logging
 
 
@@ -27,7 +29,7 @@ def buttons(url: str) -> dict:
     return options
 
 
-def add_options(app, config):
+def add_options(app: Sphinx, config: Config) -> None:
     """Add the options before the theme reads them."""
     url = address()
     if late := [path.stem for path in outdated(url)]:  # a button would lead to a page that cannot run
@@ -39,7 +41,7 @@ def add_options(app, config):
     }
 
 
-def setup(app):
+def setup(app: Sphinx) -> dict:
     """Register the extension."""
     app.connect("config-inited", add_options, priority=1)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -38,8 +38,10 @@ def verdicts(found: Ledger, ax: Axes | None = None) -> Axes:
 
     Parameters
     ----------
-    found : of `claims`.
-    ax : where to draw; by default a figure of its own, as tall as its rows need.
+    found : Ledger
+        Ledger from `claims`.
+    ax : Axes, optional
+        Where to draw; by default a figure of its own, as tall as its rows need.
 
     Returns
     -------
@@ -75,8 +77,10 @@ def balance(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
 
     Parameters
     ----------
-    table : rows "C" and "S" of `questions.balance`.
-    ax : where to draw; a figure of its own by default.
+    table : DataFrame
+        Rows "C" and "S" of `questions.balance`.
+    ax : Axes, optional
+        Where to draw; a figure of its own by default.
 
     Returns
     -------
@@ -105,7 +109,18 @@ def balance(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
 
 
 def network_style(i: int) -> dict:
-    """Colour and marker of the i-th of up to 64 networks, no two alike."""
+    """Colour and marker of the i-th of up to 64 networks, no two alike.
+
+    Parameters
+    ----------
+    i : int
+        Place of the network, from 0.
+
+    Returns
+    -------
+    dict
+        Options of `Axes.plot`.
+    """
     return {"color": NETWORKS[i % 8], "marker": MARKERS[(i + i // 8) % 8], "ls": ""}
 
 
@@ -114,9 +129,12 @@ def accuracy_by_balance(table: pd.DataFrame, measure: str = "C", ax: Axes | None
 
     Parameters
     ----------
-    table : of the zoo: rows "accuracy" under "both" and rows "C" or "S", each with the run id in `run`.
-    measure : "C" or "S".
-    ax : where to draw; a figure of its own by default.
+    table : DataFrame
+        Table of the zoo: rows "accuracy" under "both" and rows "C" or "S", each with the run id in `run`.
+    measure : str
+        "C" or "S".
+    ax : Axes, optional
+        Where to draw; a figure of its own by default.
 
     Returns
     -------
@@ -155,13 +173,17 @@ def doses(table: pd.DataFrame, dose: str = "25%", given: str = "both", ax: Axes 
 
     Parameters
     ----------
-    table : of the zoo, with rows "dose".
-    dose, given : the share of units that was silenced, and the input meanwhile.
-    ax : where to draw; a figure of its own by default.
+    table : DataFrame
+        Table of the zoo, with rows "dose".
+    dose, given : str
+        The share of units that was silenced, and the input meanwhile.
+    ax : Axes, optional
+        Where to draw; a figure of its own by default.
 
     Returns
     -------
-    Axes. The grey band reaches from the random sets' mean to their 97.5 % point.
+    Axes
+        The grey band reaches from the random sets' mean to their 97.5 % point.
 
     Raises
     ------
@@ -204,13 +226,16 @@ def class_iou(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
 
     Parameters
     ----------
-    table : rows "class IoU" with `fusion`, `concept`, `condition`; drawn are those under "both", and of a network with
-        one input those under its own. Several seeds are averaged.
-    ax : where to draw; by default a figure of its own, as large as its cells need.
+    table : DataFrame
+        Rows "class IoU" with `fusion`, `concept`, `condition`; drawn are those under "both", and of a network with one
+        input those under its own. Several seeds are averaged.
+    ax : Axes, optional
+        Where to draw; by default a figure of its own, as large as its cells need.
 
     Returns
     -------
-    Axes, its classes and networks in the order in which the table has them.
+    Axes
+        Its classes and networks are in the order in which the table has them.
 
     Raises
     ------
@@ -252,12 +277,15 @@ def intervention(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
 
     Parameters
     ----------
-    table : of the intervention: operator, common, private, redundancy, placebo, accuracy, C.
-    ax : where to draw; a figure of its own by default.
+    table : DataFrame
+        Table of the intervention: operator, common, private, redundancy, placebo, accuracy, C.
+    ax : Axes, optional
+        Where to draw; a figure of its own by default.
 
     Returns
     -------
-    Axes; its `child_axes` are the panels. The colour is the weight of the common term, the marker the operator.
+    Axes
+        Its `child_axes` are the panels. The colour is the weight of the common term, the marker the operator.
 
     Raises
     ------

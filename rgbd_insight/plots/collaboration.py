@@ -45,16 +45,23 @@ def retention(
 
     Parameters
     ----------
-    result : of `collaboration`, one network, with "retention".
-    level : 0 for all levels together, which is the default where it was computed.
-    ax : where to draw; by default a figure of its own, as tall as its rows need.
-    families : only concepts of these families; planted ones are "planted: rgb" and so on.
-    top : only this many concepts, those on which the modalities differ most.
-    measure : "retention", or "exchanged" (what the true partner adds to the stream).
+    result : Result
+        Answer of `collaboration`, one network, with "retention".
+    level : int, optional
+        0 for all levels together, which is the default where it was computed.
+    ax : Axes, optional
+        Where to draw; by default a figure of its own, as tall as its rows need.
+    families : sequence of str, optional
+        Only concepts of these families; planted ones are "planted: rgb" and so on.
+    top : int, optional
+        Only this many concepts, those on which the modalities differ most.
+    measure : str
+        "retention", or "exchanged" (what the true partner adds to the stream).
 
     Returns
     -------
-    Axes. Grey bars are as long as the difference of two seeds of the twin, to either side.
+    Axes
+        Grey bars are as long as the difference of two seeds of the twin, to either side.
 
     Raises
     ------
@@ -86,12 +93,15 @@ def gradients(result: Result, ax: Axes | None = None) -> Axes:
 
     Parameters
     ----------
-    result : of `collaboration`, with "gradient cosine"; results of several networks may be joined.
-    ax : where to draw; a figure of its own by default.
+    result : Result
+        Answer of `collaboration`, with "gradient cosine"; results of several networks may be joined.
+    ax : Axes, optional
+        Where to draw; a figure of its own by default.
 
     Returns
     -------
-    Axes. The cosine is of one training run each and has no interval.
+    Axes
+        The cosine is of one training run each and has no interval.
 
     Raises
     ------
@@ -121,13 +131,17 @@ def accuracy(result: Result, ax: Axes | None = None, *, chance: float | None = N
 
     Parameters
     ----------
-    result : of `collaboration`, with "accuracy", one network and its twins.
-    ax : where to draw; a figure of its own by default.
-    chance : accuracy of guessing; by default 1 / number of classes where the result knows it.
+    result : Result
+        Answer of `collaboration`, with "accuracy", one network and its twins.
+    ax : Axes, optional
+        Where to draw; a figure of its own by default.
+    chance : float, optional
+        Accuracy of guessing; by default 1 / number of classes where the result knows it.
 
     Returns
     -------
-    Axes. Twins are hatched.
+    Axes
+        Twins are hatched.
 
     Raises
     ------
@@ -177,12 +191,15 @@ def utilisation(result: Result, ax: Axes | None = None) -> Axes:
 
     Parameters
     ----------
-    result : of `collaboration`, with "utilisation", one network.
-    ax : where to draw; a figure of its own by default.
+    result : Result
+        Answer of `collaboration`, with "utilisation", one network.
+    ax : Axes, optional
+        Where to draw; a figure of its own by default.
 
     Returns
     -------
-    Axes. An interaction above 0: the two together bring more than the sum of each.
+    Axes
+        An interaction above 0: the two together bring more than the sum of each.
 
     Raises
     ------
@@ -225,12 +242,15 @@ def ablation(result: Result, ax: Axes | None = None) -> Axes:
 
     Parameters
     ----------
-    result : of `collaboration`, with "ablation", one network.
-    ax : where to draw; a figure of its own by default.
+    result : Result
+        Answer of `collaboration`, with "ablation", one network.
+    ax : Axes, optional
+        Where to draw; a figure of its own by default.
 
     Returns
     -------
-    Axes. Small grey points are random sets, the grey bar their central 95 %.
+    Axes
+        Small grey points are random sets, the grey bar their central 95 %.
 
     Raises
     ------
@@ -278,13 +298,16 @@ def class_accuracy(result: Result, ax: Axes | None = None, *, families: Sequence
 
     Parameters
     ----------
-    result : of `collaboration`, with "class accuracy", one network.
-    ax : where to draw; by default a figure of its own, as tall as its rows need.
-    families : only classes of these kinds, as "planted: rgb".
+    result : Result
+        Answer of `collaboration`, with "class accuracy", one network.
+    ax : Axes, optional
+        Where to draw; by default a figure of its own, as tall as its rows need.
+    families : sequence of str, optional
+        Only classes of these kinds, as "planted: rgb".
 
     Returns
     -------
-    Axes.
+    Axes
 
     Raises
     ------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
@@ -26,13 +27,17 @@ def similarity(result: Result, measure: str = "cka", ax: Axes | None = None) -> 
 
     Parameters
     ----------
-    result : of `consistency`; results of several networks may be joined (`result.joined`).
-    measure : any measure of `consistency`; of "consistent share" the named and unnamed parts together.
-    ax : where to draw; a figure of its own by default.
+    result : Result
+        Answer of `consistency`; results of several networks may be joined (`result.joined`).
+    measure : str
+        Any measure of `consistency`; of "consistent share" the named and unnamed parts together.
+    ax : Axes, optional
+        Where to draw; a figure of its own by default.
 
     Returns
     -------
-    Axes. Lines are intervals of 95 %. A level whose value is undefined says "n/a".
+    Axes
+        Lines are intervals of 95 %. A level whose value is undefined says "n/a".
 
     Raises
     ------
@@ -56,7 +61,7 @@ def similarity(result: Result, measure: str = "cka", ax: Axes | None = None) -> 
     return by_level(ax, table, title, unit, name=_direction)
 
 
-def _direction(row) -> str:
+def _direction(row: pd.Series) -> str:
     return f"{row['modality']}, from {row['versus']}" if isinstance(row["versus"], str) else str(row["modality"])
 
 
@@ -65,14 +70,18 @@ def partitioning(consistency: Result, specificity: Result, modality: str, ax: Ax
 
     Parameters
     ----------
-    consistency, specificity : results of one network with "consistent share" and "specific share".
-    modality : whose units are partitioned.
-    ax : where to draw; a figure of its own by default.
+    consistency, specificity : Result
+        Results of one network with "consistent share" and "specific share".
+    modality : str
+        Whose units are partitioned.
+    ax : Axes, optional
+        Where to draw; a figure of its own by default.
 
     Returns
     -------
-    Axes. 1 is what other seeds of the same modality predict; negative parts hang below 0. The line is the 95 %
-    interval of the consistent share, a black diamond the named-consistent share that was planted, where it is known.
+    Axes
+        1 is what other seeds of the same modality predict; negative parts hang below 0. The line is the 95 % interval
+        of the consistent share, a black diamond the named-consistent share that was planted, where it is known.
 
     Raises
     ------

@@ -33,13 +33,17 @@ def families_by_level(result: Result, ax: Axes | None = None, *, families: Seque
 
     Parameters
     ----------
-    result : of `evolution`, one network, with "family".
-    ax : divided into panels; a figure of its own by default.
-    families : only these; planted ones are "planted: rgb" and so on.
+    result : Result
+        Answer of `evolution`, one network, with "family".
+    ax : Axes, optional
+        Divided into panels; a figure of its own by default.
+    families : sequence of str, optional
+        Only these; planted ones are "planted: rgb" and so on.
 
     Returns
     -------
-    Axes that hold the panels (`child_axes`).
+    Axes
+        They hold the panels (`child_axes`).
 
     Raises
     ------
@@ -98,12 +102,15 @@ def centre_of_mass(result: Result, ax: Axes | None = None) -> Axes:
 
     Parameters
     ----------
-    result : of `evolution`, one network, with "centre of mass".
-    ax : where to draw; a figure of its own by default.
+    result : Result
+        Answer of `evolution`, one network, with "centre of mass".
+    ax : Axes, optional
+        Where to draw; a figure of its own by default.
 
     Returns
     -------
-    Axes. Families are in the order of their mean centre; one that is hardly decoded from a modality has no point.
+    Axes
+        Families are in the order of their mean centre; one that is hardly decoded from a modality has no point.
 
     Raises
     ------
@@ -138,13 +145,17 @@ def level_similarity(result: Result, modality: str, ax: Axes | None = None) -> A
 
     Parameters
     ----------
-    result : of `evolution`, one network, with "level similarity".
-    modality : whose levels are compared.
-    ax : where to draw; a figure of its own by default.
+    result : Result
+        Answer of `evolution`, one network, with "level similarity".
+    modality : str
+        Whose levels are compared.
+    ax : Axes, optional
+        Where to draw; a figure of its own by default.
 
     Returns
     -------
-    Axes. A cell has the debiased CKA and below it the 95 % interval; 1 on the diagonal holds by definition.
+    Axes
+        A cell has the debiased CKA and below it the 95 % interval; 1 on the diagonal holds by definition.
 
     Raises
     ------
@@ -200,15 +211,21 @@ def training(
 
     Parameters
     ----------
-    result : of `evolution`, one network, with checkpoints.
-    measure : "to final", or "family in training".
-    ax : divided into panels; a figure of its own by default.
-    level : of "family in training"; default the last.
-    families : of "family in training"; default all.
+    result : Result
+        Answer of `evolution`, one network, with checkpoints.
+    measure : str
+        "to final", or "family in training".
+    ax : Axes, optional
+        Divided into panels; a figure of its own by default.
+    level : int, optional
+        Level of "family in training"; the last by default.
+    families : sequence of str, optional
+        Families of "family in training"; all by default.
 
     Returns
     -------
-    Axes that hold the panels (`child_axes`). The dashed line of "to final" is the similarity of the ends of two seeds.
+    Axes
+        They hold the panels (`child_axes`). The dashed line of "to final" is the similarity of the ends of two seeds.
 
     Raises
     ------
@@ -242,12 +259,14 @@ def dimension(result: Result, ax: Axes | None = None) -> Axes:
 
     Parameters
     ----------
-    result : of `evolution`, with "effective dimension"; results of several networks may be joined.
-    ax : where to draw; a figure of its own by default.
+    result : Result
+        Answer of `evolution`, with "effective dimension"; results of several networks may be joined.
+    ax : Axes, optional
+        Where to draw; a figure of its own by default.
 
     Returns
     -------
-    Axes.
+    Axes
 
     Raises
     ------

@@ -49,14 +49,18 @@ def scenes(data: Scenes, indices: Sequence[int], ax: Axes | None = None) -> Axes
 
     Parameters
     ----------
-    data : from `data.Scenes`.
-    indices : of the scenes.
-    ax : where to draw; a figure of its own by default.
+    data : Scenes
+        From `data.Scenes`.
+    indices : sequence of int
+        Indices of the scenes.
+    ax : Axes, optional
+        Where to draw; a figure of its own by default.
 
     Returns
     -------
-    Axes. Things bear the name of their class; without a name is half of a conjunction, which is none. A dotted window
-    is a tag: a concept that nothing shows. Depth is darker where it is farther.
+    Axes
+        Things bear the name of their class; without a name is half of a conjunction, which is none. A dotted window is
+        a tag: a concept that nothing shows. Depth is darker where it is farther.
 
     Raises
     ------
@@ -93,12 +97,15 @@ def cues(data: Scenes, ax: Axes | None = None) -> Axes:
 
     Parameters
     ----------
-    data : `data.Scenes` with `toggle`; of each thing its first pair is drawn.
-    ax : where to draw; a figure of its own by default.
+    data : Scenes
+        `data.Scenes` with `toggle`; of each thing its first pair is drawn.
+    ax : Axes, optional
+        Where to draw; a figure of its own by default.
 
     Returns
     -------
-    Axes. A changed pixel has the colour of its modality; "nothing" stands where no pixel changes.
+    Axes
+        A changed pixel has the colour of its modality; "nothing" stands where no pixel changes.
 
     Raises
     ------
@@ -167,14 +174,18 @@ def purity(rows: pd.DataFrame | Iterable[Mapping], ax: Axes | None = None, *, ti
 
     Parameters
     ----------
-    rows : from `rgbd_insight.purity`, or `features.purity(run)`.
-    ax : where to draw; a figure of its own by default.
-    title : of the figure.
+    rows : DataFrame or iterable of mapping
+        From `rgbd_insight.purity`, or `features.purity(run)`.
+    ax : Axes, optional
+        Where to draw; a figure of its own by default.
+    title : str
+        Title of the figure.
 
     Returns
     -------
-    Axes. Bars are in the colour of the modality that was swapped; "0" stands where it moves nothing at all. Dashed:
-    √2, where the swapped input drives everything.
+    Axes
+        Bars are in the colour of the modality that was swapped; "0" stands where it moves nothing at all. Dashed: √2,
+        where the swapped input drives everything.
 
     Raises
     ------
@@ -221,13 +232,17 @@ def shares_by_encoding(found: Mapping[str, pd.DataFrame], ax: Axes | None = None
 
     Parameters
     ----------
-    found : name of the data -> "encodings_scenes" or "encodings_nyuv2" of `tables.read_table`.
-    ax : where to draw; a figure of its own by default.
+    found : mapping of str to DataFrame
+        Name of the data -> "encodings_scenes" or "encodings_nyuv2" of `features.read_table`.
+    ax : Axes, optional
+        Where to draw; a figure of its own by default.
 
     Returns
     -------
-    Axes; its `child_axes` are the panels, one for each kind of data. Points are means over the networks with their
-    intervals over scenes, small marks the single networks, the dotted line the largest share that permuted scenes give.
+    Axes
+        Its `child_axes` are the panels, one for each kind of data. Points are means over the networks with their
+        intervals over scenes, small marks the single networks, the dotted line the largest share that permuted scenes
+        give.
 
     Raises
     ------
@@ -269,12 +284,15 @@ def decodability_by_encoding(table: pd.DataFrame, ax: Axes | None = None) -> Axe
 
     Parameters
     ----------
-    table : "encodings_scenes" or "encodings_nyuv2" of `tables.read_table`.
-    ax : where to draw; a figure of its own by default.
+    table : DataFrame
+        "encodings_scenes" or "encodings_nyuv2" of `features.read_table`.
+    ax : Axes, optional
+        Where to draw; a figure of its own by default.
 
     Returns
     -------
-    Axes. Points are means over the networks with their intervals over scenes; an open circle is colour.
+    Axes
+        Points are means over the networks with their intervals over scenes; an open circle is colour.
 
     Raises
     ------

@@ -46,14 +46,18 @@ def plot(result: Result, ax: Axes | None = None, **options: Any) -> Axes:
 
     Parameters
     ----------
-    result : the answer to any question.
-    ax : where to draw; a figure of its own by default.
-    options : handed to the figure's function, for example `level=2`.
+    result : Result
+        The answer to any question.
+    ax : Axes, optional
+        Where to draw; a figure of its own by default.
+    **options : Any
+        Handed to the figure's function, for example `level=2`.
 
     Returns
     -------
-    Axes. Consistency: similarity by level. Specificity: every concept in both modalities. Evolution: families of
-    concepts by level. Collaboration: what joint training changed. Where that measure was not computed, the next.
+    Axes
+        Consistency: similarity by level. Specificity: every concept in both modalities. Evolution: families of concepts
+        by level. Collaboration: what joint training changed. Where that measure was not computed, the next.
 
     Raises
     ------
@@ -79,7 +83,17 @@ def plot(result: Result, ax: Axes | None = None, **options: Any) -> Axes:
 
 
 def main_measure(result: Result) -> str | None:
-    """The measure that `plot` draws of a result, or None where the result holds nothing that it could draw.
+    """The measure that `plot` draws of a result.
+
+    Parameters
+    ----------
+    result : Result
+        The answer to any question.
+
+    Returns
+    -------
+    str or None
+        None where the result holds nothing that could be drawn.
 
     Examples
     --------

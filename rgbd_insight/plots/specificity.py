@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -42,15 +43,21 @@ def concepts(
 
     Parameters
     ----------
-    result : of `specificity`, one network, with "decodability"; the "label" is printed on the right where it is there.
-    level : 0 for all levels together, which is the default where it was computed.
-    ax : where to draw; by default a figure of its own, as tall as its rows need.
-    families : only concepts of these families; planted ones are "planted: rgb" and so on.
-    top : only this many concepts, those on which the modalities differ most.
+    result : Result
+        Answer of `specificity`, one network, with "decodability"; the "label" is printed on the right if it is there.
+    level : int, optional
+        0 for all levels together, which is the default where it was computed.
+    ax : Axes, optional
+        Where to draw; by default a figure of its own, as tall as its rows need.
+    families : sequence of str, optional
+        Only concepts of these families; planted ones are "planted: rgb" and so on.
+    top : int, optional
+        Only this many concepts, those on which the modalities differ most.
 
     Returns
     -------
-    Axes. Open diamonds are planted visibilities; the grey band is the margin within which a concept counts as absent.
+    Axes
+        Open diamonds are planted visibilities; the grey band is the margin within which a concept counts as absent.
 
     Raises
     ------
@@ -112,13 +119,17 @@ def visibility(result: Result, level: int | None = None, ax: Axes | None = None)
 
     Parameters
     ----------
-    result : of `specificity` on planted data, one network, with "decodability".
-    level : 0 for all levels together, which is the default where it was computed.
-    ax : where to draw; a figure of its own by default.
+    result : Result
+        Answer of `specificity` on planted data, one network, with "decodability".
+    level : int, optional
+        0 for all levels together, which is the default where it was computed.
+    ax : Axes, optional
+        Where to draw; a figure of its own by default.
 
     Returns
     -------
-    Axes. Concepts planted alike are drawn side by side; the shape of a point is its planted kind.
+    Axes
+        Concepts planted alike are drawn side by side; the shape of a point is its planted kind.
 
     Raises
     ------
@@ -158,14 +169,18 @@ def dissimilarity(result: Result, measure: str = "specific share", ax: Axes | No
 
     Parameters
     ----------
-    result : of `specificity`; results of several networks may be joined.
-    measure : "specific share" (named and unnamed together) or "level semantic variance" (the line of a modality with
-        itself is two seeds of it).
-    ax : where to draw; a figure of its own by default.
+    result : Result
+        Answer of `specificity`; results of several networks may be joined.
+    measure : str
+        "specific share" (named and unnamed together) or "level semantic variance" (the line of a modality with itself
+        is two seeds of it).
+    ax : Axes, optional
+        Where to draw; a figure of its own by default.
 
     Returns
     -------
-    Axes. Lines are intervals of 95 %.
+    Axes
+        Lines are intervals of 95 %.
 
     Raises
     ------
@@ -186,7 +201,7 @@ def dissimilarity(result: Result, measure: str = "specific share", ax: Axes | No
     return by_level(ax, table, title, unit, name=_pair, mutual=True)
 
 
-def _pair(row) -> str:
+def _pair(row: pd.Series) -> str:
     if not isinstance(row["versus"], str):
         return str(row["modality"])
     same = row["versus"] == row["modality"]

@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.transforms import ScaledTranslation
+from numpy.typing import ArrayLike
 
 from rgbd_insight.result import Result
 
@@ -160,7 +161,7 @@ def modality_key(colours: Mapping[str, str]) -> dict[str, Line2D]:
     return {name: Line2D([], [], color=colour, marker=marker, lw=1.7) for (name, colour), marker in marks}
 
 
-def intervals(ax: Axes, at, table: pd.DataFrame, colour: str, *, across: bool = False, **marks) -> None:
+def intervals(ax: Axes, at: ArrayLike, table: pd.DataFrame, colour: str, *, across: bool = False, **marks) -> None:
     """Points at `value`, each with a line from `low` to `high`; `across` draws them along x."""
     at, (value, low, high) = np.asarray(at, float), (table[c].to_numpy(float) for c in ("value", "low", "high"))
     seen = np.isfinite(low) & np.isfinite(high)
@@ -169,7 +170,7 @@ def intervals(ax: Axes, at, table: pd.DataFrame, colour: str, *, across: bool = 
     ax.plot(*xy, **({"color": colour, "marker": "o", "ms": 5, "ls": "none", "zorder": 4} | marks))
 
 
-def absent(ax: Axes, at, table: pd.DataFrame) -> None:
+def absent(ax: Axes, at: ArrayLike, table: pd.DataFrame) -> None:
     """Say "n/a" where there is a row without a value."""
     for x in np.asarray(at, float)[~np.isfinite(table["value"].to_numpy(float))]:
         ax.text(x, 0.02, "n/a", transform=ax.get_xaxis_transform(), ha="center", fontsize=9)

@@ -31,6 +31,16 @@ NAMES = {
 def measure_name(measure: str) -> str:
     """A measure's name as a figure writes it.
 
+    Parameters
+    ----------
+    measure : str
+        Its name in the tables of `validate`.
+
+    Returns
+    -------
+    str
+        The same where figures have no other name for it.
+
     Examples
     --------
     >>> measure_name("svcca")
@@ -51,12 +61,15 @@ def calibration(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
 
     Parameters
     ----------
-    table : the table "validation".
-    ax : where to draw; a figure of its own by default.
+    table : DataFrame
+        The table "validation".
+    ax : Axes, optional
+        Where to draw; a figure of its own by default.
 
     Returns
     -------
-    Axes. On the dashed line a measure is right.
+    Axes
+        On the dashed line a measure is right.
 
     Examples
     --------
@@ -80,13 +93,17 @@ def null_curves(table: pd.DataFrame, ax: Axes | None = None, *, width: int | Non
 
     Parameters
     ----------
-    table : the table "validation".
-    ax : where to draw; a figure of its own by default.
-    width : units of both streams; by default the widest for which the alternatives were computed.
+    table : DataFrame
+        The table "validation".
+    ax : Axes, optional
+        Where to draw; a figure of its own by default.
+    width : int, optional
+        Units of both streams; by default the widest for which the alternatives were computed.
 
     Returns
     -------
-    Axes. Ours are full lines, the alternatives dashed.
+    Axes
+        Ours are full lines, the alternatives dashed.
 
     Raises
     ------
@@ -122,12 +139,15 @@ def false_positives(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
 
     Parameters
     ----------
-    table : the table "validation".
-    ax : where to draw; a figure of its own by default.
+    table : DataFrame
+        The table "validation".
+    ax : Axes, optional
+        Where to draw; a figure of its own by default.
 
     Returns
     -------
-    Axes. Lines are the corrected 99 % bounds; the dashed line is what was promised.
+    Axes
+        Lines are the corrected 99 % bounds; the dashed line is what was promised.
 
     Examples
     --------
@@ -157,12 +177,15 @@ def coverage(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
 
     Parameters
     ----------
-    table : the table "validation".
-    ax : where to draw; a figure of its own by default.
+    table : DataFrame
+        The table "validation".
+    ax : Axes, optional
+        Where to draw; a figure of its own by default.
 
     Returns
     -------
-    Axes. The grey band is .92 to .98; lines are 95 % intervals of the counted share.
+    Axes
+        The grey band is .92 to .98; lines are 95 % intervals of the counted share.
 
     Examples
     --------
@@ -194,13 +217,17 @@ def partitioning_errors(table: pd.DataFrame, ax: Axes | None = None, *, noise: f
 
     Parameters
     ----------
-    table : the table "validation".
-    ax : where to draw; a figure of its own by default.
-    noise : of the first modality's units; by default the smallest in the table.
+    table : DataFrame
+        The table "validation".
+    ax : Axes, optional
+        Where to draw; a figure of its own by default.
+    noise : float, optional
+        Noise of the first modality's units; by default the smallest in the table.
 
     Returns
     -------
-    Axes. Full lines: both modalities equally noisy; dashed: the other three times as noisy.
+    Axes
+        Full lines: both modalities equally noisy; dashed: the other three times as noisy.
 
     Examples
     --------
@@ -231,14 +258,19 @@ def advantages(differences: pd.DataFrame, score: str, ax: Axes | None = None, *,
 
     Parameters
     ----------
-    differences : the table "validation_differences".
-    score : what is scored: "concept", "total", "CKA", "unrelated", "variance" or "dimension".
-    ax : where to draw; a figure of its own by default.
-    where : which worlds.
+    differences : DataFrame
+        The table "validation_differences".
+    score : str
+        What is scored: "concept", "total", "CKA", "unrelated", "variance" or "dimension".
+    ax : Axes, optional
+        Where to draw; a figure of its own by default.
+    where : str
+        Which worlds.
 
     Returns
     -------
-    Axes. Right of 0 ours is better. The best alternative is a diamond.
+    Axes
+        Right of 0 ours is better. The best alternative is a diamond.
 
     Raises
     ------
@@ -273,10 +305,18 @@ def against_truth(values: Mapping[str, np.ndarray], truth: float, ax: Axes | Non
 
     Parameters
     ----------
-    values : procedure → values of the repetitions.
-    truth : what all of them should give on average (dashed).
-    ax : where to draw; a figure of its own by default.
-    x : what is measured.
+    values : mapping of str to array
+        Procedure → values of the repetitions.
+    truth : float
+        What all of them should give on average (dashed).
+    ax : Axes, optional
+        Where to draw; a figure of its own by default.
+    x : str
+        What is measured.
+
+    Returns
+    -------
+    Axes
 
     Examples
     --------
@@ -299,9 +339,16 @@ def beside_truth(rows: pd.DataFrame, ax: Axes | None = None, *, title: str = "On
 
     Parameters
     ----------
-    rows : columns measure, value, low, high, truth (NaN where nothing is planted for it).
-    ax : where to draw; a figure of its own by default.
-    title : of the figure.
+    rows : DataFrame
+        Columns measure, value, low, high, truth (NaN where nothing is planted for it).
+    ax : Axes, optional
+        Where to draw; a figure of its own by default.
+    title : str
+        Title of the figure.
+
+    Returns
+    -------
+    Axes
 
     Examples
     --------

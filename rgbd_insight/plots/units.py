@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -40,17 +40,23 @@ def gallery(
 
     Parameters
     ----------
-    features : holds the responses, which are means over the image: *where* in it a unit responded was not kept.
-    data : the images of `features`, for example from `data.redraw`.
-    units : one or several from `questions.units.best`.
-    ax : where to draw; a figure of its own by default.
-    count : number of strongest images, each of another group; half as many weakest stand beside them.
+    features : Features
+        The responses, which are means over the image: *where* in it a unit responded was not kept.
+    data : Dataset
+        The images of `features`, for example from `data.redraw`.
+    units : Unit or iterable of Unit
+        One or several from `questions.units.best`.
+    ax : Axes, optional
+        Where to draw; a figure of its own by default.
+    count : int
+        Number of strongest images, each of another group; half as many weakest stand beside them.
 
     Returns
     -------
-    Axes. A line goes around the unit's concept wherever it is in the image: full in a modality that shows it there (or
-    where it is not known who does), dotted in one that does not. Below, how the responses are spread over the images
-    with the concept (in the stream's colour) and without it (grey).
+    Axes
+        A line goes around the unit's concept wherever it is in the image: full in a modality that shows it there (or
+        where it is not known who does), dotted in one that does not. Below, how the responses are spread over the
+        images with the concept (in the stream's colour) and without it (grey).
 
     Raises
     ------
@@ -102,6 +108,19 @@ def _sheet(ax: Axes | None, height: float) -> Axes:
 def extremes(features: Features, unit: Unit, count: int = 4) -> tuple[list[int], list[int]]:
     """Indices of the `count` images with the strongest responses and of half as many with the weakest, one a group.
 
+    Parameters
+    ----------
+    features : Features
+        Where the responses are from.
+    unit : Unit
+        From `questions.units.best`.
+    count : int
+        Number of strongest images.
+
+    Returns
+    -------
+    strong, weak : list of int
+
     Examples
     --------
     >>> import rgbd_insight as ri
@@ -122,7 +141,17 @@ def extremes(features: Features, unit: Unit, count: int = 4) -> tuple[list[int],
 
 
 def gallery_text(features: Features, unit: Unit, count: int = 4) -> str:
-    """What `gallery` shows of a unit, in words: its alternative text."""
+    """What `gallery` shows of a unit, in words: its alternative text.
+
+    Parameters
+    ----------
+    features, unit, count : Features, Unit, int
+        As for `gallery`.
+
+    Returns
+    -------
+    str
+    """
     there = features.present[:, _index(features, unit)]
     held = [
         f"{there[part].sum()} of the {len(part)} images with the {name} mean response"
@@ -251,14 +280,18 @@ def locations(table: pd.DataFrame, data: Dataset, ax: Axes | None = None) -> Axe
 
     Parameters
     ----------
-    table : rows of the table "locations_scenes", those of the units to be drawn; a unit's images are side by side.
-    data : the images that it was made from.
-    ax : where to draw; a figure of its own by default.
+    table : DataFrame
+        Rows of the table "locations_scenes", those of the units to be drawn; a unit's images are side by side.
+    data : Dataset
+        The images that it was made from.
+    ax : Axes, optional
+        Where to draw; a figure of its own by default.
 
     Returns
     -------
-    Axes. In the colour of the stream: around the pixels at which the unit exceeds all but .005 of its responses. White:
-    around its concept, dotted in a modality that does not show it.
+    Axes
+        In the colour of the stream: around the pixels at which the unit exceeds all but .005 of its responses. White:
+        around its concept, dotted in a modality that does not show it.
 
     Raises
     ------
@@ -305,11 +338,11 @@ def locations(table: pd.DataFrame, data: Dataset, ax: Axes | None = None) -> Axe
     return ax
 
 
-def _who(row) -> str:
+def _who(row: Any) -> str:
     return f"{row.stream} stream, level {row.level:.0f}, unit {row.unit:.0f}"
 
 
-def _said(row) -> str:
+def _said(row: Any) -> str:
     planted = f" ({KINDS_IN_WORDS[row.kind]})" if row.kind in KINDS_IN_WORDS else ""
     numbers = f"{row.value:.2f} ({row.low:.2f} to {row.high:.2f}; chance up to {row.null_high:.2f})"
     numbers = numbers.replace("-0.00", "0.00").replace("-", "\u2212")

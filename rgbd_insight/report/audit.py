@@ -45,10 +45,14 @@ class Audit:
 
     Attributes
     ----------
-    run : the run id.
-    results : question -> Result.
-    card : what another audit must share with this one for their numbers to be compared.
-    warnings : what weakens the answers.
+    run : str
+        The run id.
+    results : dict of str to Result
+        Question -> Result.
+    card : dict of str to str or int
+        What another audit must share with this one for their numbers to be compared.
+    warnings : tuple of str
+        What weakens the answers.
     """
 
     run: str
@@ -116,15 +120,19 @@ def audit(features: Features, run: str | None = None, *, permutations: int = 200
 
     Parameters
     ----------
-    features : from `load` or `extract`.
-    run : a run id or fusion name; None takes the first final run that sees both modalities.
-    permutations : for the nulls, at least 20; ≥ 200 for a p to be quoted.
+    features : Features
+        From `load` or `extract`.
+    run : str, optional
+        A run id or fusion name; None takes the first final run that sees both modalities.
+    permutations : int
+        For the nulls, at least 20; ≥ 200 for a p to be quoted.
 
     Returns
     -------
-    Audit. What a single checkpoint cannot say is in its `missing`, with the call that would add it. The slow measures
-    are left out: matching, predictivity, the consistent share beside its null, the ranking of units; ask the question
-    itself for them.
+    Audit
+        What a single checkpoint cannot say is in its `missing`, with the call that would add it. The slow measures are
+        left out: matching, predictivity, the consistent share beside its null, the ranking of units; ask the question
+        itself for them.
 
     Raises
     ------
@@ -150,12 +158,14 @@ def compare(a: Audit, b: Audit) -> Comparison:
 
     Parameters
     ----------
-    a, b : from `audit`.
+    a, b : Audit
+        From `audit`.
 
     Returns
     -------
-    Comparison. `apart` marks numbers whose 95 % intervals do not overlap, which is stricter than a test at 5 %; nothing
-    is marked where the cards differ in what numbers depend on, for then they do not compare.
+    Comparison
+        `apart` marks numbers whose 95 % intervals do not overlap, which is stricter than a test at 5 %; nothing is
+        marked where the cards differ in what numbers depend on, for then they do not compare.
 
     Examples
     --------

@@ -44,9 +44,12 @@ class Comparison:
 
     Attributes
     ----------
-    runs : their runs.
-    differences : entries of the cards that differ and that numbers depend on: key -> (first, second).
-    table : question, measure and its place, value, low and high of both (suffixes _a and _b), apart.
+    runs : (str, str)
+        Their runs.
+    differences : dict of str to (str, str)
+        Entries of the cards that differ and that numbers depend on: key -> (first, second).
+    table : DataFrame
+        Question, measure and its cells, value, low and high of both (suffixes _a and _b), apart.
     """
 
     runs: tuple[str, str]
@@ -92,7 +95,17 @@ class Comparison:
 
 
 def compare_reports(a: dict[str, Any], b: dict[str, Any]) -> Comparison:
-    """Two audits, as their JSON holds them."""
+    """Two audits side by side, as their JSON holds them.
+
+    Parameters
+    ----------
+    a, b : dict
+        From `Audit.to_dict` or `read_report`.
+
+    Returns
+    -------
+    Comparison
+    """
     cards = a["card"], b["card"]
     texts = {key: tuple(str(card.get(key, "not recorded")) for card in cards) for key in ALIKE}
     differences = {key: pair for key, pair in texts.items() if pair[0] != pair[1]}
@@ -111,6 +124,16 @@ def compare_reports(a: dict[str, Any], b: dict[str, Any]) -> Comparison:
 def read_report(path: Path) -> dict[str, Any]:
     """An audit's JSON from an unknown hand, checked.
 
+    Parameters
+    ----------
+    path : Path
+        Of a file that `Audit.save` wrote.
+
+    Returns
+    -------
+    dict
+        As from `Audit.to_dict`.
+
     Raises
     ------
     ValueError
@@ -128,9 +151,9 @@ def read_report(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} must be a report of format {FORMAT}, saved by rgbd-insight audit --json; it is none")
     tables, card = found.get("tables"), found.get("card")
     rows = [row for rows in tables.values() for row in rows] if _lists(tables) else [None]
-    kinds = {"value": float, "low": float, "high": float}
-    plain = all(isinstance(row, dict) and all(isinstance(row.get(k, 0.0), float | int) for k in kinds) for row in rows)
-    flat = plain and all(isinstance(v, str | float | int) for row in rows for v in row.values())
+    kinds = ("value", "low", "high")
+    known = all(isinstance(row, dict) and all(isinstance(row.get(k, 0.0), float | int) for k in kinds) for row in rows)
+    flat = known and all(isinstance(v, str | float | int) for row in rows for v in row.values())
     if not flat or not isinstance(card, dict) or not isinstance(found.get("run"), str):
         raise ValueError(
             f"{path} is damaged: its card, run or tables are not as they were written; save the report again"
@@ -143,7 +166,7 @@ def _lists(tables: Any) -> bool:
 
 
 def _frame(rows: list[dict]) -> pd.DataFrame:
-    """A question's rows, each place once, the places as text so that they can be joined on."""
+    """A question's rows, each once; what they are about is text, so that they can be joined on it."""
     table = pd.DataFrame(rows, columns=[*KEYS, "value", "low", "high"])
     for key in KEYS:
         table[key] = ["" if pd.isna(v) else f"{v:g}" if isinstance(v, float | int) else str(v) for v in table[key]]
@@ -152,6 +175,6 @@ def _frame(rows: list[dict]) -> pd.DataFrame:
 
 
 def _line(row: dict) -> str:
-    place = ", ".join(str(row[key]) if key != "level" else f"level {row[key]}" for key in KEYS if row[key])
+    about = ", ".join(str(row[key]) if key != "level" else f"level {row[key]}" for key in KEYS if row[key])
     sides = [f"{row[f'value_{s}']:.3f} ({row[f'low_{s}']:.3f} to {row[f'high_{s}']:.3f})" for s in "ab"]
-    return f"  {'*' if row['apart'] else ' '} {place:58}A {sides[0]}   B {sides[1]}"
+    return f"  {'*' if row['apart'] else ' '} {about:58}A {sides[0]}   B {sides[1]}"

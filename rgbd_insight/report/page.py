@@ -35,6 +35,15 @@ FIGURES = {  # beside the question's main one
 def check_suffix(path: str | Path) -> Path:
     """The path of a report.
 
+    Parameters
+    ----------
+    path : str or Path
+        Must end in .html (a page of its own) or .json (its numbers).
+
+    Returns
+    -------
+    Path
+
     Raises
     ------
     ValueError
