@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from rgbd_insight.features import USUAL_SHARE, AblationName
 from rgbd_insight.plots.rows import concept_rows
 from rgbd_insight.plots.style import (
     COLOURS,
@@ -121,9 +121,6 @@ def gradients(result: Result, ax: Axes | None = None) -> Axes:
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.axhline(0, color=INK, lw=0.8)
     return finish(ax, "Do the two encoders pull the same way?", x="epoch", y="cosine of gradients (−1 … 1)")
-
-
-LABEL = re.compile(r"^(specific|consistent|random) (.+?)(?: (\d+))?(?: given \S+)?$")
 
 
 def accuracy(result: Result, ax: Axes | None = None, *, chance: float | None = None) -> Axes:
@@ -267,13 +264,17 @@ def ablation(result: Result, ax: Axes | None = None) -> Axes:
     """
     table = need(result, "collaboration", "ablation")
     network = one_network(table)
-    parts = table["label"].str.extract(LABEL)
-    table = table.assign(kind=parts[0], modality=parts[1]).dropna(subset=["kind"])
-    sets = list(table.groupby(["modality", "condition"], sort=False))
+    names = table["label"].map(AblationName.parse).dropna()  # a user may silence sets of other names
+    table = table.loc[names.index].assign(
+        kind=[name.kind for name in names],
+        modality=[name.modality for name in names],
+        share=["" if name.share == USUAL_SHARE else f" at {name.percent}" for name in names],
+    )
+    sets = list(table.groupby(["modality", "share", "condition"], sort=False))
     ax = canvas(ax, 1.7 + 0.7 * len(sets))
     several = table["condition"].nunique() > 1
     colours = modality_colours(table["modality"])
-    for i, ((modality, _), rows) in enumerate(sets):
+    for i, ((modality, _, _), rows) in enumerate(sets):
         draws = rows.loc[rows["kind"] == "random", "value"].to_numpy()
         if len(draws):
             low, high = np.quantile(draws, [0.025, 0.975])
@@ -282,7 +283,8 @@ def ablation(result: Result, ax: Axes | None = None) -> Axes:
         for kind, up in (("specific", -0.15), ("consistent", 0.15)):
             one = rows[rows["kind"] == kind]
             intervals(ax, np.full(len(one), i + up), one, colours[modality], across=True, ms=8, **SETS[kind])
-    ax.set_yticks(range(len(sets)), [f"{m} units" + (f"\nunder {c}" if several else "") for (m, c), _ in sets])
+    labels = [f"{m} units{share}" + (f"\nunder {c}" if several else "") for (m, share, c), _ in sets]
+    ax.set_yticks(range(len(sets)), labels)
     ax.set_ylim(len(sets) - 0.4, -0.6)
     ax.axvline(0, color=INK, lw=0.8, zorder=1)
     ax.grid(axis="y", visible=False)

@@ -10,7 +10,7 @@ from rgbd_insight import stats
 from rgbd_insight.data import Scenes
 from rgbd_insight.experiments.locations import IMAGES, locate
 from rgbd_insight.extraction.blocks import partners
-from rgbd_insight.hooks import listen
+from rgbd_insight.hooks import trace
 from rgbd_insight.models import build
 from rgbd_insight.plots import locations
 
@@ -44,7 +44,7 @@ def test_masks_numbers_and_choice_are_those_of_a_naive_way(table, stream, level)
     other = DATA.batch(guest.tolist())
     given = (every.rgb, other.depth) if stream == "rgb" else (other.rgb, every.depth)
     (tap,) = [t for t in MODEL.taps() if (t.stream, t.level) == (stream, level)]
-    with torch.no_grad(), listen(MODEL.eval(), [tap]) as heard:
+    with torch.no_grad(), trace(MODEL.eval(), [tap]) as heard:
         MODEL(*given)
     maps = heard[tap]
     flat = maps.transpose(0, 1).flatten(1).sort(descending=True).values

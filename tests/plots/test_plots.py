@@ -222,6 +222,15 @@ def test_ablation_compares_with_the_central_95_percent_of_random_sets():
     assert segments(ax, 0) == ends(rows[~rows.label.str.startswith("random")])
 
 
+def test_ablations_of_another_share_or_input_are_rows_of_their_own():
+    names = ("specific rgb", "random rgb 1 at 50%", "random rgb 2 at 50%", "specific rgb at 50%", "my own units")
+    rows = [{"measure": "ablation", "condition": "both", "label": name, "value": 0.1} for name in names]
+    rows.append({"measure": "ablation", "condition": "rgb:mean", "label": "specific rgb given rgb:mean", "value": 0.1})
+    ax = plots.ablation(Result.of("collaboration", rows, made={}))
+    written = [label.get_text().split("\n") for label in ax.get_yticklabels()]
+    assert written == [["rgb units", "under both"], ["rgb units at 50%", "under both"], ["rgb units", "under rgb:mean"]]
+
+
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_plot_draws_the_main_figure_and_falls_back_to_any_other_measure(question):
     result = QUESTIONS[question]()
