@@ -1,25 +1,35 @@
-"""Where aligned pairs of colour and depth come from: planted scenes and folders of images."""
+"""Where aligned pairs of colour and depth come from: planted scenes, folders of images, worlds of latents."""
 
-from rgbd_insight.data.batch import IGNORE, Batch, Dataset, batches
+from rgbd_insight.data.batch import IGNORE, Batch, Dataset, Held, batches
+from rgbd_insight.data.catalogue import THINGS
 from rgbd_insight.data.checkup import Checkup, Finding, check
 from rgbd_insight.data.convert import nyuv2, sunrgbd
 from rgbd_insight.data.depth import Intrinsics, Sensor
-from rgbd_insight.data.encodings import encode, hha
+from rgbd_insight.data.encodings import ENCODINGS, NEED_INTRINSICS, encode, hha
 from rgbd_insight.data.folder import Folder
+from rgbd_insight.data.latents import Knobs, drawn
 from rgbd_insight.data.scenes import Scenes, redraw
+from rgbd_insight.data.worlds import World
 
 __all__ = [
     "Batch",
     "Checkup",
     "Dataset",
+    "ENCODINGS",
     "Finding",
     "Folder",
+    "Held",
     "IGNORE",
     "Intrinsics",
+    "Knobs",
+    "NEED_INTRINSICS",
     "Scenes",
     "Sensor",
+    "THINGS",
+    "World",
     "batches",
     "check",
+    "drawn",
     "encode",
     "hha",
     "nyuv2",

@@ -61,7 +61,7 @@ TAGS = tuple(f"tag {i}" for i in range(1, 7))
 
 THINGS: tuple[Item, ...] = (*FLAT, *CAMOUFLAGED, *ORDINARY, *(item for item, _, _ in GRADED), *CONJUNCTIONS)
 SINGLE = len(FLAT) + len(CAMOUFLAGED)  # things that one modality alone may show
-ALONE = 2 / 3  # what one half of a conjunction tells of it: half of the scenes without it show that half as well
+ALONE = 2 / 3  # what one half of a conjunction shows of it: half of the scenes without it show that half as well
 
 
 def visibilities(redundancy: float) -> list[tuple[str, float, float]]:

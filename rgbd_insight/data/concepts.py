@@ -1,6 +1,6 @@
 """Concept maps of images that nobody planted: what labels, colours and depth themselves say of every pixel.
 
-Every family tells of a pixel one of its concepts or nothing (-1). All thresholds are stated here, as constants; they
+Every family gives a pixel one of its concepts or none (-1). All thresholds are stated here, as constants; they
 are in units of the image at hand, so that maps of one image at two sizes differ (a coarse image has fewer edges).
 """
 
@@ -47,7 +47,7 @@ def image_concepts(classes: Sequence[str] = (), *, depth: bool = True) -> tuple[
     Parameters
     ----------
     classes : task classes, which come first, as the family "class"; without any there is no such family.
-    depth : False where the second modality is not metric depth: then the families that depth tells are left out.
+    depth : False where the second modality is not metric depth: then the families that depth shows are left out.
 
     Returns
     -------
@@ -195,7 +195,7 @@ def _depth_edge(depth: Tensor) -> Tensor:
     """0 at an edge, else -1 (B, H, W).
 
     The second difference of inverse depth, times depth: 0 on every plane however oblique, the relative step at an
-    occlusion. A pixel whose neighbour has no reading tells nothing in that direction.
+    occlusion. A pixel whose neighbour has no reading says nothing in that direction.
     """
     there = depth > 0
     inverse = F.pad(torch.where(there, 1 / torch.where(there, depth, 1), 0), [1] * 4)  # (B, 1, H + 2, W + 2)
@@ -217,9 +217,9 @@ def _depth_range(depth: Tensor) -> Tensor:
 def _orientation(depth: Tensor, intrinsics: Intrinsics | Sequence[float]) -> Tensor:
     """0 floor-like, 1 wall-like, 2 ceiling-like, -1 oblique or unknown (B, H, W); gravity is the image's own y."""
     normals = surface_normals(depth, intrinsics)  # (B, 3, H, W)
-    up, told = -normals[:, 1], (normals != 0).any(1)
+    up, fitted = -normals[:, 1], (normals != 0).any(1)
     facing = torch.where(up >= LEVEL, 0, torch.where(up <= -LEVEL, 2, torch.where(up.abs() <= UPRIGHT, 1, -1)))
-    return torch.where(told, facing, -1)
+    return torch.where(fitted, facing, -1)
 
 
 def _gradient(image: Tensor) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from rgbd_insight.data.matlab import opened, read_mat, text_at
+from rgbd_insight.data.reading import open_hdf5, read_mat, text_at
 from rgbd_insight.data.sunrgbd import find_scenes, read_scene, read_toolbox
 from rgbd_insight.utils.files import whole, write_json
 
@@ -60,7 +60,7 @@ def nyuv2(
         raise ValueError(f"`classes` must be 40 or 13 and `depth` raw or filled; got {classes} and {depth!r}")
     file = Path(file)
     halves = read_mat(Path(splits) if splits else file.with_name("splits.mat"), ("trainNdxs", "testNdxs"))
-    with opened(file) as source, writing(out) as target:
+    with open_hdf5(file) as source, writing(out) as target:
         _check_nyuv2(source, file, DEPTHS[depth])
         table, names = _mapping(source, file, classes)
         n = len(source["images"])
@@ -144,7 +144,7 @@ def sunrgbd(root: str | Path, out: str | Path, *, progress: bool = False) -> Pat
 
     Returns
     -------
-    The path `out`. IDs are running numbers; sources.json tells the folder of each. Sizes differ between the sensors, so
+    The path `out`. IDs are running numbers; sources.json names the folder of each. Sizes differ between the sensors, so
     give `size` to `Folder`.
 
     Raises

@@ -161,7 +161,7 @@ def _groups(splits: dict, split: str, ids: Sequence[str], file: Path) -> tuple[s
         if without:
             what = "groups" if "groups" in splits else f"{split}_runs"
             rest = f"{without[0]} and {len(without) - 1} more have none"
-            raise ValueError(f"`{what}` in {file} must tell the group of every ID; {rest}")
+            raise ValueError(f"`{what}` in {file} must name the group of every ID; {rest}")
         return tuple(str(named[stem]) for stem in ids)
     return _consecutive(ids, file)
 

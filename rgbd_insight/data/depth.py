@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-MIN_NEIGHBOURS = 8  # of the 24 around a pixel, on the same surface, for its normal to be told
+MIN_NEIGHBOURS = 8  # of the 24 around a pixel, on the same surface, for its normal to be fitted
 SAME_SURFACE = 0.2  # largest relative difference in inverse depth between neighbours on one surface
 
 
@@ -52,7 +52,7 @@ class Sensor:
     noise : axial noise has the standard deviation noise·z² metres. The default is 1.9 mm at 1 m.
     shadow : projector baseline in metres. A surface in front of another keeps the projector's light from a strip to
         the left of it, which then has no reading.
-    focal : focal length as a share of the image's width; with `shadow` it tells how wide that strip is.
+    focal : focal length as a share of the image's width; with `shadow` it says how wide that strip is.
     dropout : in [0, 1]; share of the pixels that lose their reading at random.
     reach : nearest and farthest depth that is read, in metres.
 
@@ -148,7 +148,7 @@ def _shadow(depth: Tensor, sensor: Sensor) -> Tensor:
 
 
 def surface_normals(depth: Tensor, intrinsics: Intrinsics | Sequence[float]) -> Tensor:
-    """Unit normals of the surfaces that `depth` shows, facing the camera; 0 where there is none to tell.
+    """Unit normals of the surfaces that `depth` shows, facing the camera; 0 where none can be fitted.
 
     Parameters
     ----------
@@ -175,15 +175,15 @@ def surface_normals(depth: Tensor, intrinsics: Intrinsics | Sequence[float]) -> 
     fx, fy, cx, cy = intrinsics
     h, w = depth.shape[-2:]
     inverse = _inverse(depth)[:, 0]  # (B, H, W)
-    across, down, middle, told = _plane_fit(inverse, max(1, round(h / 96)))  # each (B, H, W)
+    across, down, middle, fitted = _plane_fit(inverse, max(1, round(h / 96)))  # each (B, H, W)
     x = (torch.arange(w, device=depth.device, dtype=depth.dtype) - cx) / fx  # (W,)
     y = ((torch.arange(h, device=depth.device, dtype=depth.dtype) - cy) / fy)[:, None]  # (H, 1)
     a, b = across * fx, down * fy
     c = middle - a * x - b * y
     length = (a * a + b * b + c * c).sqrt()
-    told = told & (length > 0)
-    normals = -torch.stack([a, b, c], 1) / torch.where(told, length, 1)[:, None]  # (B, 3, H, W)
-    return torch.where(told[:, None], normals, 0)
+    fitted = fitted & (length > 0)
+    normals = -torch.stack([a, b, c], 1) / torch.where(fitted, length, 1)[:, None]  # (B, 3, H, W)
+    return torch.where(fitted[:, None], normals, 0)
 
 
 def _plane_fit(inverse: Tensor, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -208,12 +208,12 @@ def _plane_fit(inverse: Tensor, step: int) -> tuple[Tensor, Tensor, Tensor, Tens
     n = n.clamp_min(1)
     xx, xy, yy = sxx - sx * sx / n, sxy - sx * sy / n, syy - sy * sy / n
     xr, yr = sxr - sx * sr / n, syr - sy * sr / n
-    spread = xx * yy - xy * xy
-    told = (inverse > 0) & (n > MIN_NEIGHBOURS) & (spread > 1)
-    spread = torch.where(told, spread, 1)
-    across, down = (yy * xr - xy * yr) / spread, (xx * yr - xy * xr) / spread
+    determinant = xx * yy - xy * xy
+    fitted = (inverse > 0) & (n > MIN_NEIGHBOURS) & (determinant > 1)
+    determinant = torch.where(fitted, determinant, 1)
+    across, down = (yy * xr - xy * yr) / determinant, (xx * yr - xy * xr) / determinant
     middle = inverse + (sr - across * sx - down * sy) / n
-    return across / step, down / step, middle, told
+    return across / step, down / step, middle, fitted
 
 
 def _inverse(depth: Tensor) -> Tensor:

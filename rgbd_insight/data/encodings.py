@@ -48,7 +48,7 @@ def inverse(depth: Tensor) -> Encoded:
 
 
 def log(depth: Tensor) -> Encoded:
-    """ln(z / 1 m): equal steps for equal ratios. 1 m is 0 too, so only the mask tells it from missing; as `metric`.
+    """ln(z / 1 m): equal steps for equal ratios. 1 m is 0 too, so the mask alone marks what is missing; as `metric`.
 
     Examples
     --------
@@ -118,7 +118,7 @@ def hha(
     >>> values[0, :, 3, 4].tolist()
     [0.5, 1.625, 90.0]
     """
-    surface, told = normals(depth, intrinsics)  # (B, 3, H, W), (B, 1, H, W)
+    surface, valid = normals(depth, intrinsics)  # (B, 3, H, W), (B, 1, H, W)
     down = gravity_of(surface) if gravity is None else torch.as_tensor(gravity, dtype=depth.dtype, device=depth.device)
     down = torch.nn.functional.normalize(down.expand(len(depth), 3), dim=1)[:, :, None, None]  # (B, 3, 1, 1)
     below = (_points(depth, intrinsics) * down).sum(1, keepdim=True)  # (B, 1, H, W), metres below the lens
@@ -129,7 +129,7 @@ def hha(
     height = ground[:, None, None, None] - below
     angle = torch.rad2deg(torch.acos(-(surface * down).sum(1, keepdim=True).clamp(-1, 1)))
     values = torch.cat([inverse(depth)[0], height, angle], 1)
-    return torch.where(told, values, 0), told
+    return torch.where(valid, values, 0), valid
 
 
 def gravity_of(surface: Tensor) -> Tensor:
@@ -171,14 +171,14 @@ def gravity_of(surface: Tensor) -> Tensor:
     return torch.stack(found).to(surface)
 
 
-FUNCTIONS: dict[str, Callable[..., Encoded]] = {
+ENCODINGS: dict[str, Callable[..., Encoded]] = {
     "metric": metric,
     "inverse": inverse,
     "log": log,
     "normals": normals,
     "hha": hha,
 }
-LENS = ("normals", "hha")  # that need intrinsics
+NEED_INTRINSICS = ("normals", "hha")
 
 
 def encode(depth: Tensor, name: str, intrinsics: Intrinsics | Sequence[float] | None = None) -> Encoded:
@@ -204,11 +204,11 @@ def encode(depth: Tensor, name: str, intrinsics: Intrinsics | Sequence[float] | 
     >>> encode(torch.tensor([[[[4.0]]]]), "inverse")[0].item()
     0.25
     """
-    if name not in FUNCTIONS:
-        raise ValueError(unknown("name", name, FUNCTIONS))
-    if name in LENS and intrinsics is None:
+    if name not in ENCODINGS:
+        raise ValueError(unknown("name", name, ENCODINGS))
+    if name in NEED_INTRINSICS and intrinsics is None:
         raise ValueError(f"`intrinsics` must be given for {name!r}; got None: (fx, fy, cx, cy) in pixels of this image")
-    return FUNCTIONS[name](depth, intrinsics) if name in LENS else FUNCTIONS[name](depth)
+    return ENCODINGS[name](depth, intrinsics) if name in NEED_INTRINSICS else ENCODINGS[name](depth)
 
 
 def _points(depth: Tensor, intrinsics: Intrinsics | Sequence[float]) -> Tensor:

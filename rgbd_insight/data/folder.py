@@ -12,7 +12,7 @@ from PIL import Image
 
 from rgbd_insight.data import concepts, declared
 from rgbd_insight.data.batch import Batch
-from rgbd_insight.data.images import decode, read_colour, read_label, read_reading, rescale
+from rgbd_insight.data.reading import read_colour, read_image, read_label, read_reading, rescale
 from rgbd_insight.features import Modality
 
 TELLING = 8192  # bytes at each end of a file that go into the fingerprint
@@ -44,7 +44,7 @@ class Folder:
     camera.json, optional: {"modality": {"name", "unit", "scale", "low", "high"}} where the second modality is not depth
     in millimetres (value = stored number · scale); {"intrinsics": {"fx", "fy", "cx", "cy"}} and {"crop": [first row,
     end row, first column, end column]}, both in pixels of the stored images.
-    Concepts that depth tells need metres: a second modality in another unit has none of its own.
+    Concepts that depth shows need metres: a second modality in another unit has none of its own.
 
     Examples
     --------
@@ -77,7 +77,7 @@ class Folder:
         self._scale, self._metric = camera.scale, camera.modality.unit == "m"
         self.concepts, self.families = concepts.image_concepts(self.classes, depth=self._metric)
 
-        width, height = decode(self._files[self.ids[0]][0]).size
+        width, height = read_image(self._files[self.ids[0]][0]).size
         self._stored = (height, width)
         self._crop = camera.crop if crop else None
         if self._crop is not None:

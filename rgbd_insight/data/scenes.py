@@ -182,7 +182,7 @@ class Scenes:
         present = chance < PRESENT
         first = len(THINGS) - len(CONJUNCTIONS)
         present[first:] = chance[first:] < ACTIVE
-        shown = cue[:, None] < self._shown  # (T, 2): nested, so that two cues tell no more than the better one
+        shown = cue[:, None] < self._shown  # (T, 2): nested, so that two cues say no more than the better one
         shown[first:, 0], shown[first:, 1] = halves != 1, halves != 0
         if self.toggle:
             thing = NAMES.index(self.toggle[index // (2 * self.n)])

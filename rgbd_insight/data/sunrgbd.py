@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from rgbd_insight.data.images import decode, read_colour
-from rgbd_insight.data.matlab import opened, read_mat
+from rgbd_insight.data.reading import open_hdf5, read_colour, read_image, read_mat
 
 NAMES = (
     "wall",
@@ -88,7 +87,7 @@ class Toolbox:
         """Class of each pixel, uint8 (H, W), 255 for none."""
         if self.labels is None:
             return _own_label(scene)
-        with opened(self.labels) as file:
+        with open_hdf5(self.labels) as file:
             reference = file["SUNRGBD2Dseg"]["seglabel"][self.index[scene.name]][0]
             stored = np.asarray(file[reference]).T.astype(int)  # stored (W, H), 0 = none
         if stored.ndim != 2 or stored.max(initial=0) > len(NAMES):
@@ -156,7 +155,7 @@ def read_scene(scene: Scene, label: np.ndarray) -> tuple[np.ndarray, np.ndarray,
     folder = next(scene.path / name for name in ("depth", "depth_bfx") if (scene.path / name).is_dir())
     colour = np.asarray(read_colour(_only(scene.path / "image", (".jpg", ".png"))))
     file = _only(folder, (".png",))
-    image = decode(file)
+    image = read_image(file)
     if not image.mode.startswith("I"):
         raise ValueError(f"{file} must be a 16-bit grey PNG; got Pillow mode {image.mode!r}")
     metres = unrotate(np.asarray(image).astype(np.uint16)).clip(0, REACH * 1000) / 1000

@@ -7,107 +7,14 @@ predictivity, the variance partitioning) follows from covariances and is exact.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
 from functools import cached_property
 
 import numpy as np
 from scipy.stats import norm
 
-from rgbd_insight.data.latents import Plan, r2, shares_of
+from rgbd_insight.data.latents import Knobs, Net, Plan, r2, shares_of
 
 MODALITIES = ("rgb", "depth")
-
-
-@dataclass(frozen=True)
-class Knobs:
-    """What a world is like; ranges in brackets are those in which the measures are validated.
-
-    Attributes
-    ----------
-    n : images [150, 2000]; cut to whole groups.
-    width, other_width : units of a network of the first and of the second modality [32, 512].
-    networks : networks of each modality, at least 1; each has its own mixing and its own noise.
-    group_size, likeness : images of a group, and the share in [0, 1) of every latent's variance that they have in
-        common.
-    noise : standard deviation of a unit's noise, its signal having 1 [.3, .9; beyond: to 3].
-    noise_ratio : how many times noisier the second modality's units are [1, 3].
-    unit_noise : each unit's noise is multiplied by e^±a, a uniform up to this [0, 1.2].
-    concepts : number of concepts; kinds go round in the order of `KINDS`.
-    polysemy : concepts that a unit encodes [1, 3].
-    cooccurrence : share of a concept's variance that is common to all concepts of its cluster [0, .7].
-    layout : share of a concept's variance that the layout decides, which both modalities show [0, .25].
-    coverage : share of the concepts that are named (have labels) [.25, 1].
-    imbalance : share of the images that show a concept [.15, .5].
-    nuisance : share of a unit's signal that is not concepts [0, 1].
-    private : share of the nuisance that is private to the modality [0, 1].
-    shared_dims, private_dims : dimensions of the shared and of each private nuisance.
-    outlier : how many standard deviations one image is moved in every network, 0 for none [0, 20].
-    pure : units of four pure types in turn (`SHARES`) instead of mixed ones.
-    related : False makes a null world: the second modality's latents are drawn anew.
-
-    Examples
-    --------
-    >>> Knobs(noise=2.0).noise
-    2.0
-    """
-
-    n: int = 600
-    width: int = 64
-    other_width: int = 64
-    networks: int = 2
-    group_size: int = 5
-    likeness: float = 0.3
-    noise: float = 1.0
-    noise_ratio: float = 1.0
-    unit_noise: float = 0.0
-    concepts: int = 24
-    polysemy: int = 1
-    cooccurrence: float = 0.0
-    layout: float = 0.0
-    coverage: float = 1.0
-    imbalance: float = 0.5
-    nuisance: float = 0.4
-    private: float = 0.5
-    shared_dims: int = 6
-    private_dims: int = 6
-    outlier: float = 0.0
-    pure: bool = False
-    related: bool = True
-
-    def __post_init__(self) -> None:
-        for name, (low, high) in _RANGES.items():
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise ValueError(f"`{name}` must be from {low} to {high}; got {value}. See `Knobs` for what it means.")
-        if self.cooccurrence + self.layout > 0.95:
-            total = self.cooccurrence + self.layout
-            raise ValueError(f"`cooccurrence` + `layout` must be at most 0.95; got {total:.2f}. Lower one of them.")
-        if self.n < 5 * self.group_size:
-            raise ValueError(f"`n` must hold 5 groups of {self.group_size}; got {self.n}. Draw more images.")
-
-
-_RANGES = {
-    "n": (20, 10**7),
-    "width": (1, 10**5),
-    "other_width": (1, 10**5),
-    "networks": (1, 100),
-    "group_size": (1, 1000),
-    "likeness": (0, 0.99),
-    "noise": (0, 100),
-    "noise_ratio": (0.01, 100),
-    "unit_noise": (0, 3),
-    "concepts": (6, 1000),
-    "polysemy": (1, 6),
-    "cooccurrence": (0, 0.95),
-    "layout": (0, 0.95),
-    "coverage": (0.01, 1),
-    "imbalance": (0.01, 0.99),
-    "nuisance": (0, 1),
-    "private": (0, 1),
-    "shared_dims": (1, 1000),
-    "private_dims": (1, 1000),
-    "outlier": (0, 1e6),
-}
 
 
 class World:
@@ -192,7 +99,7 @@ class World:
         """Responses of several networks."""
         return [self.stream(modality, i) for i in networks]
 
-    def _net(self, modality: str, network: int):
+    def _net(self, modality: str, network: int) -> Net:
         if modality not in MODALITIES or not 0 <= network < self.knobs.networks:
             raise ValueError(
                 f"`modality` must be one of {', '.join(MODALITIES)} and `network` below {self.knobs.networks}; got "
@@ -211,7 +118,7 @@ class World:
         return np.divide(lacking @ weight, total, out=np.full(len(total), np.nan), where=total > 0)
 
     def total_specificity(self, modality: str, network: int = 0) -> np.ndarray:
-        """(U,) share of a unit's signal (nuisance included) that no linear function of the other's signal tells."""
+        """(U,) share of a unit's signal (nuisance included) that no linear function of the other's signal explains."""
         signal = self._net(modality, network).mixing
         return 1 - r2(signal, self.plan.visible(_other(modality)))
 
@@ -243,7 +150,7 @@ class World:
 
     @property
     def shared_variance(self) -> float:
-        """Share of the first modality's signal variance (its first network's) that the second's signal tells."""
+        """Share of the first modality's signal variance (its first network's) that the second's signal explains."""
         return float(1 - self.total_specificity(MODALITIES[0]).mean())
 
     def population_cka(self, first: tuple[str, int], second: tuple[str, int]) -> float:
@@ -273,22 +180,3 @@ class World:
 
 def _other(modality: str) -> str:
     return MODALITIES[1 - MODALITIES.index(modality)]
-
-
-def drawn(ranges: Mapping[str, list], rng: np.random.Generator, **fixed) -> Knobs:
-    """Knobs drawn at random: [low, high] of floats uniformly, a longer list (or one of whole numbers) by choice.
-
-    Examples
-    --------
-    >>> drawn({"noise": [1.0, 3.0], "polysemy": [1, 2, 3]}, np.random.default_rng(0), n=200).n
-    200
-    """
-    known = {f.name for f in fields(Knobs)}
-    if wrong := set(ranges) - known:
-        names = ", ".join(sorted(known))
-        raise ValueError(f"`ranges` must name knobs; got {', '.join(sorted(wrong))}. Known: {names}.")
-    found = {}
-    for name, values in ranges.items():
-        uniform = len(values) == 2 and any(isinstance(v, float) for v in values)
-        found[name] = float(rng.uniform(*values)) if uniform else values[rng.integers(len(values))]
-    return Knobs(**(found | fixed))

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rgbd_insight.data.batch import IGNORE, Batch, Dataset
+from rgbd_insight.data import IGNORE, Batch, Dataset
 from rgbd_insight.features import Ablation
 from rgbd_insight.hooks import Tap
 from rgbd_insight.utils.messages import unknown

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.backends import cudnn
 
-from rgbd_insight.data.batch import Batch, Dataset
+from rgbd_insight.data import Batch, Dataset
 from rgbd_insight.extraction.blocks import check_batch, concept_areas, describe, partners, replacement, score
 from rgbd_insight.features import Ablation, TensorKey
 from rgbd_insight.hooks import Tap, evaluating, mute, purity, trace
@@ -160,7 +160,7 @@ class Extractor:
                 f"the model must return logits of shape {want} (samples, data.classes, data.size); got "
                 f"{got}: give `adapt`, a function of (model, rgb, depth) that picks them out and interpolates them"
             )
-        if not bool(torch.isfinite(logits.sum())) and not bool(torch.isfinite(logits).all()):  # mostly the sum tells
+        if not bool(torch.isfinite(logits.sum())) and not bool(torch.isfinite(logits).all()):  # mostly the sum says it
             sample = ids[int((~torch.isfinite(logits)).flatten(1).any(1).nonzero()[0, 0])]
             raise ValueError(
                 f"the model must return finite logits; got NaN or infinity for sample {sample!r}: check "

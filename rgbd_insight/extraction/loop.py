@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from rgbd_insight.data.batch import Dataset
+from rgbd_insight.data import Dataset
 from rgbd_insight.extraction.blocks import check_conditions, check_dataset, check_number, check_taps
 from rgbd_insight.extraction.extractor import Extractor, at_rest, provenance
 from rgbd_insight.features import ROLES, Ablation, Features, FeatureWriter, load

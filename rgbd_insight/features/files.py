@@ -249,9 +249,9 @@ def quantise(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, fl
     safe = np.where(scale > 0, scale, 1)
     codes = np.clip(np.rint((values - low) / safe), 0, 255).astype(np.uint8)  # (N, U)
     error = np.mean((dequantise(codes, scale, low).astype(np.float64) - values) ** 2)
-    spread = np.mean((values.astype(np.float64) - values.mean(0, dtype=np.float64)) ** 2)
+    variance = np.mean((values.astype(np.float64) - values.mean(0, dtype=np.float64)) ** 2)
     codes = np.ascontiguousarray(codes)  # safetensors writes the memory as it lies
-    return codes, scale, low, float(math.sqrt(error / spread)) if spread > 0 else 0.0
+    return codes, scale, low, float(math.sqrt(error / variance)) if variance > 0 else 0.0
 
 
 def dequantise(codes: np.ndarray, scale: np.ndarray, offset: np.ndarray) -> np.ndarray:

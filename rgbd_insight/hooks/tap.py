@@ -16,6 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 from rgbd_insight.utils.messages import nearest, unknown
 
 LAYOUTS = ("NCHW", "NHWC", "BNC")
+LEVEL = re.compile(r"\{level\s*([+-]\s*\d+)?\}")
 PARALLEL = (nn.DataParallel, DistributedDataParallel)
 
 
@@ -73,6 +74,17 @@ class Tap:
         call = "" if self.call is None else f", call {self.call}"
         item = "" if self.item is None else f", item {self.item}"
         return f"{self.stream}/{self.level} at {self.module!r}{item}{call}"
+
+
+def at_level(pattern: str, level: int) -> str:
+    """`pattern` with ``{level}``, or ``{level-1}`` and the like, filled in.
+
+    Examples
+    --------
+    >>> at_level("backbone.sagates.{level-1}", 1)
+    'backbone.sagates.0'
+    """
+    return LEVEL.sub(lambda found: str(level + int((found[1] or "0").replace(" ", ""))), pattern)
 
 
 Action = Callable[[Tap, Tensor, tuple[int, int] | None], Tensor | None]

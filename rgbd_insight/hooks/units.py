@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rgbd_insight.hooks.tap import Tap, as_maps, evaluating, hooked, unit_axis
+from rgbd_insight.hooks.tap import Tap, as_maps, at_level, evaluating, hooked, unit_axis
 
 
 def taps(
@@ -52,9 +51,8 @@ def taps(
     found = []
     for stream in streams:
         for level in levels:
-            number = re.compile(r"\{level\s*([+-]\s*\d+)?\}")
-            name = number.sub(lambda m, level=level: str(level + int((m[1] or "0").replace(" ", ""))), pattern)
-            found.append(Tap(stream, int(level), name.replace("{stream}", stream), **options))
+            name = at_level(pattern, level).replace("{stream}", stream)
+            found.append(Tap(stream, int(level), name, **options))
     places = [(tap.module, tap.item, tap.call, tap.when) for tap in found]
     if len(set(places)) < len(places):
         raise ValueError(f"`pattern` must give every stream and level its own place; got {pattern!r}: add {{level}}")

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rgbd_insight.hooks.tap import Tap
+from rgbd_insight.hooks import Tap
 from rgbd_insight.models.encoder import Decoder
 
-MEAN, SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, on which these encoders were trained
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, on which these encoders were trained
 DEPTH = (2.5, 1.2)  # mean and standard deviation of indoor depth, metres
 
 
@@ -34,14 +34,14 @@ class TwoBackbones(nn.Module):
             setattr(self, stream, nn.ModuleList(nn.Identity() for _ in widths))
         self.decoder = Decoder(("fused",), widths, classes)
         self.register_buffer("mean", torch.tensor(MEAN)[:, None, None], persistent=False)
-        self.register_buffer("spread", torch.tensor(SPREAD)[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor(STD)[:, None, None], persistent=False)
 
     def forward(self, rgb: Tensor, depth: Tensor) -> Tensor:
         """Scores (B, classes, H, W) for colour (B, 3, H, W) in [0, 1] and depth (B, 1, H, W) in metres."""
-        far, wide = DEPTH
-        scaled = torch.where(depth > 0, (depth - far) / wide, 0).expand(-1, 3, -1, -1)  # (B, 3, H, W)
+        mean, std = DEPTH
+        scaled = torch.where(depth > 0, (depth - mean) / std, 0).expand(-1, 3, -1, -1)  # (B, 3, H, W)
         streams = {}
-        for name, x in (("rgb", (rgb - self.mean) / self.spread), ("depth", scaled)):
+        for name, x in (("rgb", (rgb - self.mean) / self.std), ("depth", scaled)):
             maps = _maps(getattr(self, f"encoder_{name}"), x)
             streams[name] = [read(y) for read, y in zip(getattr(self, name), maps, strict=True)]
         pairs = zip(self.fused, streams["rgb"], streams["depth"], strict=True)

@@ -10,8 +10,8 @@ from itertools import product
 import torch
 from torch import Tensor, nn
 
-from rgbd_insight.data.encodings import FUNCTIONS, LENS
-from rgbd_insight.hooks.tap import Tap
+from rgbd_insight.data import ENCODINGS, NEED_INTRINSICS
+from rgbd_insight.hooks import Tap
 from rgbd_insight.models.encoder import GROUP, Decoder, Encoder, exactly
 from rgbd_insight.models.fusion import Fusion, find
 from rgbd_insight.utils.messages import unknown
@@ -23,7 +23,7 @@ OPTIONS = {
     "encoding": "metric",
     "intrinsics": None,
 }
-# of what depth may be given as, beside metres: mean and spread of each channel in ordinary rooms
+# of what depth may be given as, beside metres: mean and standard deviation of each channel in ordinary rooms
 SCALES = {
     "inverse": ((0.45,), (0.25,)),
     "log": ((0.85,), (0.5,)),
@@ -130,14 +130,14 @@ class Network(nn.Module):
         name = self.config["encoding"]
         if name == "metric":
             valid = (depth > 0).to(depth.dtype)
-            far, spread = self.config["depth_scale"]
-            return torch.cat([(depth - far) / spread * valid, valid], 1)
+            mean, std = self.config["depth_scale"]
+            return torch.cat([(depth - mean) / std * valid, valid], 1)
         with exactly(depth.device):
             more = {"gravity": torch.eye(3, device=depth.device)[1]} if name == "hha" else {}  # the image's own down
-            lens = (self.config["intrinsics"],) if name in LENS else ()
-            values, told = FUNCTIONS[name](depth.float(), *lens, **more)
+            lens = (self.config["intrinsics"],) if name in NEED_INTRINSICS else ()
+            values, there = ENCODINGS[name](depth.float(), *lens, **more)
             parts = [(values[:, [i]] - mean) / std for i, (mean, std) in enumerate(zip(*SCALES[name], strict=True))]
-            valid = told.to(values.dtype)
+            valid = there.to(values.dtype)
             return torch.cat([*(part * valid for part in parts), valid], 1)
 
     def taps(self) -> list[Tap]:
@@ -273,7 +273,7 @@ def _check_config(config: dict, operator: type[Fusion]) -> None:
 
 
 def _check_encoding(name: str, intrinsics: Sequence[float] | None) -> None:
-    if name not in FUNCTIONS:
-        raise ValueError(unknown("encoding", str(name), FUNCTIONS))
-    if name in LENS and (intrinsics is None or len(intrinsics) != 4):
+    if name not in ENCODINGS:
+        raise ValueError(unknown("encoding", str(name), ENCODINGS))
+    if name in NEED_INTRINSICS and (intrinsics is None or len(intrinsics) != 4):
         raise ValueError(f"`intrinsics` must be (fx, fy, cx, cy) for encoding={name!r}; got {intrinsics}")

@@ -11,7 +11,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from rgbd_insight.data.encodings import FUNCTIONS
+from rgbd_insight.data import ENCODINGS
 from rgbd_insight.models.network import Network
 from rgbd_insight.utils.files import whole
 
@@ -133,9 +133,9 @@ KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "widths": (lambda v: _wholes(v, WIDEST), "a list of channels"),
     "blocks": (lambda v: _whole(v, 1, DEEPEST), "a number of blocks"),
     "levels": (lambda v: v is None or _wholes(v, DEEPEST), "a list of levels or null"),
-    "rgb_scale": (lambda v: _numbers(v, 2) and v[1] > 0, "mean and spread"),
-    "depth_scale": (lambda v: _numbers(v, 2) and v[1] > 0, "mean and spread"),
-    "encoding": (lambda v: isinstance(v, str) and v in FUNCTIONS, f"one of {', '.join(FUNCTIONS)}"),
+    "rgb_scale": (lambda v: _numbers(v, 2) and v[1] > 0, "mean and standard deviation"),
+    "depth_scale": (lambda v: _numbers(v, 2) and v[1] > 0, "mean and standard deviation"),
+    "encoding": (lambda v: isinstance(v, str) and v in ENCODINGS, f"one of {', '.join(ENCODINGS)}"),
     "intrinsics": (lambda v: v is None or _numbers(v, 4), "fx, fy, cx, cy or null"),
 }
 

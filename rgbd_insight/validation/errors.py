@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from rgbd_insight import stats
-from rgbd_insight.data.worlds import Knobs, World, drawn
+from rgbd_insight.data import Knobs, World, drawn
 from rgbd_insight.metrics.cka import cka_statistic
 from rgbd_insight.metrics.partitioning import SHARES, explained, variance_partitioning
 from rgbd_insight.metrics.probes import decodability

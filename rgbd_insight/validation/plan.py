@@ -9,7 +9,7 @@ from itertools import product
 
 import numpy as np
 
-from rgbd_insight.data.worlds import Knobs, drawn
+from rgbd_insight.data import Knobs, drawn
 from rgbd_insight.metrics import MEASURES
 
 Task = tuple[str, dict]  # battery, and the arguments of its function

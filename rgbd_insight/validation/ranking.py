@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from rgbd_insight import stats
-from rgbd_insight.data.worlds import World
+from rgbd_insight.data import World
 from rgbd_insight.metrics.auroc import pair_counts
 from rgbd_insight.metrics.partitioning import variance_partitioning
 from rgbd_insight.metrics.probes import decodability

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from rgbd_insight import stats
-from rgbd_insight.data.worlds import Knobs, World
+from rgbd_insight.data import Knobs, World
 from rgbd_insight.metrics.attenuation import corrected_partitioning
 from rgbd_insight.metrics.cka import debiased_cka
 from rgbd_insight.metrics.labels import concept_labels

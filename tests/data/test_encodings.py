@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from rgbd_insight.data.depth import Intrinsics
-from rgbd_insight.data.encodings import FUNCTIONS, LENS, encode, gravity_of, hha, normals
+from rgbd_insight.data.encodings import ENCODINGS, NEED_INTRINSICS, encode, gravity_of, hha, normals
 
 SIZE = (60, 80)
 CAMERA = Intrinsics.centred(70, SIZE)
@@ -74,12 +74,12 @@ def test_gravity_and_ground_are_found(pitch, roll):
     assert (values[0, 2].double() - angle)[sure].abs().max() < 1
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("name", ENCODINGS)
 def test_missing_stays_missing(name):
     depth = room()[0]
     depth[..., 20:30, 30:50] = 0
-    values, valid = encode(depth, name, CAMERA if name in LENS else None)
-    assert values.shape[1] == (3 if name in LENS else 1) and values.isfinite().all()
+    values, valid = encode(depth, name, CAMERA if name in NEED_INTRINSICS else None)
+    assert values.shape[1] == (3 if name in NEED_INTRINSICS else 1) and values.isfinite().all()
     assert not valid[..., 20:30, 30:50].any() and (values[:, :, 20:30, 30:50] == 0).all()
     assert valid.float().mean() > 0.8
     assert not encode(torch.zeros(2, 1, 8, 8), name, CAMERA)[1].any()

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from rgbd_insight.data.worlds import MODALITIES, Knobs, World, drawn
+from rgbd_insight.data import Knobs, World, drawn
+from rgbd_insight.data.worlds import MODALITIES
 from rgbd_insight.metrics.partitioning import SHARES, variance_partitioning
 
 MIXED = Knobs(

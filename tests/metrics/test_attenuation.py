@@ -5,7 +5,7 @@ import pytest
 from sklearn.linear_model import Ridge
 
 from rgbd_insight import stats
-from rgbd_insight.data.worlds import Knobs, World
+from rgbd_insight.data import Knobs, World
 from rgbd_insight.metrics.attenuation import PENALTY, corrected_partitioning
 from rgbd_insight.metrics.partitioning import SHARES, variance_partitioning
 from rgbd_insight.stats.groups import group_folds

@@ -10,7 +10,7 @@ from sklearn.linear_model import Ridge
 
 from rgbd_insight import metrics as similarity
 from rgbd_insight import stats
-from rgbd_insight.data.worlds import Knobs, World
+from rgbd_insight.data import Knobs, World
 from rgbd_insight.metrics import baselines
 from rgbd_insight.metrics.prediction import PENALTIES
 from rgbd_insight.stats.groups import group_folds

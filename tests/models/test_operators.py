@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from rgbd_insight.models import build
-from rgbd_insight.models.attention import Cross, Gemini
-from rgbd_insight.models.exchange import Exchange, TokenExchange
+from rgbd_insight.models.exchange import Cross, Exchange, Gemini, TokenExchange
 from rgbd_insight.models.gates import ACNet, SAGate
 
 

@@ -9,7 +9,7 @@ from scipy.stats import binomtest, ttest_1samp, ttest_rel
 from sklearn.metrics import roc_auc_score
 
 from rgbd_insight.cli import main
-from rgbd_insight.data.worlds import Knobs, World
+from rgbd_insight.data import Knobs, World
 from rgbd_insight.features.tables import read_table
 from rgbd_insight.metrics.cka import cka_statistic
 from rgbd_insight.validation import errors, inputs, scores, work
