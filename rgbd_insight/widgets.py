@@ -21,7 +21,8 @@ from PIL import Image
 
 from rgbd_insight import plots
 from rgbd_insight.features import Features
-from rgbd_insight.questions import units
+from rgbd_insight.questions import best_unit
+from rgbd_insight.questions.units import levels_of
 from rgbd_insight.result import Result
 
 if TYPE_CHECKING:
@@ -205,8 +206,8 @@ def gallery(
         if not names:
             known = ", ".join(features.concepts["kind"].unique())
             raise ValueError(f"`kinds` must be among {known}, those of {features.path}; got {kind!r}")
-        for level in units.levels(features, run):
-            found = [units.best(features, run, m.name, level, concepts=names) for m in features.modalities]
+        for level in levels_of(features, run):
+            found = [best_unit(features, run, m.name, level, concepts=names) for m in features.modalities]
             cell = plots.KINDS_IN_WORDS.get(kind, kind), str(level)
             pages[cell] = partial(plots.gallery, features, data, found, count=count)
             texts[cell] = ". ".join(plots.gallery_text(features, unit, count) for unit in found) + "."

@@ -15,7 +15,7 @@ from matplotlib.patheffects import withStroke
 
 from rgbd_insight.features import Features
 from rgbd_insight.plots.style import INK, PAPER, SHADE, filled, modality_colours, settings
-from rgbd_insight.questions.units import Unit
+from rgbd_insight.questions import Unit
 
 if TYPE_CHECKING:
     from rgbd_insight.data import Batch, Dataset
@@ -45,7 +45,7 @@ def gallery(
     data : Dataset
         The images of `features`, for example from `data.redraw`.
     units : Unit or iterable of Unit
-        One or several from `questions.units.best`.
+        One or several from `questions.best_unit`.
     ax : Axes, optional
         Where to draw; a figure of its own by default.
     count : int
@@ -66,9 +66,9 @@ def gallery(
     Examples
     --------
     >>> import rgbd_insight as ri
-    >>> from rgbd_insight.questions.units import best
+    >>> from rgbd_insight.questions import best_unit
     >>> features = ri.load("book/features/scenes")
-    >>> ax = gallery(features, ri.data.redraw(features), best(features, "sum", "depth", 4))
+    >>> ax = gallery(features, ri.data.redraw(features), best_unit(features, "sum", "depth", 4))
     >>> len(ax.images), len(ax.child_axes)  # six images in colour, the same in depth; the responses
     (12, 1)
     """
@@ -113,7 +113,7 @@ def extremes(features: Features, unit: Unit, count: int = 4) -> tuple[list[int],
     features : Features
         Where the responses are from.
     unit : Unit
-        From `questions.units.best`.
+        From `questions.best_unit`.
     count : int
         Number of strongest images.
 
@@ -124,9 +124,9 @@ def extremes(features: Features, unit: Unit, count: int = 4) -> tuple[list[int],
     Examples
     --------
     >>> import rgbd_insight as ri
-    >>> from rgbd_insight.questions.units import best
+    >>> from rgbd_insight.questions import best_unit
     >>> features = ri.load("book/features/scenes")
-    >>> unit = best(features, "sum", "depth", 4)
+    >>> unit = best_unit(features, "sum", "depth", 4)
     >>> strong, weak = extremes(features, unit)
     >>> bool(unit.responses(features)[strong].min() > unit.responses(features)[weak].max())
     True

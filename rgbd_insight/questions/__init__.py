@@ -6,5 +6,15 @@ from rgbd_insight.questions.collaboration import collaboration
 from rgbd_insight.questions.consistency import consistency
 from rgbd_insight.questions.evolution import evolution
 from rgbd_insight.questions.specificity import specificity
+from rgbd_insight.questions.units import Unit, best_unit
 
-__all__ = ["ablations", "balance", "collaboration", "consistency", "evolution", "specificity"]
+__all__ = [
+    "Unit",
+    "ablations",
+    "balance",
+    "best_unit",
+    "collaboration",
+    "consistency",
+    "evolution",
+    "specificity",
+]

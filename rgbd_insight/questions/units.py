@@ -48,7 +48,7 @@ class Unit:
         return features.responses(self.run, self.stream, self.level, self.condition)[:, self.unit]
 
 
-def best(
+def best_unit(
     features: Features,
     run: str,
     stream: str,
@@ -88,7 +88,7 @@ def best(
     Examples
     --------
     >>> import rgbd_insight as ri
-    >>> found = best(ri.load("book/features/scenes"), "sum", "depth", 4, concepts=["rug", "niche"])
+    >>> found = best_unit(ri.load("book/features/scenes"), "sum", "depth", 4, concepts=["rug", "niche"])
     >>> found.concept, found.low > 0.9
     ('niche', True)
     """
@@ -129,18 +129,18 @@ def _interval(x: np.ndarray, there: np.ndarray, groups: np.ndarray) -> tuple[flo
     return max(found.low, -1.0), min(found.high, 1.0)
 
 
-def streams(features: Features, run: str) -> tuple[str, ...]:
+def streams_of(features: Features, run: str) -> tuple[str, ...]:
     """Streams of a run; of "twins", the two modalities."""
     return networks(features, TWINS).modalities if run == TWINS else features.streams(run)
 
 
-def levels(features: Features, run: str) -> tuple[int, ...]:
+def levels_of(features: Features, run: str) -> tuple[int, ...]:
     """Levels of a run; of "twins", those that both have."""
     return networks(features, TWINS).levels if run == TWINS else features.levels(run)
 
 
 def _resolved(features: Features, run: str, stream: str) -> str:
-    known = streams(features, run)
+    known = streams_of(features, run)
     if stream not in known:
         raise ValueError(
             f"`stream` must be one of {', '.join(known)}, those of {run}; got {stream!r}. Nearest: "

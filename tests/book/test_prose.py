@@ -11,7 +11,8 @@ import pytest
 from readme import glued
 
 from rgbd_insight.metrics.dissection import TOP
-from rgbd_insight.questions import evolution, specificity
+from rgbd_insight.questions.evolution import DECODED
+from rgbd_insight.questions.specificity import MARGIN
 from rgbd_insight.validation.scenes import CLEARANCE
 from tests.book._chapters import BOOK, CHAPTERS, read, run
 
@@ -25,11 +26,11 @@ STATED = {
     "consistency": {"0.1": 0.1},  # an example
     # .3 is the plaque's planted visibility in depth: see below
     "specificity": {"0.05": CLEARANCE, "0.3": 0.3, "0.005": TOP},
-    "evolution": {"0.1": evolution.DECODED},
+    "evolution": {"0.1": DECODED},
     "collaboration": {},
     "your_model": {"0.1": 0.1, "1.4": math.sqrt(2)},
     # the level of a test, the bounds that its cell counts by, the margin of the labels
-    "trust": {"0.05": 0.05, "0.92": 0.92, "0.98": 0.98, "0.1": specificity.MARGIN},
+    "trust": {"0.05": 0.05, "0.92": 0.92, "0.98": 0.98, "0.1": MARGIN},
     "claims": {},
     "speed": {},
 }
@@ -155,7 +156,7 @@ def test_planted_numbers_in_prose_are_those_of_the_catalogue():
     assert plaque.visible == {"rgb": 0.7, "depth": 0.3}
     for name in ("data", "specificity"):
         assert re.search(r"7(?: in|\s+of) 10 of its\s+appearances", prose(BOOK / f"{name}.ipynb"))
-    assert specificity.MARGIN == 0.1 and "m = 0.1" in "".join(c.source for c in read(BOOK / "specificity.ipynb").cells)
+    assert MARGIN == 0.1 and "m = 0.1" in "".join(c.source for c in read(BOOK / "specificity.ipynb").cells)
 
 
 PAGES = [*CHAPTERS, *sorted(BOOK.glob("*.md")), *(ROOT / f"{n}.md" for n in ("README", "CONTRIBUTING", "CHANGELOG"))]

@@ -15,7 +15,7 @@ from rgbd_insight import plots, stats, widgets
 from rgbd_insight.data import Scenes, Sensor, redraw
 from rgbd_insight.data.scenes import VERSION
 from rgbd_insight.features import FeaturesError
-from rgbd_insight.questions.units import Unit, best
+from rgbd_insight.questions import Unit, best_unit
 from tests.book._chapters import BOOK
 from tests.test_widgets import linked, page
 
@@ -90,7 +90,7 @@ def test_other_data_and_other_versions_cannot_be_drawn_again():
 
 
 def test_the_best_unit_is_that_of_one_half_and_its_s_that_of_the_other(features):
-    found = best(features, "sum", "depth", 3)
+    found = best_unit(features, "sum", "depth", 3)
     x, half = features.responses("sum", "depth", 3, "depth"), stats.group_folds(features.groups, 2)
     ours = features.present[:, features.concepts["name"].tolist().index(found.concept)]
 
@@ -104,18 +104,18 @@ def test_the_best_unit_is_that_of_one_half_and_its_s_that_of_the_other(features)
 
 
 def test_luck_is_not_taken_for_telling():
-    found = [best(noise(seed=seed), "mine", "rgb") for seed in range(12)]
+    found = [best_unit(noise(seed=seed), "mine", "rgb") for seed in range(12)]
     assert abs(np.mean([abs(f.s) for f in found])) < 0.12  # what one unit and one concept give by chance
     assert np.mean([f.low <= 0 <= f.high for f in found]) >= 0.75
 
 
 def test_the_level_is_chosen_too_and_a_unit_can_be_asked_what_it_tells(features):
-    by_level = [best(features, "sum", "depth", level, concepts=["niche"]) for level in (1, 2, 3, 4)]
-    every = best(features, "sum", "depth", concepts=["niche"])
+    by_level = [best_unit(features, "sum", "depth", level, concepts=["niche"]) for level in (1, 2, 3, 4)]
+    every = best_unit(features, "sum", "depth", concepts=["niche"])
     assert every in by_level and every.s >= max(u.s for u in by_level) - 0.05
-    asked = best(features, "sum", "depth", every.level, unit=every.unit)
+    asked = best_unit(features, "sum", "depth", every.level, unit=every.unit)
     assert (asked.unit, asked.concept) == (every.unit, "niche")
-    assert best(features, "twins", "rgb", 2).run == features.find(fusion="rgb", role="final")[0]
+    assert best_unit(features, "twins", "rgb", 2).run == features.find(fusion="rgb", role="final")[0]
 
 
 @pytest.mark.parametrize(
@@ -136,18 +136,18 @@ def test_the_level_is_chosen_too_and_a_unit_can_be_asked_what_it_tells(features)
 )
 def test_errors_name_what_there_is(features, run, stream, options, message):
     with pytest.raises((ValueError, FeaturesError), match=message):
-        best(features, run, stream, **options)
+        best_unit(features, run, stream, **options)
 
 
 def test_one_rare_concept_has_no_s_and_is_drawn_all_the_same(features, drawn):
-    unit = best(features, "sum", "rgb", 1, unit=0, concepts=["black"])
+    unit = best_unit(features, "sum", "rgb", 1, unit=0, concepts=["black"])
     assert np.isnan([unit.s, unit.low, unit.high]).all()
     assert "too few images for s" in plots.gallery_text(features, unit)
     plots.gallery(features, drawn, unit)
 
 
 def test_the_images_are_those_with_the_strongest_and_weakest_responses(features, drawn):
-    unit = best(features, "sum", "rgb", 3)
+    unit = best_unit(features, "sum", "rgb", 3)
     strong, weak = plots.extremes(features, unit, 4)
     order = np.argsort(features.responses("sum", "rgb", 3, "rgb")[:, unit.unit], kind="stable")
     x = unit.responses(features)
@@ -172,7 +172,7 @@ def test_no_group_is_shown_twice():
     [("depth", "niche", [False, True]), ("rgb", "rug", [True, False]), ("rgb", "ball", [True, True])],
 )
 def test_lines_surround_the_concept_and_are_full_in_the_modality_that_shows_it(features, drawn, stream, concept, full):
-    unit = best(features, "sum", stream, 3, concepts=[concept])
+    unit = best_unit(features, "sum", stream, 3, concepts=[concept])
     ax = plots.gallery(features, drawn, unit)
     strong, weak = plots.extremes(features, unit)
     masks = (drawn.batch(strong + weak).labels == drawn.classes.index(concept)).numpy()
@@ -190,7 +190,7 @@ def test_lines_surround_the_concept_and_are_full_in_the_modality_that_shows_it(f
 
 
 def test_histograms_are_of_all_images_with_and_without_the_concept(features, drawn):
-    unit = best(features, "sum", "depth", 4)
+    unit = best_unit(features, "sum", "depth", 4)
     (small,) = plots.gallery(features, drawn, unit).child_axes
     there = features.present[:, features.concepts["name"].tolist().index(unit.concept)]
     said = [text.get_text() for text in small.texts]
@@ -198,7 +198,7 @@ def test_histograms_are_of_all_images_with_and_without_the_concept(features, dra
 
 
 def test_other_images_are_refused(features):
-    unit = best(features, "sum", "depth", 4)
+    unit = best_unit(features, "sum", "depth", 4)
     own = features.manifest["fingerprint"]["seed"]
     message = rf"got scenes with n=20, seed={own + 1}, and .* of scenes with n=600, seed={own}.*redraw\(features\)"
     with pytest.raises(ValueError, match=message):
@@ -209,14 +209,14 @@ def test_other_images_are_refused(features):
 
 
 def test_draws_several_units_and_into_given_axes(features, drawn):
-    units = [best(features, "sum", stream, 4) for stream in ("rgb", "depth")]
+    units = [best_unit(features, "sum", stream, 4) for stream in ("rgb", "depth")]
     ax = plt.subplots()[1]
     assert plots.gallery(features, drawn, units, ax, count=1) is ax
     assert len(ax.images) == 8 and len(ax.child_axes) == 2
 
 
 def test_words_say_what_is_counted(features):
-    unit = best(features, "sum", "depth", 4, concepts=["niche"])
+    unit = best_unit(features, "sum", "depth", 4, concepts=["niche"])
     there = features.present[:, features.concepts["name"].tolist().index("niche")]
     strong, weak = plots.extremes(features, unit, 4)
     text = plots.gallery_text(features, unit, 4)
@@ -234,7 +234,7 @@ def test_explorer_has_a_page_for_each_kind_and_level(features, drawn):
         alt, data = page(widget)
         for stream in ("rgb", "depth"):
             names = features.concepts.query("kind == 'depth'")["name"]
-            assert plots.gallery_text(features, best(features, "sum", stream, level, concepts=names), 1) in alt
+            assert plots.gallery_text(features, best_unit(features, "sum", stream, level, concepts=names), 1) in alt
         assert len(data) < widgets.LARGEST and not re.search("nan", alt)
     with pytest.raises(ValueError, match="`kinds` must be among unknown, rgb.*got 'smell'"):
         widgets.gallery(features, drawn, "sum", ["smell"])
