@@ -5,12 +5,14 @@ from rgbd_insight.questions.balance import balance
 from rgbd_insight.questions.collaboration import collaboration
 from rgbd_insight.questions.consistency import consistency
 from rgbd_insight.questions.evolution import evolution
+from rgbd_insight.questions.losses import accuracy_estimate
 from rgbd_insight.questions.specificity import specificity
 from rgbd_insight.questions.units import Unit, best_unit
 
 __all__ = [
     "Unit",
     "ablations",
+    "accuracy_estimate",
     "balance",
     "best_unit",
     "collaboration",

@@ -1,5 +1,7 @@
 """Every chapter is run from start to finish in a fresh kernel, once a session, and what it made is looked at."""
 
+import ast
+import importlib
 import importlib.util
 import re
 from html.parser import HTMLParser
@@ -69,6 +71,17 @@ def test_calls_the_package(path):
     code = "\n".join(cell.source for cell in read(path).cells if cell.cell_type == "code")
     assert re.search(r"^(import|from) rgbd_insight\b", code, re.M)
     assert re.search(r"\bri\.\w+", code)
+
+
+def test_takes_only_what_is_in_a_public_list(path):
+    code = "\n".join(cell.source for cell in read(path).cells if cell.cell_type == "code")
+    lines = [line for line in code.split("\n") if line[:1] not in "%!"]
+    taken = [n for n in ast.walk(ast.parse("\n".join(lines))) if isinstance(n, ast.ImportFrom)]
+    for node in (n for n in taken if n.module.startswith("rgbd_insight.")):  # packages themselves are public
+        source = importlib.import_module(node.module)
+        single = node.module.count(".") == 1 and not hasattr(source, "__path__")  # result and widgets are modules
+        hidden = {a.name for a in node.names} - set(getattr(source, "__all__", vars(source) if single else ()))
+        assert not hidden, f"{node.module} does not list {hidden}"
 
 
 def test_is_committed_without_outputs(path):
