@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from rgbd_insight import stats
 from rgbd_insight.features import Features
@@ -22,6 +23,7 @@ from rgbd_insight.questions.losses import (
 from rgbd_insight.questions.networks import TWINS, WHOLE, Networks, chosen_levels, chosen_measures, made, networks
 from rgbd_insight.questions.specificity import probe
 from rgbd_insight.result import Missing, Result, numbers
+from rgbd_insight.utils.threads import one_thread
 
 MEASURES = ("accuracy", "utilisation", "retention", "exchanged", "class accuracy", "ablation", "gradient cosine")
 FURTHER = ("utilisation by removal", "swap", "dose", "IoU")  # asked for by name: each needs more of what was recorded
@@ -198,9 +200,9 @@ def swap(nets: Networks, levels: Sequence[int]) -> Found:
     for level in (lv for lv in levels if lv != WHOLE):
         for modality, other in (nets.modalities, nets.modalities[::-1]):
             own = nets.view(0, modality, level)
-            told = predicted(nets.view(0, other, level), own, nets.features.groups)
+            guess = predicted(nets.view(0, other, level), own, nets.features.groups)
             cells = {"measure": "swap", "modality": modality, "versus": other}
-            rows += _differences(nets, level, probe(nets, told), probe(nets, own), cells)
+            rows += _differences(nets, level, probe(nets, guess), probe(nets, own), cells)
     return rows, []
 
 
@@ -219,23 +221,28 @@ COMPONENTS = 32
 PENALTIES = 10.0 ** np.arange(-6, 5)  # times the mean variance of the components
 
 
-def predicted(x: np.ndarray, y: np.ndarray, groups: np.ndarray, *, folds: int = 5) -> np.ndarray:
-    """The responses `y` (N, V) as `x` (N, U) predicts them on images of groups that the fit has not seen, (N, V).
+@one_thread
+def predicted(x: ArrayLike, y: ArrayLike, groups: ArrayLike, *, folds: int = 5) -> np.ndarray:
+    """The responses `y` as `x` predicts them on images of groups that the fit has not seen.
 
     Parameters
     ----------
-    x, y : responses to the same images.
-    groups : (N,) physical scene of each image.
-    folds : outer folds, 3 or more; the penalty is chosen inside the training folds, leaving out one in turn.
+    x, y : array (N, U), array (N, V)
+        Responses to the same images.
+    groups : array (N,)
+        Physical scene of each image.
+    folds : int
+        Outer folds, 3 or more; the penalty is chosen inside the training folds, leaving out one in turn.
 
     Returns
     -------
-    (N, V); the mean of the training images where x says nothing of y.
+    array (N, V)
+        The mean of the training images where x says nothing of y.
 
     Notes
     -----
-    Ridge from the leading 32 principal components of the training images; one penalty for all units of y, each of
-    which counts by its variance.
+    Ridge from the leading 32 principal components of the training images, by scikit-learn; one penalty for all units of
+    y, each of which counts by its variance.
 
     Examples
     --------
@@ -244,28 +251,29 @@ def predicted(x: np.ndarray, y: np.ndarray, groups: np.ndarray, *, folds: int = 
     >>> bool(np.abs(predicted(x, y, np.arange(100)) - y).max() < 0.01)
     True
     """
+    x, y = np.asarray(x, float), np.asarray(y, float)
     fold = stats.group_folds(groups, folds)
-    told = np.empty_like(y, dtype=float)
+    found = np.empty_like(y)
     for f in range(folds):
-        inner = [g for g in range(folds) if g != f]
-        error = np.zeros(len(PENALTIES))
-        for g in inner:
+        errors = np.zeros(len(PENALTIES))
+        for g in set(range(folds)) - {f}:
             train, test = (fold != f) & (fold != g), fold == g
-            for i, guess in enumerate(_fits(x[train], y[train], x[test], PENALTIES)):
-                error[i] += ((guess - y[test]) ** 2).sum()
-        best = PENALTIES[[int(error.argmin())]]
-        told[fold == f] = _fits(x[fold != f], y[fold != f], x[fold == f], best)[0]
-    return told
+            errors += ((_fits(x[train], y[train], x[test], PENALTIES) - y[test]) ** 2).sum((1, 2))
+        best = PENALTIES[[errors.argmin()]]
+        found[fold == f] = _fits(x[fold != f], y[fold != f], x[fold == f], best)[0]
+    return found
 
 
-def _fits(x: np.ndarray, y: np.ndarray, new: np.ndarray, penalties: np.ndarray) -> list[np.ndarray]:
-    """The prediction for `new` under each penalty."""
-    mean_x, mean_y = x.mean(0, dtype=float), y.mean(0, dtype=float)
-    left, scale, axes = np.linalg.svd(x - mean_x, full_matrices=False)  # (N, r), (r,), (r, U)
-    kept = scale[:COMPONENTS] > 1e-9 * max(scale[0], 1e-300)
-    left, scale, axes = (part[..., :COMPONENTS][..., kept] for part in (left, scale, axes.T))
-    if not len(scale):
-        return [np.broadcast_to(mean_y, (len(new), len(mean_y)))] * len(penalties)
-    weights, scores = left.T @ (y - mean_y), (new - mean_x) @ axes  # (r, V), (M, r)
-    unit = (scale**2).mean()
-    return [mean_y + scores @ ((scale / (scale**2 + p * unit))[:, None] * weights) for p in penalties]
+def _fits(x: np.ndarray, y: np.ndarray, new: np.ndarray, penalties: np.ndarray) -> np.ndarray:
+    """The predictions (A, M, V) for `new` under each of the penalties, from one decomposition."""
+    from sklearn.decomposition import PCA  # only the swap waits for this import
+    from sklearn.linear_model import Ridge
+
+    if (x == x[0]).all():
+        return np.broadcast_to(y.mean(0), (len(penalties), len(new), y.shape[1]))
+    components = PCA(min(COMPONENTS, *x.shape), svd_solver="full").fit(x)
+    sizes = components.singular_values_
+    mean = (sizes[sizes > 1e-9 * sizes[0]] ** 2).mean()
+    every = np.tile(y, len(penalties))  # (N, A V): each penalty has its own copy of the targets
+    ridge = Ridge(np.repeat(penalties * mean, y.shape[1]), solver="svd").fit(components.transform(x), every)
+    return ridge.predict(components.transform(new)).reshape(len(new), len(penalties), -1).swapaxes(0, 1)
