@@ -17,6 +17,7 @@ from rgbd_insight.utils.threads import in_threads
 
 Sums = TypeVar("Sums", float, np.ndarray, Tensor)
 ROWS = 64  # rows of the Gram matrices that are made together
+FEW = 1e8  # operations up to which a second thread costs more than it saves
 
 
 def unbiased_hsic(
@@ -159,14 +160,13 @@ def hsic_matrix(levels: Sequence[Tensor]) -> tuple[np.ndarray, np.ndarray]:
     >>> hsic_matrix([x, 2 * x])[0].tolist()
     [[1.5, 6.0], [6.0, 24.0]]
     """
-    cross = cross_products(levels)
-    lengths = in_threads(lambda level: level.square().sum(1, dtype=torch.float64), levels, levels[0].device)
-    lengths = torch.stack(lengths, 1)  # (N, L)
+    cross = _cross_products(levels)
+    lengths = torch.stack([level.square().sum(1, dtype=torch.float64) for level in levels], 1)  # (N, L)
     traces = lengths.sum(0).cpu().numpy()
     return centred_hsic(cross, (lengths.T @ lengths).cpu().numpy(), (traces[:, None], traces), len(lengths)), traces
 
 
-def cross_products(levels: Sequence[Tensor]) -> np.ndarray:
+def _cross_products(levels: Sequence[Tensor]) -> np.ndarray:
     """‖XᵀY‖² (L, L) of every pair of centred levels (N, U), each pair once.
 
     From the units' cross-products or from the images' inner products, whichever costs less for these widths.
@@ -174,11 +174,11 @@ def cross_products(levels: Sequence[Tensor]) -> np.ndarray:
     n, widths = len(levels[0]), np.array([level.shape[1] for level in levels])
     by_units = n * (widths.sum() ** 2 + (widths**2).sum())  # operations
     by_images = n**2 * (2 * widths.sum() + len(levels) ** 2)
-    return _by_units(levels) if by_units <= by_images else _by_images(levels)
+    return _by_units(levels, by_units) if by_units <= by_images else _by_images(levels)
 
 
-def _by_units(levels: Sequence[Tensor]) -> np.ndarray:
-    """‖XᵀY‖² (L, L) from cross-products of units."""
+def _by_units(levels: Sequence[Tensor], operations: float = np.inf) -> np.ndarray:
+    """‖XᵀY‖² (L, L) from cross-products of units; for few `operations` it is not worth to start threads."""
     count = len(levels)
     pairs = [(i, j) for i in range(count) for j in range(i, count)]
     pairs.sort(key=lambda pair: -levels[pair[0]].shape[1] * levels[pair[1]].shape[1])  # the longest first
@@ -189,7 +189,11 @@ def _by_units(levels: Sequence[Tensor]) -> np.ndarray:
         product = levels[i].T @ levels[j]  # (U, V)
         cross[i, j] = cross[j, i] = float(product.square_().sum(dtype=torch.float64))
 
-    in_threads(fill, pairs, levels[0].device)
+    if operations > FEW:
+        in_threads(fill, pairs, levels[0].device)
+    else:
+        for pair in pairs:
+            fill(pair)
     return cross
 
 

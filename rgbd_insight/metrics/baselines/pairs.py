@@ -6,12 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
 
 from rgbd_insight.metrics.baselines import neighbours, subspaces
-from rgbd_insight.metrics.checks import centred_rows
-from rgbd_insight.metrics.hsic import cross_products, hsic_matrix
+from rgbd_insight.metrics.checks import centred_rows, compress
+from rgbd_insight.metrics.hsic import Moments, centred_hsic
 
 Prepared = TypeVar("Prepared")
 
@@ -157,8 +156,11 @@ def _every_pair(
 
 
 def _cka(levels: Sequence[np.ndarray]) -> np.ndarray:
-    """Biased CKA (L, L) of every pair of centred levels."""
-    total = cross_products([torch.from_numpy(level) for level in levels])
+    """Biased CKA (L, L) of centred levels, from one product of all of them side by side."""
+    levels = [compress(level) for level in levels]
+    starts = np.cumsum([0, *(level.shape[1] for level in levels[:-1])])
+    rows = np.concatenate(levels, axis=1)  # (N, D)
+    total = np.add.reduceat(np.add.reduceat((rows.T @ rows) ** 2, starts, axis=0), starts, axis=1)
     return total / np.sqrt(np.outer(np.diag(total), np.diag(total)))
 
 
@@ -170,11 +172,21 @@ def _minibatch_cka(levels: Sequence[np.ndarray], batch: int = 256) -> np.ndarray
     count = min(-(-n // batch), n // 4)
     total = np.zeros((len(levels), len(levels)))
     for rows in np.array_split(np.arange(n), count):
-        parts = [torch.from_numpy(level[rows] - level[rows].mean(0)) for level in levels]
-        total += len(rows) * hsic_matrix(parts)[0]
+        total += len(rows) * _hsic([level[rows] - level[rows].mean(0) for level in levels])
     own = np.diag(total)
     if not (own > 0).all():
         raise ValueError(
             f"`x` and `y` must each have more than chance variance within batches of {batch}; one has none."
         )
     return total / np.sqrt(np.outer(own, own))
+
+
+def _hsic(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Unbiased HSIC (L, L) of centred levels, from products of their units or of images, whichever costs less."""
+    n, width = len(parts[0]), sum(part.shape[1] for part in parts)
+    if n * (width + len(parts) ** 2) > width**2:
+        return Moments.from_rows(*map(compress, parts)).hsic()
+    grams = np.stack([part @ part.T for part in parts])  # (L, n, n)
+    lengths, flat = np.diagonal(grams, axis1=1, axis2=2), grams.reshape(len(parts), -1)
+    traces = lengths.sum(1)
+    return centred_hsic(flat @ flat.T, lengths @ lengths.T, (traces[:, None], traces), n)
