@@ -20,14 +20,21 @@ class Batch:
 
     Attributes
     ----------
-    rgb : float (B, 3, H, W), in [0, 1].
-    depth : float (B, 1, H, W), in metres (or the unit of the second modality); 0 where there is no reading.
-    valid : bool (B, 1, H, W), False where `depth` has no reading.
-    labels : int64 (B, H, W), index into the dataset's `classes`; 255 = ignore.
-    concepts : int16 (B, F, H, W), one plane a concept family; the index of a concept in the dataset's `concepts`,
-        -1 where the family says nothing.
-    ids : one name a sample, unique in the dataset.
-    groups : the physical scene each sample comes from (the exchangeable thing).
+    rgb : Tensor of float (B, 3, H, W)
+        In [0, 1].
+    depth : Tensor of float (B, 1, H, W)
+        In metres (or the unit of the second modality); 0 where there is no reading.
+    valid : Tensor of bool (B, 1, H, W)
+        False where `depth` has no reading.
+    labels : Tensor of int64 (B, H, W)
+        Index into the dataset's `classes`; 255 = ignore.
+    concepts : Tensor of int16 (B, F, H, W)
+        One plane a concept family; the index of a concept in the dataset's `concepts`, -1 where the family says
+        nothing.
+    ids : tuple of str
+        One name a sample, unique in the dataset.
+    groups : tuple of str
+        The physical scene each sample comes from (the exchangeable thing).
     """
 
     rgb: Tensor
@@ -49,7 +56,31 @@ class Batch:
 
 @runtime_checkable
 class Dataset(Protocol):
-    """What training and extraction ask of a dataset; any object with these members is one."""
+    """What training and extraction ask of a dataset; any object with these members is one.
+
+    Attributes
+    ----------
+    name : str
+        Of the data.
+    classes : tuple of str
+        Task classes, in the order of the labels.
+    concepts : tuple of Concept
+        In the order of the indices in concept maps.
+    families : tuple of str
+        Concept families, one plane of the concept maps each.
+    modalities : (Modality, Modality)
+        Colour, then depth or what takes its place.
+    size : (int, int)
+        (H, W) of every image.
+    groups : tuple of str
+        The physical scene of each sample.
+
+    Examples
+    --------
+    >>> from rgbd_insight.data import Scenes
+    >>> isinstance(Scenes(n=2), Dataset)
+    True
+    """
 
     name: str
     classes: tuple[str, ...]
@@ -71,7 +102,28 @@ class Dataset(Protocol):
 
 
 def batches(data: Dataset, size: int, indices: Sequence[int] | None = None) -> Iterator[Batch]:
-    """Yield `data` in order in batches of `size` (the last may be smaller)."""
+    """The samples of a dataset, batch by batch.
+
+    Parameters
+    ----------
+    data : Dataset
+        Where they come from.
+    size : int
+        Samples a batch; the last may be smaller.
+    indices : sequence of int, optional
+        Which samples, in that order; None is all of them.
+
+    Yields
+    ------
+    Batch
+        The next samples.
+
+    Examples
+    --------
+    >>> from rgbd_insight.data import Scenes
+    >>> [len(batch) for batch in batches(Scenes(n=5), 2)]
+    [2, 2, 1]
+    """
     indices = range(len(data)) if indices is None else indices
     for start in range(0, len(indices), size):
         yield data.batch(indices[start : start + size])
@@ -82,7 +134,8 @@ class Held:
 
     Parameters
     ----------
-    data : any dataset that fits into memory: about 40 bytes a pixel.
+    data : Dataset
+        Any dataset that fits into memory: about 40 bytes a pixel.
 
     Examples
     --------

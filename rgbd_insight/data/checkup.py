@@ -26,7 +26,24 @@ REACH = 0.12  # of each side, how far colour and depth may be apart for it to be
 
 @dataclass(frozen=True)
 class Finding:
-    """A mistake: its name, where it is, what speaks for it, and what to do."""
+    """A mistake that people really make.
+
+    Attributes
+    ----------
+    mistake : str
+        Its name.
+    where : str
+        File, folder or splits.
+    why : str
+        What speaks for it.
+    fix : str
+        What to do.
+
+    Examples
+    --------
+    >>> print(Finding("8-bit depth", "0001.png", "its Pillow mode is 'L'", "Go back to the sensor's file."))
+    8-bit depth in 0001.png: its Pillow mode is 'L'. Go back to the sensor's file.
+    """
 
     mistake: str
     where: str
@@ -43,8 +60,10 @@ class Checkup:
 
     Attributes
     ----------
-    findings : the mistakes.
-    looked : images that were looked at.
+    findings : tuple of Finding
+        The mistakes.
+    looked : int
+        Images that were looked at.
     """
 
     findings: tuple[Finding, ...]
@@ -64,13 +83,16 @@ def check(data: str | Path | Dataset, *, sample: int = 64) -> Checkup:
 
     Parameters
     ----------
-    data : a folder in the form of `Folder`, all of its splits; or any data set, whose arrays alone are looked at.
-    sample : images, spread evenly, that are looked into; scenes in two splits are looked for in all.
+    data : str, Path or Dataset
+        a folder in the form of `Folder`, all of its splits; or any data set, whose arrays alone are looked at.
+    sample : int, optional
+        Images, spread evenly, that are looked into; scenes in two splits are looked for in all.
 
     Returns
     -------
-    Checkup. A finding is a suspicion with its evidence: what is judged over images needs 8 of them (16 for the
-    register) and three standard errors. Nothing found does not mean that nothing is wrong.
+    Checkup
+        A finding is a suspicion with its evidence: what is judged over images needs 8 of them (16 for the register) and
+        three standard errors. Nothing found does not mean that nothing is wrong.
 
     Raises
     ------

@@ -46,13 +46,16 @@ def image_concepts(classes: Sequence[str] = (), *, depth: bool = True) -> tuple[
 
     Parameters
     ----------
-    classes : task classes, which come first, as the family "class"; without any there is no such family.
-    depth : False where the second modality is not metric depth: then the families that depth shows are left out.
+    classes : sequence of str, optional
+        Task classes, which come first, as the family "class"; without any there is no such family.
+    depth : bool, optional
+        False where the second modality is not metric depth: then the families that depth shows are left out.
 
     Returns
     -------
-    Concepts (their `kind` is "unknown": nobody planted them) and names of families. A look that bears the name of a
-    class is called "name (family)".
+    (tuple of Concept, tuple of str)
+        Concepts (their `kind` is "unknown": nobody planted them) and names of families. A look that bears the name of a
+        class is called "name (family)".
 
     Examples
     --------
@@ -79,20 +82,27 @@ def concept_maps(
 
     Parameters
     ----------
-    rgb : float (B, 3, H, W), in [0, 1].
-    depth, valid : float (B, 1, H, W) in metres and bool (B, 1, H, W); both None leaves out the families of depth.
-    labels : integer (B, H, W), index into `classes`, 255 = ignore.
-    classes : task classes, at least one.
-    intrinsics : (fx, fy, cx, cy) in pixels of this image; None for a camera of 58° that looks through the middle.
+    rgb : Tensor of float (B, 3, H, W)
+        In [0, 1].
+    depth, valid : Tensor or None
+        Float (B, 1, H, W) in metres and bool (B, 1, H, W); both None leaves out the families of depth.
+    labels : Tensor of integer (B, H, W)
+        Index into `classes`, 255 = ignore.
+    classes : sequence of str
+        Task classes, at least one.
+    intrinsics : Intrinsics or sequence of float, optional
+        (fx, fy, cx, cy) in pixels of this image; None for a camera of 58° that looks through the middle.
 
     Returns
     -------
-    int16 (B, F, H, W), on the device of `rgb`: index into the concepts, -1 where the family says nothing (an ignored
-    label, no edge, no reading, an oblique surface).
+    Tensor of int16 (B, F, H, W)
+        On the device of `rgb`: index into the concepts, -1 where the family says nothing (an ignored label, no edge, no
+        reading, an oblique surface).
 
     Raises
     ------
-    ValueError : for shapes that do not fit, or a label that is no class.
+    ValueError
+        For shapes that do not fit, or a label that is no class.
 
     Examples
     --------
@@ -131,11 +141,13 @@ def image_maps(
 
     Returns
     -------
-    int16 (B, F, H, W): index into `image_concepts()`'s concepts.
+    Tensor of int16 (B, F, H, W)
+        Index into `image_concepts()`'s concepts.
 
     Raises
     ------
-    ValueError : for shapes that do not fit, or where both `intrinsics` and `focal` are given.
+    ValueError
+        For shapes that do not fit, or where both `intrinsics` and `focal` are given.
 
     Examples
     --------

@@ -36,16 +36,24 @@ def nyuv2(
 
     Parameters
     ----------
-    file : nyu_depth_v2_labeled.mat, HDF5 as distributed; read image by image. Needs the extra `data`.
-    out : the new folder.
-    splits : the official splits.mat; None looks for it beside `file`.
-    classes : 40 or 13; the 894 names are mapped to them. Unlabelled pixels are 255.
-    depth : "raw" (missing readings stay missing) or "filled" (in-painted by the data set's authors).
-    progress : show a bar on stderr.
+    file : str or Path
+        nyu_depth_v2_labeled.mat, HDF5 as distributed; read image by image. Needs the extra `data`.
+    out : str or Path
+        The new folder.
+    splits : str or Path, optional
+        The official splits.mat; None looks for it beside `file`.
+    classes : int, optional
+        40 or 13; the 894 names are mapped to them. Unlabelled pixels are 255.
+    depth : str, optional
+        "raw" (missing readings stay missing) or "filled" (in-painted by the data set's authors).
+    progress : bool, optional
+        Show a bar on stderr.
 
     Returns
     -------
-    The path `out`. Groups are the file's scene names; camera.json holds the lens and the crop inside the white frame.
+    Path
+        The path `out`. Groups are the file's scene names; camera.json holds the lens and the crop inside the white
+        frame.
 
     Raises
     ------
@@ -137,15 +145,19 @@ def sunrgbd(root: str | Path, out: str | Path, *, progress: bool = False) -> Pat
 
     Parameters
     ----------
-    root : the folder that holds SUNRGBD/ and, for the official labels and splits, SUNRGBDtoolbox/. A scene is a folder
+    root : str or Path
+        The folder that holds SUNRGBD/ and, for the official labels and splits, SUNRGBDtoolbox/. A scene is a folder
         with image/ and depth_bfx/ or depth/.
-    out : the new folder.
-    progress : show a bar on stderr.
+    out : str or Path
+        The new folder.
+    progress : bool, optional
+        Show a bar on stderr.
 
     Returns
     -------
-    The path `out`. IDs are running numbers; sources.json names the folder of each. Sizes differ between the sensors, so
-    give `size` to `Folder`.
+    Path
+        The path `out`. IDs are running numbers; sources.json names the folder of each. Sizes differ between the
+        sensors, so give `size` to `Folder`.
 
     Raises
     ------

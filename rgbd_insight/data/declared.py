@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rgbd_insight.data.depth import Intrinsics
 from rgbd_insight.features import Modality
@@ -26,7 +27,7 @@ class Camera:
     crop: tuple[int, int, int, int] | None = None
 
 
-def read_json(file: Path, why: str):
+def read_json(file: Path, why: str) -> Any:
     """Parse a JSON file, or raise a ValueError that names it and says what it is for."""
     if not file.is_file():
         raise ValueError(f"{file} is missing; {why}")

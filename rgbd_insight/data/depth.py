@@ -15,7 +15,20 @@ SAME_SURFACE = 0.2  # largest relative difference in inverse depth between neigh
 
 
 class Intrinsics(NamedTuple):
-    """Pinhole camera, in pixels of the image at hand: focal lengths and principal point."""
+    """A pinhole camera, in pixels of the image at hand.
+
+    Attributes
+    ----------
+    fx, fy : float
+        Focal lengths.
+    cx, cy : float
+        Principal point.
+
+    Examples
+    --------
+    >>> Intrinsics.centred(58.0, (48, 64))
+    Intrinsics(fx=58.0, fy=58.0, cx=31.5, cy=23.5)
+    """
 
     fx: float
     fy: float
@@ -47,18 +60,25 @@ class Sensor:
 
     Attributes
     ----------
-    quantum : step of inverse depth, in 1/m; readings are z = 1/(k·quantum). The default is 1/8 pixel of disparity at
-        580 pixels focal length and 75 mm baseline: 3 mm steps at 1 m, 26 mm at 3 m.
-    noise : axial noise has the standard deviation noise·z² metres. The default is 1.9 mm at 1 m.
-    shadow : projector baseline in metres. A surface in front of another keeps the projector's light from a strip to
-        the left of it, which then has no reading.
-    focal : focal length as a share of the image's width; with `shadow` it says how wide that strip is.
-    dropout : in [0, 1]; share of the pixels that lose their reading at random.
-    reach : nearest and farthest depth that is read, in metres.
+    quantum : float
+        Step of inverse depth, in 1/m; readings are z = 1/(k·quantum). The default is 1/8 pixel of disparity at 580
+        pixels focal length and 75 mm baseline: 3 mm steps at 1 m, 26 mm at 3 m.
+    noise : float
+        Axial noise has the standard deviation noise·z² metres. The default is 1.9 mm at 1 m.
+    shadow : float
+        Projector baseline in metres. A surface in front of another keeps the projector's light from a strip to the left
+        of it, which then has no reading.
+    focal : float
+        Focal length as a share of the image's width; with `shadow` it says how wide that strip is.
+    dropout : float
+        In [0, 1]; share of the pixels that lose their reading at random.
+    reach : (float, float)
+        Nearest and farthest depth that is read, in metres.
 
     Raises
     ------
-    ValueError : for a negative value, `dropout` > 1 or a `reach` that is not 0 < near < far.
+    ValueError
+        For a negative value, `dropout` > 1 or a `reach` that is not 0 < near < far.
 
     Notes
     -----
@@ -104,17 +124,22 @@ def sense(depth: Tensor, sensor: Sensor, seeds: Sequence[int]) -> tuple[Tensor, 
 
     Parameters
     ----------
-    depth : float (B, 1, H, W), in metres; 0 = missing, and stays missing.
-    sensor : the camera's faults.
-    seeds : B integers ≥ 0. A sample's noise depends on its own seed alone, not on the batch; it is drawn on the CPU.
+    depth : Tensor of float (B, 1, H, W)
+        In metres; 0 = missing, and stays missing.
+    sensor : Sensor
+        The camera's faults.
+    seeds : sequence of int
+        B integers ≥ 0. A sample's noise depends on its own seed alone, not on the batch; it is drawn on the CPU.
 
     Returns
     -------
-    Reading, float (B, 1, H, W), and bool (B, 1, H, W), False where there is no reading.
+    (Tensor, Tensor)
+        Reading, float (B, 1, H, W), and bool (B, 1, H, W), False where there is no reading.
 
     Raises
     ------
-    ValueError : where the shapes or the number of seeds do not fit.
+    ValueError
+        Where the shapes or the number of seeds do not fit.
     """
     _check_depth(depth)
     if len(seeds) != len(depth):
@@ -152,13 +177,16 @@ def surface_normals(depth: Tensor, intrinsics: Intrinsics | Sequence[float]) -> 
 
     Parameters
     ----------
-    depth : float (B, 1, H, W), in metres; 0 = missing.
-    intrinsics : (fx, fy, cx, cy) in pixels of this image.
+    depth : Tensor of float (B, 1, H, W)
+        In metres; 0 = missing.
+    intrinsics : Intrinsics or sequence of float
+        (fx, fy, cx, cy) in pixels of this image.
 
     Returns
     -------
-    float (B, 3, H, W), x right, y down, z into the scene: a floor is (0, -1, 0), a wall ahead (0, 0, -1). All three are
-    0 where depth is missing or fewer than 8 neighbours lie on the same surface.
+    Tensor of float (B, 3, H, W)
+        x right, y down, z into the scene: a floor is (0, -1, 0), a wall ahead (0, 0, -1). All three are 0 where depth
+        is missing or fewer than 8 neighbours lie on the same surface.
 
     Notes
     -----

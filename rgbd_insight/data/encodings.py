@@ -21,11 +21,13 @@ def metric(depth: Tensor) -> Encoded:
 
     Parameters
     ----------
-    depth : float (B, 1, H, W), in metres; 0 = missing.
+    depth : Tensor of float (B, 1, H, W)
+        In metres; 0 = missing.
 
     Returns
     -------
-    float (B, 1, H, W), 0 where missing, and bool (B, 1, H, W), True where there is a value.
+    (Tensor, Tensor)
+        Float (B, 1, H, W), 0 where missing, and bool (B, 1, H, W), True where there is a value.
 
     Examples
     --------
@@ -64,12 +66,15 @@ def normals(depth: Tensor, intrinsics: Intrinsics | Sequence[float]) -> Encoded:
 
     Parameters
     ----------
-    depth : float (B, 1, H, W), in metres; 0 = missing.
-    intrinsics : (fx, fy, cx, cy) in pixels of this image.
+    depth : Tensor of float (B, 1, H, W)
+        In metres; 0 = missing.
+    intrinsics : Intrinsics or sequence of float
+        (fx, fy, cx, cy) in pixels of this image.
 
     Returns
     -------
-    float (B, 3, H, W), a floor is (0, -1, 0), and bool (B, 1, H, W), False where depth or too many neighbours miss.
+    (Tensor, Tensor)
+        Float (B, 3, H, W), a floor is (0, -1, 0), and bool (B, 1, H, W), False where depth or too many neighbours miss.
 
     Examples
     --------
@@ -91,15 +96,21 @@ def hha(
 
     Parameters
     ----------
-    depth : float (B, 1, H, W), in metres; 0 = missing.
-    intrinsics : (fx, fy, cx, cy) in pixels of this image.
-    gravity : the direction down in camera axes, (3,) or (B, 3); None estimates it for each image, see `gravity_of`.
-    camera_height : of the lens above the ground, in metres; None takes the ground to be the height that half a percent
-        of the image's points lie below.
+    depth : Tensor of float (B, 1, H, W)
+        In metres; 0 = missing.
+    intrinsics : Intrinsics or sequence of float
+        (fx, fy, cx, cy) in pixels of this image.
+    gravity : Tensor or sequence of float, optional
+        The direction down in camera axes, (3,) or (B, 3); None estimates it for each image, see `gravity_of`.
+    camera_height : float, optional
+        Of the lens above the ground, in metres; None takes the ground to be the height that half a percent of the
+        image's points lie below.
 
     Returns
     -------
-    float (B, 3, H, W), 0 where there is no value, and bool (B, 1, H, W), False where depth or its normal is missing.
+    (Tensor, Tensor)
+        Float (B, 3, H, W), 0 where there is no value, and bool (B, 1, H, W), False where depth or its normal is
+        missing.
 
     Notes
     -----
@@ -137,11 +148,13 @@ def gravity_of(surface: Tensor) -> Tensor:
 
     Parameters
     ----------
-    surface : unit normals, float (B, 3, H, W), 0 where there is none.
+    surface : Tensor of float (B, 3, H, W)
+        Unit normals, 0 where there is none.
 
     Returns
     -------
-    float (B, 3), unit vectors; (0, 1, 0), the image's own down, where an image has no normal.
+    Tensor of float (B, 3)
+        Unit vectors; (0, 1, 0), the image's own down, where an image has no normal.
 
     Notes
     -----
@@ -186,13 +199,17 @@ def encode(depth: Tensor, name: str, intrinsics: Intrinsics | Sequence[float] | 
 
     Parameters
     ----------
-    depth : float (B, 1, H, W), in metres; 0 = missing.
-    name : of the encoding.
-    intrinsics : (fx, fy, cx, cy), for the last two.
+    depth : Tensor of float (B, 1, H, W)
+        In metres; 0 = missing.
+    name : str
+        Of the encoding.
+    intrinsics : Intrinsics or sequence of float, optional
+        (fx, fy, cx, cy), for the last two.
 
     Returns
     -------
-    float (B, C, H, W), C = 1 or 3, 0 where there is no value, and bool (B, 1, H, W), where there is one.
+    (Tensor, Tensor)
+        Float (B, C, H, W), C = 1 or 3, 0 where there is no value, and bool (B, 1, H, W), where there is one.
 
     Raises
     ------

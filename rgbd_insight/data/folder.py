@@ -26,14 +26,19 @@ class Folder:
 
     Parameters
     ----------
-    path : the folder.
-    split : name of a list of IDs (or numbers) in splits.json.
-    size : (H, W) to resize to, colour by area averaging, depth and labels by nearest neighbour; None to leave as is.
-    crop : cut to the crop that camera.json declares, if it declares one (NYUv2's photos have a white frame).
+    path : str or Path
+        The folder.
+    split : str, optional
+        Name of a list of IDs (or numbers) in splits.json.
+    size : sequence of int, optional
+        (H, W) to resize to, colour by area averaging, depth and labels by nearest neighbour; None to leave as is.
+    crop : bool, optional
+        Cut to the crop that camera.json declares, if it declares one (NYUv2's photos have a white frame).
 
     Raises
     ------
-    ValueError : for anything missing, at once; for a file that is not as it must be, when it is read.
+    ValueError
+        For anything missing, at once; for a file that is not as it must be, when it is read.
 
     Notes
     -----

@@ -17,26 +17,44 @@ class Knobs:
 
     Attributes
     ----------
-    n : images [150, 2000]; cut to whole groups.
-    width, other_width : units of a network of the first and of the second modality [32, 512].
-    networks : networks of each modality, at least 1; each has its own mixing and its own noise.
-    group_size, likeness : images of a group, and the share in [0, 1) of every latent's variance that they have in
-        common.
-    noise : standard deviation of a unit's noise, its signal having 1 [.3, .9; beyond: to 3].
-    noise_ratio : how many times noisier the second modality's units are [1, 3].
-    unit_noise : each unit's noise is multiplied by e^±a, a uniform up to this [0, 1.2].
-    concepts : number of concepts; kinds go round in the order of `KINDS`.
-    polysemy : concepts that a unit encodes [1, 3].
-    cooccurrence : share of a concept's variance that is common to all concepts of its cluster [0, .7].
-    layout : share of a concept's variance that the layout decides, which both modalities show [0, .25].
-    coverage : share of the concepts that are named (have labels) [.25, 1].
-    imbalance : share of the images that show a concept [.15, .5].
-    nuisance : share of a unit's signal that is not concepts [0, 1].
-    private : share of the nuisance that is private to the modality [0, 1].
-    shared_dims, private_dims : dimensions of the shared and of each private nuisance.
-    outlier : how many standard deviations one image is moved in every network, 0 for none [0, 20].
-    pure : units of four pure types in turn (`SHARES`) instead of mixed ones.
-    related : False makes a null world: the second modality's latents are drawn anew.
+    n : int
+        Images [150, 2000]; cut to whole groups.
+    width, other_width : int
+        Units of a network of the first and of the second modality [32, 512].
+    networks : int
+        Networks of each modality, at least 1; each has its own mixing and its own noise.
+    group_size, likeness : int and float
+        Images of a group, and the share in [0, 1) of every latent's variance that they have in common.
+    noise : float
+        Standard deviation of a unit's noise, its signal having 1 [.3, .9; beyond: to 3].
+    noise_ratio : float
+        How many times noisier the second modality's units are [1, 3].
+    unit_noise : float
+        Each unit's noise is multiplied by e^±a, a uniform up to this [0, 1.2].
+    concepts : int
+        Number of concepts; kinds go round in the order of `KINDS`.
+    polysemy : int
+        Concepts that a unit encodes [1, 3].
+    cooccurrence : float
+        Share of a concept's variance that is common to all concepts of its cluster [0, .7].
+    layout : float
+        Share of a concept's variance that the layout decides, which both modalities show [0, .25].
+    coverage : float
+        Share of the concepts that are named (have labels) [.25, 1].
+    imbalance : float
+        Share of the images that show a concept [.15, .5].
+    nuisance : float
+        Share of a unit's signal that is not concepts [0, 1].
+    private : float
+        Share of the nuisance that is private to the modality [0, 1].
+    shared_dims, private_dims : int
+        Dimensions of the shared and of each private nuisance.
+    outlier : float
+        How many standard deviations one image is moved in every network, 0 for none [0, 20].
+    pure : bool
+        Units of four pure types in turn (`SHARES`) instead of mixed ones.
+    related : bool
+        False makes a null world: the second modality's latents are drawn anew.
 
     Examples
     --------
@@ -104,7 +122,27 @@ _RANGES = {
 
 
 def drawn(ranges: Mapping[str, list], rng: np.random.Generator, **fixed: object) -> Knobs:
-    """Knobs drawn at random: [low, high] of floats uniformly, a longer list (or one of whole numbers) by choice.
+    """Knobs drawn at random.
+
+    Parameters
+    ----------
+    ranges : mapping of str to list
+        For each knob [low, high] of floats, drawn from uniformly, or a longer list (or one of whole numbers), of which
+        one is chosen.
+    rng : Generator
+        Draws, in the order of `ranges`.
+    **fixed : object
+        Knobs that are not drawn.
+
+    Returns
+    -------
+    Knobs
+        The others are at their defaults.
+
+    Raises
+    ------
+    ValueError
+        For a name that is no knob's, or a value out of its range.
 
     Examples
     --------
@@ -128,10 +166,14 @@ class Net:
 
     Attributes
     ----------
-    mixing : (D, U) how its units add up the latents; every column has length 1.
-    noise : (U,) standard deviation of each unit's noise.
-    weights : (K, U) weights of the concepts in each unit.
-    types : (U,) pure type of each unit, or −1.
+    mixing : ndarray
+        (D, U) how its units add up the latents; every column has length 1.
+    noise : ndarray
+        (U,) standard deviation of each unit's noise.
+    weights : ndarray
+        (K, U) weights of the concepts in each unit.
+    types : ndarray
+        (U,) pure type of each unit, or −1.
     """
 
     mixing: np.ndarray

@@ -12,7 +12,16 @@ from torch import Tensor
 
 from rgbd_insight.data import render
 from rgbd_insight.data.batch import Batch
-from rgbd_insight.data.catalogue import CONJUNCTIONS, SINGLE, SURFACES, TAGS, THINGS, planted_concepts, visibilities
+from rgbd_insight.data.catalogue import (
+    CONJUNCTIONS,
+    SINGLE,
+    SURFACES,
+    TAGS,
+    THINGS,
+    Item,
+    planted_concepts,
+    visibilities,
+)
 from rgbd_insight.data.concepts import image_concepts, image_maps
 from rgbd_insight.data.depth import Intrinsics, Sensor, sense
 from rgbd_insight.features import Features, Modality
@@ -48,20 +57,28 @@ class Scenes:
 
     Parameters
     ----------
-    n : number of scenes, ≥ 1.
-    seed : non-negative; other seeds are other scenes.
-    split : one of "train", "tune", "test", "label", "pairs"; splits share no scene.
-    toggle : name of a thing, or several. Then `n` scenes for each of them are drawn twice, with the thing (even
-        samples) and without it (odd samples), all else equal, and the two are one group.
-    co_occurrence : in [0, 1); with this probability the presence of the j-th camouflaged thing copies that of the j-th
-        flat one.
-    layout : in [0, 1]; with this probability a thing takes its favourite place.
-    redundancy : in [0, 1]; the share of the 18 ordinary things that both modalities show.
-    sensor : how a depth camera spoils the exact depth; None for exact depth.
+    n : int, optional
+        Number of scenes, ≥ 1.
+    seed : int, optional
+        Non-negative; other seeds are other scenes.
+    split : str, optional
+        One of "train", "tune", "test", "label", "pairs"; splits share no scene.
+    toggle : str or sequence of str, optional
+        Name of a thing, or several. Then `n` scenes for each of them are drawn twice, with the thing (even samples) and
+        without it (odd samples), all else equal, and the two are one group.
+    co_occurrence : float, optional
+        In [0, 1); with this probability the presence of the j-th camouflaged thing copies that of the j-th flat one.
+    layout : float, optional
+        In [0, 1]; with this probability a thing takes its favourite place.
+    redundancy : float, optional
+        In [0, 1]; the share of the 18 ordinary things that both modalities show.
+    sensor : Sensor, optional
+        How a depth camera spoils the exact depth; None for exact depth.
 
     Raises
     ------
-    ValueError : for any argument outside its range, an unknown split or an unknown thing.
+    ValueError
+        For any argument outside its range, an unknown split or an unknown thing.
 
     Examples
     --------
@@ -225,7 +242,7 @@ def _gather(options: Tensor, index: Tensor) -> Tensor:
 def _draw(plans: list[_Plan]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Render: rgb (B, 3, H, W), depth (B, 1, H, W), footprints (B, S, P, P) bool, surface (B, H, W)."""
 
-    def stacked(field: str, dtype=torch.float32) -> Tensor:
+    def stacked(field: str, dtype: torch.dtype = torch.float32) -> Tensor:
         return torch.from_numpy(np.stack([getattr(p, field) for p in plans])).to(dtype)
 
     room, paint, place = stacked("room"), stacked("paint"), stacked("place")
@@ -263,7 +280,7 @@ def _draw(plans: list[_Plan]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return rgb, depth[:, None], footprint, surface
 
 
-def _look(item) -> dict:
+def _look(item: Item) -> dict:
     """The indices by which an item is drawn."""
     solid = item.shape in render.SOLIDS
     shading = item.shading or (item.shape if solid else None)
@@ -303,11 +320,13 @@ def redraw(features: Features) -> Scenes:
 
     Parameters
     ----------
-    features : extracted from `Scenes`.
+    features : Features
+        Extracted from `Scenes`.
 
     Returns
     -------
-    Scenes with the same fingerprint.
+    Scenes
+        With the same fingerprint.
 
     Raises
     ------

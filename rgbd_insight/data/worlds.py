@@ -22,17 +22,25 @@ class World:
 
     Parameters
     ----------
-    knobs : what it is like.
-    seed : decides mixing, noise and images; the same seed and knobs give the same world.
-    draw : decides the images and the noise alone: another draw of the same networks.
+    knobs : Knobs, optional
+        What it is like.
+    seed : int, optional
+        Decides mixing, noise and images; the same seed and knobs give the same world.
+    draw : int, optional
+        Decides the images and the noise alone: another draw of the same networks.
 
     Attributes
     ----------
-    groups : int (N,), the scene of each image.
-    areas : (N, K) how much of each *named* concept an image shows.
-    present : bool (N, K), which image shows which named concept.
-    kinds : (K,) kind of every named concept: both, rgb, depth, together, neither.
-    outlier : row of the outlying image, or None.
+    groups : ndarray of int (N,)
+        The scene of each image.
+    areas : ndarray
+        (N, K) how much of each *named* concept an image shows.
+    present : ndarray of bool (N, K)
+        Which image shows which named concept.
+    kinds : ndarray
+        (K,) kind of every named concept: both, rgb, depth, together, neither.
+    outlier : int or None
+        Row of the outlying image, or None.
 
     Notes
     -----

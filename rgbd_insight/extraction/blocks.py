@@ -21,12 +21,15 @@ def partners(groups: Sequence[str], draws: int) -> np.ndarray:
 
     Parameters
     ----------
-    groups : the group of each of N samples, two or more different ones.
-    draws : how many partners each sample gets.
+    groups : sequence of str
+        The group of each of N samples, two or more different ones.
+    draws : int
+        How many partners each sample gets.
 
     Returns
     -------
-    int (draws, N). In a draw every sample serves once, unless one group has more than half of them.
+    ndarray of int (draws, N)
+        In a draw every sample serves once, unless one group has more than half of them.
 
     Notes
     -----

@@ -207,7 +207,27 @@ class _PartnerInputs(dict):
 
 @contextmanager
 def at_rest(model: nn.Module, device: str | torch.device | None) -> Iterator[torch.device]:
-    """The model on `device` in evaluation mode, repeatable and without gradients; all of it undone afterwards."""
+    """The model on `device` in evaluation mode, repeatable and without gradients; all of it undone afterwards.
+
+    Parameters
+    ----------
+    model : Module
+        Any module.
+    device : str or torch.device or None
+        None takes a GPU where there is one, else the device the model is on.
+
+    Yields
+    ------
+    torch.device
+        Where the model is.
+
+    Examples
+    --------
+    >>> model = nn.Conv2d(3, 1, 1)
+    >>> with at_rest(model, "cpu") as device:
+    ...     device.type, model.training, model(torch.rand(1, 3, 2, 2)).requires_grad
+    ('cpu', False, False)
+    """
     home = next((p for p in [*model.parameters(), *model.buffers()]), torch.empty(0)).device
     chosen = device_for(device, home)
     try:

@@ -42,31 +42,44 @@ def extract(
 
     Parameters
     ----------
-    model : called as ``model(rgb, depth)``; returns logits (B, C, H, W). Left as it was: mode, device, no hooks. What
+    model : Module
+        Called as ``model(rgb, depth)``; returns logits (B, C, H, W). Left as it was: mode, device, no hooks. What
         ``nn.DataParallel`` or ``torch.compile`` put around it is taken off.
-    data : any object with the members of `data.Dataset`.
-    taps : the places to read, at most one a stream and level; None takes ``model.taps()``.
-    out : the features directory; the run is added to what it holds, and a killed call goes on where it stopped.
-    adapt : ``adapt(model, rgb, depth) -> logits`` for a model that takes its inputs in another way (a list, one stacked
+    data : Dataset
+        Any object with the members of `data.Dataset`.
+    taps : sequence of Tap, optional
+        The places to read, at most one a stream and level; None takes ``model.taps()``.
+    out : str or Path, optional
+        The features directory; the run is added to what it holds, and a killed call goes on where it stopped.
+    adapt : callable, optional
+        ``adapt(model, rgb, depth) -> logits`` for a model that takes its inputs in another way (a list, one stacked
         tensor, keywords, three channels of depth) or returns more, or smaller logits; None is ``model(rgb, depth)``.
-    run : fusion, seed, epoch and role ("final", "checkpoint", "untrained") of the model, else its own attributes are
+    run : dict of str to object, optional
+        Fusion, seed, epoch and role ("final", "checkpoint", "untrained") of the model, else its own attributes are
         taken; "curves" (a DataFrame or a parquet file of training curves); other JSON values are kept under "about".
-    conditions : what the model is given. "both"; a modality's name (*source-isolated*: the other input comes from
-        another group's image, responses averaged over `draws` partners, predictions from the first); "none" (both
-        inputs from other groups' images; predictions only); "NAME:zero", "NAME:mean", "NAME:noise" (modality NAME as it
-        is, the other replaced; predictions only; with "none" for NAME both are); an `Ablation` (predictions only). A
-        model with one modality (a twin) has only the condition of its name. Conditions that the run already has are
-        not recorded again.
-    draws : partners for each sample under the source-isolated conditions, 1 or more.
-    batch_size : samples a block; part of the run's identity, as the last bits of the numbers depend on it.
-    claims : digest of the claims that were stated before this call (`rgbd_insight.claims.digest()`), which
-        execution.json keeps beside the device and the date; None where none were.
-    device : None takes a GPU where there is one, else the device the model is on.
-    progress : show a progress bar on stderr.
+    conditions : sequence of (str or Ablation), optional
+        What the model is given. "both"; a modality's name (*source-isolated*: the other input comes from another
+        group's image, responses averaged over `draws` partners, predictions from the first); "none" (both inputs from
+        other groups' images; predictions only); "NAME:zero", "NAME:mean", "NAME:noise" (modality NAME as it is, the
+        other replaced; predictions only; with "none" for NAME both are); an `Ablation` (predictions only). A model with
+        one modality (a twin) has only the condition of its name. Conditions that the run already has are not recorded
+        again.
+    draws : int, optional
+        Partners for each sample under the source-isolated conditions, 1 or more.
+    batch_size : int, optional
+        Samples a block; part of the run's identity, as the last bits of the numbers depend on it.
+    claims : str, optional
+        Digest of the claims that were stated before this call (`rgbd_insight.claims.digest()`), which execution.json
+        keeps beside the device and the date; None where none were.
+    device : str or torch.device, optional
+        None takes a GPU where there is one, else the device the model is on.
+    progress : bool, optional
+        Show a progress bar on stderr.
 
     Returns
     -------
-    `Features` of the whole directory `out`.
+    Features
+        `Features` of the whole directory `out`.
 
     Raises
     ------
@@ -192,6 +205,16 @@ def _head(data: Dataset) -> dict:
 
 def call_name(adapt: Callable[..., Tensor] | None) -> str:
     """How a model is called, in words that are the same in every run of a program.
+
+    Parameters
+    ----------
+    adapt : callable or None
+        As given to `extract`.
+
+    Returns
+    -------
+    str
+        Its name; None is "model(rgb, depth)".
 
     Examples
     --------

@@ -113,10 +113,14 @@ class BlockFile:
 
     Parameters
     ----------
-    path : where the file is.
-    widths : {key: columns}; every tensor is (rows, columns).
-    rows : number of rows of every tensor.
-    dtype : "F32" or "I32", the same for every tensor.
+    path : Path
+        Where the file is.
+    widths : dict of str to int
+        {key: columns}; every tensor is (rows, columns).
+    rows : int
+        Number of rows of every tensor.
+    dtype : str, optional
+        "F32" or "I32", the same for every tensor.
     """
 
     def __init__(self, path: Path, widths: dict[str, int], rows: int, dtype: str = "F32") -> None:
@@ -227,12 +231,14 @@ def quantise(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, fl
 
     Parameters
     ----------
-    values : finite (N, U) responses.
+    values : ndarray
+        Finite (N, U) responses.
 
     Returns
     -------
-    codes uint8 (N, U), scale float32 (U,), offset float32 (U,), and the loss: root mean squared error over the root
-    mean squared deviation from the units' means (0 where every unit is constant).
+    (ndarray, ndarray, ndarray, float)
+        Codes uint8 (N, U), scale float32 (U,), offset float32 (U,), and the loss: root mean squared error over the root
+        mean squared deviation from the units' means (0 where every unit is constant).
 
     Notes
     -----

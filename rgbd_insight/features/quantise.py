@@ -33,23 +33,39 @@ def write_quantised(
 
     Parameters
     ----------
-    features : what to copy; a copy may be copied again.
-    out : the new directory; must not exist.
-    units : at most so many units a tap, drawn by `seed`; the same ones in every run with that tap and width.
-    samples : indices to keep, or how many (whole groups are drawn by `seed` while they fit), or None for all.
-    keep : run ids or fusion names to keep, or a function (run, key) -> bool on "stream/level/condition" and
+    features : Features
+        What to copy; a copy may be copied again.
+    out : str or Path
+        The new directory; must not exist.
+    units : int, optional
+        At most so many units a tap, drawn by `seed`; the same ones in every run with that tap and width.
+    samples : int or sequence of int, optional
+        Indices to keep, or how many (whole groups are drawn by `seed` while they fit), or None for all.
+    keep : iterable of str or callable, optional
+        Run ids or fusion names to keep, or a function (run, key) -> bool on "stream/level/condition" and
         "condition/hit|target|guess" keys; None keeps everything.
-    seed : of the two draws.
+    seed : int, optional
+        Of the two draws.
 
     Returns
     -------
-    `out`. In its manifest each run's "units" holds the original indices of the units, and "quantised" the loss of each
-    tensor: root mean squared error over root mean squared deviation from the units' means.
+    Path
+        `out`. In its manifest each run's "units" holds the original indices of the units, and "quantised" the loss of
+        each tensor: root mean squared error over root mean squared deviation from the units' means.
 
     Raises
     ------
     FeaturesError
         Where `out` exists, or a name in `keep` is unknown.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from rgbd_insight.features import load
+    >>> features = load("book/features/scenes")
+    >>> small = load(write_quantised(features, f"{tempfile.mkdtemp()}/small", units=4, samples=20, keep=["sum"]))
+    >>> len(small), small.view("sum", "rgb", 1).shape, set(small.runs["fusion"])
+    (20, (20, 4), {'sum'})
     """
     out = Path(out)
     recover(out)

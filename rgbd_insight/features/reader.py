@@ -27,12 +27,20 @@ class Features:
 
     Attributes
     ----------
-    path : the (first) directory;  manifest : its manifest, with the runs of all joined directories.
-    modalities, classes, families : what was put in, what was predicted, what the concepts are grouped in.
-    concepts : DataFrame, index k: name, family, kind, visible_<modality> (NaN where unknown), cut.
-    samples : DataFrame: id, group, brightness, contrast, mean_depth, depth_std, missing.
-    groups : int (N,), the physical scene of each sample, coded 0, 1, …
-    runs : DataFrame, index run id: fusion, seed, epoch, role, data.
+    path : Path
+        The (first) directory.
+    manifest : dict
+        Its manifest, with the runs of all joined directories.
+    modalities, classes, families : tuple of Modality, tuple of str, tuple of str
+        What was put in, what was predicted, what the concepts are grouped in.
+    concepts : DataFrame
+        Index k: name, family, kind, visible_<modality> (NaN where unknown), cut.
+    samples : DataFrame
+        Id, group, brightness, contrast, mean_depth, depth_std, missing.
+    groups : ndarray of int (N,)
+        The physical scene of each sample, coded 0, 1, …
+    runs : DataFrame
+        Index run id: fusion, seed, epoch, role, data.
     """
 
     def __init__(self, folders: list[Path], manifests: list[dict]) -> None:
@@ -219,8 +227,15 @@ def load(*folders: str | Path, verify: bool = True) -> Features:
 
     Parameters
     ----------
-    folders : directories written by `extract` or `write_quantised`.
-    verify : compare every file with its digest first (the files are small; a few hundred MiB take a second).
+    *folders : str or Path
+        Directories written by `extract` or `write_quantised`.
+    verify : bool, optional
+        Compare every file with its digest first (the files are small; a few hundred MiB take a second).
+
+    Returns
+    -------
+    Features
+        All runs of the directories.
 
     Raises
     ------

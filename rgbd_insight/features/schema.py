@@ -34,6 +34,11 @@ class Modality:
         Of its values; "" for none.
     low, high : float
         Their range.
+
+    Examples
+    --------
+    >>> Modality("depth", "m", 0.0, 10.0).unit
+    'm'
     """
 
     name: str
@@ -56,6 +61,11 @@ class Concept:
         The modality that shows it: rgb, depth, both, neither, together, graded or unknown.
     visible : dict of str to float, or None
         Its planted visibility in each modality, in [0, 1].
+
+    Examples
+    --------
+    >>> Concept("rug", "class", "rgb", {"rgb": 1.0, "depth": 0.0}).visible["rgb"]
+    1.0
     """
 
     name: str
@@ -78,6 +88,11 @@ class Ablation:
         "mean" (a unit keeps its mean over the first block of samples) or "zero".
     inputs : str
         What the network is given meanwhile, the name of any condition.
+
+    Examples
+    --------
+    >>> Ablation("no edges", {("rgb", 1): (0, 3)}).as_json()
+    {'units': [['rgb', 1, [0, 3]]], 'value': 'mean', 'inputs': 'both'}
     """
 
     name: str

@@ -15,7 +15,27 @@ COMMAND = "make features"
 
 
 def write_table(table: pd.DataFrame, out: Path, name: str, command: str) -> None:
-    """Write `name`.parquet, and its digest and command into index.json."""
+    """Write `name`.parquet, and its digest and command into index.json; each file is whole or not there.
+
+    Parameters
+    ----------
+    table : DataFrame
+        What is written, without its index.
+    out : Path
+        The folder.
+    name : str
+        Of the table.
+    command : str
+        What makes it again, as typed in a terminal.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> out = Path(tempfile.mkdtemp())
+    >>> write_table(pd.DataFrame({"x": [1]}), out, "ones", "make ones")
+    >>> read_table(out, "ones")["x"].tolist()
+    [1]
+    """
     path, index = out / f"{name}.parquet", out / "index.json"
     write_parquet(path, table)
     known = json.loads(index.read_text(encoding="utf-8")) if index.exists() else {}
@@ -28,8 +48,15 @@ def read_table(folder: str | Path, name: str) -> pd.DataFrame:
 
     Parameters
     ----------
-    folder : holds index.json.
-    name : of the table.
+    folder : str or Path
+        Holds index.json.
+    name : str
+        Of the table.
+
+    Returns
+    -------
+    DataFrame
+        As it was given to `write_table`.
 
     Raises
     ------

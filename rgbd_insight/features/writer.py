@@ -50,15 +50,26 @@ class FeatureWriter:
 
     Parameters
     ----------
-    out : the directory; work goes on in `out`.partial and is moved in whole when it is complete.
-    head : what is true of every run: name, fingerprint, modalities, classes, concepts, families, size, samples.
-    run : this run: fusion, seed, epoch, role, about, taps, draws, block (samples a block), conditions (names) and
+    out : str or Path
+        The directory; work goes on in `out`.partial and is moved in whole when it is complete.
+    head : dict
+        What is true of every run: name, fingerprint, modalities, classes, concepts, families, size, samples.
+    run : dict
+        This run: fusion, seed, epoch, role, about, taps, draws, block (samples a block), conditions (names) and
         ablations ({name: description}).
 
     Attributes
     ----------
-    id : the run's name.  conditions, ablations : those still to be recorded (the finished ones are left alone).
-    complete : nothing is left to do.  fresh : the run is not in the directory yet.  done : samples safely on disk.
+    id : str
+        The run's name.
+    conditions, ablations : list of str and dict of str to dict
+        Those still to be recorded (the finished ones are left alone).
+    complete : bool
+        Nothing is left to do.
+    fresh : bool
+        The run is not in the directory yet.
+    done : int
+        Samples safely on disk.
 
     Raises
     ------
@@ -82,11 +93,16 @@ class FeatureWriter:
 
         Parameters
         ----------
-        start : index of the block's first sample; must be `done`.
-        responses : {"stream/level/condition": float (B, U)}.
-        predictions : {"condition/part": int (B, C)}.
-        areas : float (B, K), share of the pixels that carry each concept.
-        samples : {column: B values}, the columns of samples.parquet.
+        start : int
+            Index of the block's first sample; must be `done`.
+        responses : dict
+            {"stream/level/condition": float (B, U)}.
+        predictions : dict
+            {"condition/part": int (B, C)}.
+        areas : ndarray of float (B, K)
+            Share of the pixels that carry each concept.
+        samples : dict
+            {column: B values}, the columns of samples.parquet.
         """
         if start != self.done or self.complete:
             raise FeaturesError(f"`start` must be {self.done}, the samples written so far; got {start}")

@@ -62,21 +62,22 @@ def candidates(
 
     Parameters
     ----------
-    model
+    model : Module
         ``model(rgb, depth)``; read in evaluation mode and handed back in the mode it was in.
-    batch
+    batch : object
         Two or more samples with `rgb` and `depth`.
-    adapt
+    adapt : callable, optional
         As in :func:`purity`.
-    every
+    every : bool, optional
         Also list convolutions, norms and the like inside blocks, and containers' parts that only repeat them.
 
     Returns
     -------
-    DataFrame with a row a place, in the order of levels: level (1 is the finest size below the input's), stride,
-    module, item, call (missing where a module is called once), layout (missing for maps), units, height, width, rgb and
-    depth (how far the place moves when that input alone is another sample's, as in :func:`purity`), stream: "rgb",
-    "depth" or "fused" for what moves it, "" for nothing.
+    DataFrame
+        a row a place, in the order of levels: level (1 is the finest size below the input's), stride, module, item,
+        call (missing where a module is called once), layout (missing for maps), units, height, width, rgb and depth
+        (how far the place moves when that input alone is another sample's, as in :func:`purity`), stream: "rgb",
+        "depth" or "fused" for what moves it, "" for nothing.
 
     Raises
     ------

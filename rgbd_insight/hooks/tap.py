@@ -26,20 +26,20 @@ class Tap:
 
     Parameters
     ----------
-    stream, level
+    stream, level : str and int
         What the place stands for.
-    module
+    module : str
         Dotted name of a module, as in ``model.named_modules()``. A part that is a negative number counts a container's
         children from its end: ``layer1.-1`` is the last block of ``layer1``. What ``nn.DataParallel`` and
         ``torch.compile`` put in front of names may be left out.
-    item
+    item : int, str, tuple of (int or str), optional
         Which part of a tuple, list or dict the module returns (or is given: an argument's number or keyword); a tuple
         of keys goes deeper.
-    call
+    call : int, optional
         Which call of a forward pass, from 0, where the module is called more than once.
-    when
+    when : str, optional
         "out" reads what the module returns, "in" what it is given.
-    layout
+    layout : str, optional
         "NCHW", "NHWC", "BNC" (tokens; the grid follows from the input's aspect, a class token is left out) or
         "BNC:12x16" for a given grid. None: NCHW for four axes, BNC for three.
 
@@ -47,6 +47,11 @@ class Tap:
     ------
     ValueError
         Where `when` or `layout` is none of these.
+
+    Examples
+    --------
+    >>> str(Tap("rgb", 2, "backbone.layer2", item=0))
+    "rgb/2 at 'backbone.layer2', item 0"
     """
 
     stream: str
@@ -78,6 +83,18 @@ class Tap:
 
 def at_level(pattern: str, level: int) -> str:
     """`pattern` with ``{level}``, or ``{level-1}`` and the like, filled in.
+
+    Parameters
+    ----------
+    pattern : str
+        Dotted name of a module.
+    level : int
+        What is filled in.
+
+    Returns
+    -------
+    str
+        The name at that level.
 
     Examples
     --------
@@ -220,7 +237,32 @@ def _put(value: Any, path: Sequence[int | str], changed: Tensor) -> Any:
 
 @contextmanager
 def hooked(model: nn.Module, wanted: Sequence[Tap], action: Action) -> Iterator[None]:
-    """Call `action` with what comes past each tap while the block runs; what it returns takes the tensor's place."""
+    """Call `action` with what comes past each tap inside the ``with``; what it returns takes the tensor's place.
+
+    Parameters
+    ----------
+    model : Module
+        Any module; wrappers such as ``nn.DataParallel`` are seen through.
+    wanted : sequence of Tap
+        The places.
+    action : callable
+        ``action(tap, tensor, size)`` with the tensor as the module hands it over and the input's size (H, W); returns
+        a tensor to go on with, or None.
+
+    Raises
+    ------
+    ValueError
+        Where there is no module of a tap's name.
+    RuntimeError
+        In the forward pass, or at the end: where a tap never fires, fires twice, or hands over no tensor.
+
+    Examples
+    --------
+    >>> model = nn.Sequential(nn.Identity())
+    >>> with hooked(model, [Tap("rgb", 1, "0")], lambda tap, x, size: x + 1):
+    ...     model(torch.zeros(1, 1, 1, 1)).item()
+    1.0
+    """
     hooks = TapHooks(model, wanted, action)
     around = ExitStack()
     try:
@@ -240,7 +282,32 @@ def unit_axis(tap: Tap, x: Tensor) -> int:
 
 
 def as_maps(tap: Tap, x: Tensor, size: tuple[int, int] | None) -> Tensor:
-    """`x` in the layout (B, units, h, w)."""
+    """A tap's tensor in one layout.
+
+    Parameters
+    ----------
+    tap : Tap
+        Says how `x` is laid out.
+    x : Tensor
+        Maps, channels first or last; tokens (B, N, C); or vectors (B, C).
+    size : (int, int) or None
+        (H, W) of the input, whose aspect the grid of tokens follows.
+
+    Returns
+    -------
+    Tensor (B, units, h, w)
+        A view where it can be one.
+
+    Raises
+    ------
+    RuntimeError
+        Where `x` is laid out otherwise, or no grid fits its tokens.
+
+    Examples
+    --------
+    >>> as_maps(Tap("rgb", 1, "x", layout="BNC"), torch.zeros(2, 1 + 12, 5), (48, 64)).shape
+    torch.Size([2, 5, 3, 4])
+    """
     layout = tap.layout or ("BNC" if x.ndim == 3 else "NCHW")
     if layout == "NCHW" and x.ndim == 2:
         return x[:, :, None, None]
@@ -286,6 +353,16 @@ def inner(module: nn.Module) -> nn.Module | None:
 
 def bare(model: nn.Module) -> nn.Module:
     """The model without the wrappers around it.
+
+    Parameters
+    ----------
+    model : Module
+        Any module.
+
+    Returns
+    -------
+    Module
+        What ``nn.DataParallel`` and ``torch.compile`` were put around; `model` itself where it is bare.
 
     Examples
     --------
@@ -358,7 +435,22 @@ def unwrapped_calls(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Inside the ``with`` every module is in evaluation mode; afterwards in the mode it was in."""
+    """Inside the ``with`` every module is in evaluation mode; afterwards in the mode it was in.
+
+    Parameters
+    ----------
+    model : Module
+        Any module.
+
+    Examples
+    --------
+    >>> model = nn.Dropout()
+    >>> with evaluating(model):
+    ...     model.training
+    False
+    >>> model.training
+    True
+    """
     modes = {module: module.training for module in model.modules()}
     try:
         model.eval()

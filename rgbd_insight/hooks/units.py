@@ -23,18 +23,19 @@ def taps(
 
     Parameters
     ----------
-    pattern
+    pattern : str
         A dotted name in which ``{stream}`` and ``{level}`` are filled in; arithmetic such as ``{level-1}`` is allowed.
-    levels
+    levels : iterable of int
         The levels.
-    streams
+    streams : sequence of str, optional
         The streams.
-    options
+    **options : object
         `item`, `call`, `when`, `layout` of every tap.
 
     Returns
     -------
-    The taps.
+    list of Tap
+        The taps.
 
     Raises
     ------
@@ -67,18 +68,19 @@ def trace(
 
     Parameters
     ----------
-    model
+    model : Module
         Any module, called as ``model(...)``.
-    taps
+    taps : iterable of Tap
         The places.
-    reduce
-        What to keep of the maps (B, units, h, w) instead of a copy of them, taken as soon as they come: a new
-        tensor, for instance their means.
+    reduce : callable, optional
+        What to keep of the maps (B, units, h, w) instead of a copy of them, taken as soon as they come: a new tensor,
+        for instance their means.
 
     Yields
     ------
-    A dict {tap: (B, units, h, w)} of the last forward pass: clones, so that no later in-place step changes them; or
-    what `reduce` made of them.
+    dict of Tap to Tensor
+        A dict {tap: (B, units, h, w)} of the last forward pass: clones, so that no later in-place step changes them; or
+        what `reduce` made of them.
 
     Raises
     ------
@@ -114,9 +116,9 @@ def mute(model: nn.Module, units: Mapping[Tap, Iterable[int] | Mapping[int, floa
 
     Parameters
     ----------
-    model
+    model : Module
         Any module.
-    units
+    units : mapping of Tap to (iterable of int or mapping of int to float)
         For each tap the units, or {unit: replacement value}, for instance the unit's mean.
 
     Raises
@@ -158,19 +160,20 @@ def purity(
 
     Parameters
     ----------
-    model
+    model : Module
         ``model(rgb, depth)``; read in evaluation mode and handed back in the mode it was in.
-    batch
+    batch : object
         Two or more samples with `rgb`, `depth` and `groups`; partners are of another group where there is one.
-    taps
+    taps : iterable of Tap
         The places.
-    adapt
+    adapt : callable, optional
         ``adapt(model, rgb, depth)`` calls a model that takes its inputs in another way; None: ``model(rgb, depth)``.
 
     Returns
     -------
-    A dict(stream, level, modality, moved) for each tap and swapped modality, where moved = RMS(swapped − x) / RMS(x):
-    0 is pure, about 1.4 is wholly driven by that input.
+    list of dict
+        A dict(stream, level, modality, moved) for each tap and swapped modality, where moved = RMS(swapped − x) /
+        RMS(x): 0 is pure, about 1.4 is wholly driven by that input.
 
     Raises
     ------

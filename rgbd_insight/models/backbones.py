@@ -20,8 +20,10 @@ class TwoBackbones(nn.Module):
 
     Attributes
     ----------
-    fusion, seed, epoch : as of `Network`.
-    classes : scores a pixel.
+    fusion, seed, epoch : str, int, int
+        As of `Network`.
+    classes : int
+        Scores a pixel.
     """
 
     fusion, epoch = "backbones", 0
@@ -60,21 +62,23 @@ def backbones(
 
     Parameters
     ----------
-    rgb
+    rgb : object
         A configuration of the library (random weights from `seed`), or a name on its hub or a folder (its weights, read
         as safetensors and without code from there). An AutoBackbone, or a model that hands over hidden states as maps.
-    depth
+    depth : object, optional
         The same for depth, which is repeated to three channels; None takes `rgb`'s again, with weights of its own.
-    classes
+    classes : int or sequence of str, optional
         Number of classes, or their names.
-    levels
+    levels : int, optional
         The last so many levels of the encoders are read; their widths must agree.
-    seed
+    seed : int, optional
         Of random weights.
 
     Returns
     -------
-    The network, in evaluation mode. Its decoder is untrained: train it with `ri.train`, or audit what the encoders say.
+    TwoBackbones
+        The network, in evaluation mode. Its decoder is untrained: train it with `ri.train`, or audit what the encoders
+        say.
 
     Raises
     ------

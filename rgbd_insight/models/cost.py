@@ -26,19 +26,20 @@ def cost(
 
     Parameters
     ----------
-    fusions
+    fusions : iterable of str, optional
         Names in ``FUSIONS``; default all.
-    classes
+    classes : int or sequence of str, optional
         As for ``build``.
-    size
+    size : (int, int), optional
         (H, W) of the image pair that is counted.
-    options
+    **options : object
         Of ``build``: `width`, `blocks`, `levels`.
 
     Returns
     -------
-    DataFrame, index fusion: `encoders` (how many), `parameters`, `parameters_of_se`, `flops` (of one image pair),
-    `flops_of_se`; 1 is the cost of `se`.
+    DataFrame
+        Index fusion: `encoders` (how many), `parameters`, `parameters_of_se`, `flops` (of one image pair),
+        `flops_of_se`; 1 is the cost of `se`.
 
     Raises
     ------

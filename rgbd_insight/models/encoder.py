@@ -47,11 +47,11 @@ class Encoder(nn.Module):
 
     Parameters
     ----------
-    channels
+    channels : int
         Input channels.
-    widths
+    widths : sequence of int
         Channels at each level, multiples of eight.
-    blocks
+    blocks : int, optional
         Residual blocks a level.
     """
 
@@ -101,11 +101,11 @@ class Decoder(nn.Module):
 
     Parameters
     ----------
-    streams
+    streams : sequence of str
         The decoded streams: one for most fusions, two where scores are averaged.
-    widths
+    widths : sequence of int
         Channels at each level.
-    classes
+    classes : int
         Scores a pixel.
     """
 

@@ -26,12 +26,13 @@ def register(name: str) -> Callable[[type[Fusion]], type[Fusion]]:
 
     Parameters
     ----------
-    name
+    name : str
         The name given to ``build``; must not be taken.
 
     Returns
     -------
-    A class decorator.
+    callable
+        A class decorator.
 
     Raises
     ------
@@ -74,11 +75,11 @@ class Fusion(nn.Module):
 
     Parameters
     ----------
-    width
+    width : int
         Channels of this level.
-    before
+    before : int, optional
         Channels of the level before (0 at level 1), for operators with a branch of their own.
-    blocks
+    blocks : int, optional
         Residual blocks a level, likewise.
 
     Notes

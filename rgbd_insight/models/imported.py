@@ -26,8 +26,13 @@ def import_object(word: str) -> Any:
 
     Parameters
     ----------
-    word
+    word : str
         A dotted module and a dotted name in it. Importing runs the module's code: name only what you trust.
+
+    Returns
+    -------
+    object
+        Whatever bears the name.
 
     Raises
     ------
@@ -62,10 +67,15 @@ def import_model(word: str, checkpoint: str | Path | None = None) -> nn.Module:
 
     Parameters
     ----------
-    word
+    word : str
         "module:factory"; the factory is called without arguments, and a network itself is taken as it is.
-    checkpoint
+    checkpoint : str or Path, optional
         Weights for :func:`load_weights`; None leaves those that the factory made.
+
+    Returns
+    -------
+    Module
+        In evaluation mode.
 
     Raises
     ------
@@ -98,15 +108,16 @@ def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
 
     Parameters
     ----------
-    model
+    model : Module
         Any module.
-    path
+    path : str or Path
         A .safetensors file, or one of ``torch.save``, which is read with ``weights_only=True``: no object in it is made
         and no code in it runs. Weights may stand under "state_dict" or "model", and their names begin with "module.".
 
     Returns
     -------
-    The model.
+    Module
+        The model.
 
     Raises
     ------

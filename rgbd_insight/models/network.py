@@ -37,11 +37,16 @@ class Network(nn.Module):
 
     Attributes
     ----------
-    fusion, seed, epoch : how it was made and how long it was trained (0: not at all).
-    modalities : the inputs that reach the scores.
-    streams : the streams that can be tapped.
-    config : JSON values, enough to build it again.
-    classes : scores a pixel.
+    fusion, seed, epoch : str, int, int
+        How it was made and how long it was trained (0: not at all).
+    modalities : tuple of str
+        The inputs that reach the scores.
+    streams : tuple of str
+        The streams that can be tapped.
+    config : dict
+        JSON values, enough to build it again.
+    classes : int
+        Scores a pixel.
     """
 
     def __init__(self, config: dict) -> None:
@@ -192,26 +197,27 @@ def build(
 
     Parameters
     ----------
-    fusion
+    fusion : str, optional
         A name in ``FUSIONS``; it fixes the modalities.
-    classes
+    classes : int or sequence of str, optional
         Number of classes, or their names; the default is as many as the planted scenes have.
-    seed
+    seed : int, optional
         Of the initial weights; the global random state is neither read nor moved.
-    width
+    width : int or sequence of int, optional
         Channels at every level, multiples of eight; one number w means (w, 2w, 3w, 4w). `rgb_wide` and `depth_wide`
         multiply them, up to the size of `se`.
-    blocks
+    blocks : int, optional
         Residual blocks a level.
-    options
-        `levels`: the levels at which to fuse (default all; elsewhere the decoder reads the colour stream);
-        `rgb_scale`, `depth_scale`: (mean, standard deviation) of the inputs, depth in metres over valid readings;
-        `encoding`: what depth is turned into first, "metric" (nothing), "inverse", "log", "normals" or "hha" (whose
-        direction down is the image's own); `intrinsics`: (fx, fy, cx, cy) in pixels, for the last two.
+    **options : object
+        `levels`: the levels at which to fuse (default all; elsewhere the decoder reads the colour stream); `rgb_scale`,
+        `depth_scale`: (mean, standard deviation) of the inputs, depth in metres over valid readings; `encoding`: what
+        depth is turned into first, "metric" (nothing), "inverse", "log", "normals" or "hha" (whose direction down is
+        the image's own); `intrinsics`: (fx, fy, cx, cy) in pixels, for the last two.
 
     Returns
     -------
-    The network, on the CPU, in training mode.
+    Network
+        The network, on the CPU, in training mode.
 
     Raises
     ------

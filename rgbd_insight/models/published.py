@@ -30,16 +30,16 @@ class Adapter:
 
     Parameters
     ----------
-    inputs
+    inputs : str, optional
         "pair" calls model(rgb, depth), "list" model([rgb, depth]), "stacked" model of one tensor (B, 3 + c, H, W),
         "keywords" ``model(first=rgb, second=depth)`` with the two `names`.
-    names
+    names : (str, str), optional
         The keywords.
-    depth_channels
+    depth_channels : int, optional
         Depth is repeated to as many channels.
-    logits
+    logits : tuple of (int or str), optional
         Keys of the scores in what the model returns, outermost first; () where it returns them alone.
-    rgb_scale, depth_scale
+    rgb_scale, depth_scale : (object, object), optional
         (mean, standard deviation), numbers or one a channel, that the network was trained with; None leaves values as
         they are, colour in [0, 1] and depth in metres. Missing depth stays 0.
 
@@ -120,9 +120,12 @@ class TapMap(list):
 
     Attributes
     ----------
-    name : the network.
-    adapt : an `Adapter` that calls it.
-    about : paper, how the map was established, purity (from which level on depth moves "rgb"; 0: never), note.
+    name : str
+        The network.
+    adapt : Adapter
+        An `Adapter` that calls it.
+    about : dict
+        Paper, how the map was established, purity (from which level on depth moves "rgb"; 0: never), note.
     """
 
     def __init__(self, name: str, taps: list[Tap], adapt: Adapter, about: dict) -> None:
@@ -135,12 +138,13 @@ def published(name: str) -> TapMap:
 
     Parameters
     ----------
-    name
+    name : str
         A name in `networks()`.
 
     Returns
     -------
-    The taps, a list with `adapt` and `about`. The network itself is not part of this package.
+    TapMap
+        The taps, a list with `adapt` and `about`. The network itself is not part of this package.
 
     Raises
     ------
@@ -164,6 +168,11 @@ def published(name: str) -> TapMap:
 def networks() -> tuple[str, ...]:
     """The names that `published` knows.
 
+    Returns
+    -------
+    tuple of str
+        In the order of published.toml.
+
     Examples
     --------
     >>> "ESANet" in networks(), len(networks())
@@ -175,10 +184,28 @@ def networks() -> tuple[str, ...]:
 def read_tap_map(path: str | Path) -> TapMap:
     """A tap map of your own: a .toml file with one table, in the form of the package's published.toml.
 
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+
+    Returns
+    -------
+    TapMap
+        Of the network that the table is named after.
+
     Raises
     ------
     ValueError
         Where it is no such file; it names the key.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "mine.toml"
+    >>> _ = path.write_text('mine.rgb = {module = "colour.stage{level}"}')
+    >>> [tap.module for tap in read_tap_map(path)[:2]]
+    ['colour.stage1', 'colour.stage2']
     """
     path = Path(path)
     try:

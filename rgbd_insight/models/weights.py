@@ -23,14 +23,15 @@ def save(model: Network, path: str | Path) -> Path:
 
     Parameters
     ----------
-    model
+    model : Network
         A network from ``build`` or ``load``; its `epoch` is kept.
-    path
+    path : str or Path
         The file; its folder is made where there is none.
 
     Returns
     -------
-    The path.
+    Path
+        The path.
 
     Raises
     ------
@@ -62,12 +63,13 @@ def load(path: str | Path) -> Network:
 
     Parameters
     ----------
-    path
+    path : str or Path
         A .safetensors file.
 
     Returns
     -------
-    The network with its `epoch`.
+    Network
+        The network with its `epoch`.
 
     Raises
     ------
@@ -100,7 +102,7 @@ def load(path: str | Path) -> Network:
     return model.eval()
 
 
-def _parsed(text: str, name: str):
+def _parsed(text: str, name: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

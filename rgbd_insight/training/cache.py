@@ -23,17 +23,20 @@ class Cache:
 
     Parameters
     ----------
-    data
+    data : Dataset
         The dataset; every sample is asked for once.
-    progress
+    progress : bool, optional
         Show a bar while the samples are made.
 
     Attributes
     ----------
-    rgb : uint8 (N, 3, H, W).
-    depth : int16 (N, 1, H, W), in steps of `scale`; 0 where there is no reading.
-    labels : uint8 (N, H, W), 255 = ignore.
-    ids, classes, name, fingerprint : of the dataset.
+    rgb : Tensor of uint8 (N, 3, H, W)
+    depth : Tensor of int16 (N, 1, H, W)
+        In steps of `scale`; 0 where there is no reading.
+    labels : Tensor of uint8 (N, H, W)
+        255 = ignore.
+    ids, classes, name, fingerprint : tuple of str, tuple of str, str, dict
+        Of the dataset.
 
     Raises
     ------

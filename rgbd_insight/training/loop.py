@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from rgbd_insight.data.batch import Dataset
+from rgbd_insight.data import Dataset
 from rgbd_insight.models import Network, save
 from rgbd_insight.training import state
 from rgbd_insight.training.cache import Cache
@@ -35,29 +35,30 @@ def train(
 
     Parameters
     ----------
-    model
+    model : Network
         From ``build``; left on `device`, in evaluation mode.
-    data
+    data : Dataset or Cache
         Training samples; give a :class:`Cache` where several runs share them.
-    out
+    out : str or Path
         A folder: epoch-0000.safetensors …, curves.parquet, state.safetensors.
-    seed
+    seed : int, optional
         Of order, mirroring and modality dropout.
-    device
+    device : str or torch.device, optional
         Default: the GPU where there is one.
-    checkpoints
+    checkpoints : iterable of int, optional
         Epochs after which weights are kept; default 0, 1, 2, 4, 8, … and the last.
-    resume
+    resume : bool, optional
         Go on after the last whole epoch found in `out`; False starts again.
-    progress
+    progress : bool, optional
         Show a bar.
-    recipe
+    **recipe : object
         Fields of :class:`Recipe`.
 
     Returns
     -------
-    A row an epoch: epoch, loss, accuracy (share of labelled pixels), lr, gradient_<stream> (mean norm at each
-    encoder) and, with two encoders, gradient_cosine (of the two encoders' gradients from level 2 on; -1 to 1).
+    DataFrame
+        A row an epoch: epoch, loss, accuracy (share of labelled pixels), lr, gradient_<stream> (mean norm at each
+        encoder) and, with two encoders, gradient_cosine (of the two encoders' gradients from level 2 on; -1 to 1).
 
     Raises
     ------

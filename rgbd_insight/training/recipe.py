@@ -20,17 +20,17 @@ class Recipe:
 
     Parameters
     ----------
-    epochs, batch_size
+    epochs, batch_size : int, optional
         Passes over the data, samples a step.
-    lr, weight_decay, warmup, clip
+    lr, weight_decay, warmup, clip : float, optional
         Peak learning rate of AdamW, its decay, the share of steps in which the rate rises, the largest gradient norm.
-    flip
+    flip : bool, optional
         Mirror half of the samples, all of their planes alike; False where a label depends on left and right.
-    modality_dropout
+    modality_dropout : float, optional
         Chance of each input of a two-modality network to be replaced by its mean, never both; twins have none.
-    precision
+    precision : str, optional
         "bf16", "fp32", or None: bf16 where the device computes in it.
-    alignment
+    alignment : Alignment, optional
         What is asked of the two streams beside the task (an intervention), or None.
     """
 
@@ -59,6 +59,16 @@ class Recipe:
 
 def log_spaced(epochs: int) -> tuple[int, ...]:
     """The epochs after which weights are kept.
+
+    Parameters
+    ----------
+    epochs : int
+        Of the whole training.
+
+    Returns
+    -------
+    tuple of int
+        0, the powers of two, and the last.
 
     Examples
     --------

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.backends import cudnn
 from tqdm.auto import tqdm
 
-from rgbd_insight.data.batch import IGNORE
+from rgbd_insight.data import IGNORE
 from rgbd_insight.models import Network
 from rgbd_insight.training import state
 from rgbd_insight.training.cache import Cache
@@ -197,7 +197,8 @@ class Replayed:
 
     Parameters
     ----------
-    step : takes tensors on a GPU, changes weights in place and returns tensors; no value is looked at on the way.
+    step : callable
+        Takes tensors on a GPU, changes weights in place and returns tensors; no value is looked at on the way.
 
     Notes
     -----
@@ -237,7 +238,19 @@ class Replayed:
 
 @contextmanager
 def repeatable(device: torch.device) -> Iterator[None]:
-    """Inside the ``with``, a GPU adds up in the same order every time."""
+    """Inside the ``with``, a GPU adds up in the same order every time.
+
+    Parameters
+    ----------
+    device : torch.device
+        Where the arithmetic is done; on a CPU nothing needs to be set.
+
+    Examples
+    --------
+    >>> with repeatable(torch.device("cpu")):
+    ...     float(torch.ones(3).sum())
+    3.0
+    """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when the library is first used
     if device.type != "cuda":
         yield

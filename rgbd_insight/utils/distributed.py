@@ -16,7 +16,8 @@ class Processes:
 
     Attributes
     ----------
-    rank, count : which of how many processes this is.
+    rank, count : int
+        Which of how many processes this is.
     """
 
     def __init__(self, rank: int = 0, count: int = 1) -> None:
