@@ -10,7 +10,6 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from rgbd_insight.features import USUAL_SHARE, AblationName
-from rgbd_insight.plots.rows import concept_rows
 from rgbd_insight.plots.style import (
     COLOURS,
     INK,
@@ -21,6 +20,7 @@ from rgbd_insight.plots.style import (
     SHADE,
     at_level,
     canvas,
+    concept_rows,
     finish,
     intervals,
     level_title,

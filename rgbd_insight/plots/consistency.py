@@ -7,8 +7,16 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
-from rgbd_insight.plots.rows import by_level
-from rgbd_insight.plots.style import COLOURS, INK, canvas, finish, modality_colours, need, one_network
+from rgbd_insight.plots.style import (
+    COLOURS,
+    INK,
+    by_level,
+    canvas,
+    finish,
+    modality_colours,
+    need,
+    one_network,
+)
 from rgbd_insight.result import Result
 
 TITLES = {

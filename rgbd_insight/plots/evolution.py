@@ -9,11 +9,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from rgbd_insight.plots.rows import by_level
 from rgbd_insight.plots.style import (
     INK,
     MARKERS,
     at_level,
+    by_level,
     canvas,
     chosen,
     finish,

@@ -10,14 +10,15 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from rgbd_insight.plots.rows import by_level, concept_rows
 from rgbd_insight.plots.style import (
     INK,
     KINDS,
     MARKERS,
     SHADE,
     at_level,
+    by_level,
     canvas,
+    concept_rows,
     finish,
     intervals,
     level_title,
@@ -39,7 +40,7 @@ def concepts(
     families: Sequence[str] | None = None,
     top: int | None = None,
 ) -> Axes:
-    """What each modality tells of every concept: a row a concept, a point with its interval a modality.
+    """How well every concept is decoded from each modality: a row a concept, a point with its interval a modality.
 
     Parameters
     ----------
@@ -111,7 +112,8 @@ def concepts(
     if table["planted"].notna().any():
         key["planted visibility"] = Line2D([], [], color=INK, marker="D", mfc="none", ls="none", ms=7)
     key[f"within ±{margin:g}: absent"] = Patch(color=SHADE)
-    return finish(ax, f"What each modality tells of each concept: {network}, {level_title(level)}", x=DELTA, key=key)
+    title = f"What is decoded from each modality: {network}, {level_title(level)}"
+    return finish(ax, title, x=DELTA, key=key)
 
 
 def visibility(result: Result, level: int | None = None, ax: Axes | None = None) -> Axes:
