@@ -10,9 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rgbd_insight.data import declared
 from rgbd_insight.data.batch import Dataset
-from rgbd_insight.data.folder import TELLING, Folder
+from rgbd_insight.data.folder import ENDS, Folder, read_json
 from rgbd_insight.data.reading import DEPTH_MODES, read_colour, read_image, rescale
 
 HIGH = 120  # rows to which images are reduced before they are compared
@@ -111,7 +110,7 @@ def check(data: str | Path | Dataset, *, sample: int = 64) -> Checkup:
     if not path.is_dir():
         raise ValueError(f"`data` must be a folder with rgb/, depth/ and label/; {path} is none")
     try:
-        splits = declared.read_json(path / "splits.json", "it lists the IDs of each split")
+        splits = read_json(path / "splits.json", "it lists the IDs of each split")
         names = [n for n, ids in splits.items() if isinstance(ids, list) and ids and not n.endswith("_runs")]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # on unknown groups, which is no mistake by itself
@@ -155,8 +154,8 @@ def _ends(file: Path) -> bytes:
     with file.open("rb") as stream:
         length = stream.seek(0, 2)
         stream.seek(0)
-        head = stream.read(TELLING)
-        stream.seek(max(TELLING, length - TELLING))
+        head = stream.read(ENDS)
+        stream.seek(max(ENDS, length - ENDS))
         return hashlib.sha256(b"%d " % length + head + stream.read()).digest()
 
 

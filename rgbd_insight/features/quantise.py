@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
+from rgbd_insight.features.directory import publish, recover
 from rgbd_insight.features.files import MANIFEST, quantise, write_columns
-from rgbd_insight.features.publish import publish, recover
 from rgbd_insight.features.reader import Features
 from rgbd_insight.features.schema import FeaturesError, TensorKey
 from rgbd_insight.utils.files import write_json

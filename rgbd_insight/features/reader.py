@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from rgbd_insight.features.directory import concept_table, read_manifest, run_table
 from rgbd_insight.features.files import (
     Columns,
     dequantise,
@@ -17,7 +18,6 @@ from rgbd_insight.features.files import (
     read_tensors,
     verify_sums,
 )
-from rgbd_insight.features.manifest import concept_table, read_manifest, run_table
 from rgbd_insight.features.schema import Ablation, FeaturesError, Modality, TensorKey
 from rgbd_insight.utils.messages import nearest
 

@@ -13,6 +13,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from rgbd_insight.features.directory import (
+    RUN_KEY,
+    check_same,
+    cut,
+    extended,
+    fill_samples,
+    link,
+    lock,
+    publish,
+    read_manifest,
+    recover,
+)
 from rgbd_insight.features.files import (
     FORMAT,
     MANIFEST,
@@ -25,18 +37,6 @@ from rgbd_insight.features.files import (
     read_json,
     read_tensors,
     write_columns,
-)
-from rgbd_insight.features.manifest import read_manifest
-from rgbd_insight.features.publish import (
-    RUN_KEY,
-    check_same,
-    cut,
-    extended,
-    fill_samples,
-    link,
-    lock,
-    publish,
-    recover,
 )
 from rgbd_insight.features.schema import SAMPLE_COLUMNS, FeaturesError, RunId, TensorKey
 from rgbd_insight.utils.files import sync, write_json

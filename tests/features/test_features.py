@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import rgbd_insight.features.publish as publishing
-from rgbd_insight.features import Features, FeaturesError, FeatureWriter, load, write_quantised
+from rgbd_insight.features import Features, FeaturesError, FeatureWriter, directory, load, write_quantised
 from rgbd_insight.features.files import BlockFile, check_safetensors, dequantise, quantise, write_sums
 
 N, U, K, C, BLOCK = 10, 6, 3, 2, 4
@@ -310,9 +309,9 @@ def test_a_crash_while_moving_in_leaves_a_whole_directory(tmp_path, monkeypatch,
         return call
 
     with monkeypatch.context() as patch:
-        patch.setattr(publishing.os, "rename", dying(os.rename))
-        patch.setattr(publishing.shutil, "rmtree", dying(publishing.shutil.rmtree))
-        patch.setattr(publishing, "write_sums", dying(write_sums))
+        patch.setattr(directory.os, "rename", dying(os.rename))
+        patch.setattr(directory.shutil, "rmtree", dying(directory.shutil.rmtree))
+        patch.setattr(directory, "write_sums", dying(write_sums))
         try:
             writer.finish()
         except SystemExit:
