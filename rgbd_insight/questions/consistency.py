@@ -6,11 +6,9 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from rgbd_insight import stats
+from rgbd_insight import metrics, stats
 from rgbd_insight.features import Features
 from rgbd_insight.metrics.cka import cka_statistic
-from rgbd_insight.metrics.prediction import predictivity_statistic
-from rgbd_insight.metrics.soft_matching import matching_statistic
 from rgbd_insight.questions.networks import (
     Networks,
     averaged,
@@ -85,9 +83,9 @@ def _similarities(nets: Networks, level: int, measures: Iterable[str], permutati
     options = {"permutations": permutations}
     every, confounds = np.arange(len(groups)), nets.features.samples[CONFOUNDS].to_numpy()
     makers = {
-        "cka": cka_statistic,
+        "cka": lambda x, y: metrics.MEASURES["debiased_cka"].statistic(x, y, groups),
         "cka controlled": lambda x, y: cka_statistic(x, y, confounds),
-        "matching": lambda x, y: matching_statistic(x, y, groups),
+        "matching": lambda x, y: metrics.MEASURES["matching"].statistic(x, y, groups),
     }
     rows, cells = [], nets.cells(level) | {"modality": a, "versus": b}
     wanted = [m for m in makers if m in measures or (m == "cka" and "cka normalised" in measures)]
@@ -120,7 +118,7 @@ def _predicted(nets: Networks, level: int, target: str, options: dict) -> dict:
     pairs = [(y, x) if target == nets.modalities[0] else (x, y) for x, y in nets.across(level)]
 
     def make(x: np.ndarray, y: np.ndarray):
-        return predictivity_statistic(x, y, groups)
+        return metrics.MEASURES["predictivity"].statistic(x, y, groups)
 
     across = stats.estimate(averaged(make, pairs), groups, **options)
     own = averaged(make, nets.within(target, level))

@@ -9,13 +9,12 @@ import numpy as np
 
 from rgbd_insight import stats
 from rgbd_insight.data import Knobs, World, drawn
+from rgbd_insight.metrics import MEASURES
 from rgbd_insight.metrics.cka import cka_statistic
 from rgbd_insight.metrics.partitioning import SHARES, explained, variance_partitioning
 from rgbd_insight.metrics.probes import decodability
-from rgbd_insight.metrics.prediction import predictivity_statistic
 from rgbd_insight.metrics.semantic import profiles, semantic_variance
-from rgbd_insight.metrics.soft_matching import matching, matching_statistic
-from rgbd_insight.validation.plan import SYMMETRIC, unit_free
+from rgbd_insight.validation.plan import ALTERNATIVES, values
 
 UNBIASED = ("debiased_cka", "matching", "semantic_variance")
 SLOW, SLOW_PERMUTATIONS = ("consistent share", "decodability"), 19  # with 19, p <= .05 has exactly the rate .05
@@ -31,10 +30,10 @@ def null(plan: dict, seed: int) -> list[dict]:
     present, images, rows = world.present, np.arange(len(world.groups)), []
     few, components = 12, 8
     tests: dict[str, Callable] = {
-        "debiased_cka": cka_statistic(x, y),
+        "debiased_cka": MEASURES["debiased_cka"].statistic(x, y, groups),
         "debiased_cka, controlled": cka_statistic(x, y, world.areas[:, :2]),
-        "matching": matching_statistic(x, y, groups),
-        "predictivity": predictivity_statistic(x, y, groups),
+        "matching": MEASURES["matching"].statistic(x, y, groups),
+        "predictivity": MEASURES["predictivity"].statistic(x, y, groups),
         "profiles": lambda i, j: np.abs(profiles(y[:, :few], present, groups, rows=i, partner=j).s).max(),
         "decodability": lambda i, j: np.nanmax(
             decodability(y, present, groups, components=components, controls=0, rows=i, partner=j).delta
@@ -75,15 +74,10 @@ def bias(plan: dict, seed: int, n: int, width: int, repetitions: int, alternativ
     for r in range(repetitions):
         world = World(knobs, seed + r)
         x, y = world.stream("rgb"), world.stream("depth")
-        every = np.arange(n)
-        found = {
-            "debiased_cka": cka_statistic(x, y)(every, every),
-            "matching": matching(x, y, world.groups).mean,
-            "semantic_variance": _same_profiles(world, x),
-        }
+        found = values(("debiased_cka", "matching"), x, y, world.groups)
+        found["semantic_variance"] = _same_profiles(world, x)
         if r < alternatives:
-            found["predictivity"] = predictivity_statistic(x, y, world.groups)(every, every)
-            found |= {name: unit_free(name, x, y) for name in SYMMETRIC if name not in found}
+            found |= values(("predictivity", *ALTERNATIVES), x, y, world.groups)
         for name, value in found.items():
             rows.append(
                 {
@@ -137,11 +131,8 @@ def _measured(world: World, few: bool, interval: bool) -> dict[tuple, stats.Esti
     """
     x, y, groups = world.stream("rgb", 0), world.stream("depth", 1), world.groups
     every, found = np.arange(len(groups)), {}
-    statistics = {"debiased_cka": cka_statistic(x, y)}
-    if not few:
-        statistics["predictivity"] = predictivity_statistic(x, y, groups)
-        statistics["matching"] = matching_statistic(x, y, groups)
-    for name, statistic in statistics.items():
+    for name in ("debiased_cka",) if few else ("debiased_cka", "predictivity", "matching"):
+        statistic = MEASURES[name].statistic(x, y, groups)
         if interval:
             blocks, jumps = 20 if few else 40, name == "matching"
             found[name, None] = stats.estimate(statistic, groups, null=False, blocks=blocks, jumps=jumps)

@@ -68,8 +68,7 @@ def calls() -> dict[str, Callable]:
     """Name → function of a case that returns values and what was said about those that are missing."""
     found: dict[str, Callable] = {}
     for name, measure in MEASURES.items():
-        if measure.kind in ("similarity", "directed", "distance"):
-            found[name] = _streams(measure)
+        found[name] = _streams(measure)
     return found | {
         "profiles": _profiles,
         "decodability": _decodability,
@@ -81,7 +80,7 @@ def calls() -> dict[str, Callable]:
 
 def _streams(measure) -> Callable:
     def call(x, y, present, groups):
-        return measure.function(x, y, groups) if measure.grouped else measure.function(x, y), ""
+        return measure.function(x, y, groups), ""
 
     return call
 
@@ -106,7 +105,7 @@ def _ranking(x, y, present, groups):
     blocks = stats.blocks_of(groups, 20)
     partitioning = variance_partitioning(x, present.astype(float), [y], [x + 0.1 * y], groups, blocks=blocks)
     delta = decodability(y, present, groups, controls=2).delta
-    nearest = MEASURES["max_correlation"].function(x, y) * np.ones(x.shape[1])
+    nearest = MEASURES["max_correlation"].function(x, y, groups) * np.ones(x.shape[1])
     found = rank_units(nearest, profiles(x, present, groups).s, delta, partitioning)
     return found.j, "unreliable units are named in `unreliable`" if found.unreliable.any() else ""
 

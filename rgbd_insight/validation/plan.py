@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.resources import files
 from itertools import product
 
@@ -91,13 +91,12 @@ def _coverage(p: dict, seed: int, chunk: int = 20) -> Iterator[Task]:
                 yield "coverage", {**size, "what": what, "start": start, "count": min(part, count - start)}
 
 
-NAMES = ("cka", "minibatch_cka", "svcca", "pwcca", "procrustes", "rsa", "knn_overlap")
-SYMMETRIC = tuple(name for name in NAMES if name in MEASURES)
+ALTERNATIVES = ("cka", "minibatch_cka", "svcca", "pwcca", "procrustes", "rsa", "knn_overlap")
 
 
-def unit_free(name: str, x: np.ndarray, y: np.ndarray) -> float:
-    """The value of an alternative that takes two streams."""
-    return float(MEASURES[name].function(x, y))
+def values(names: Iterable[str], x: np.ndarray, y: np.ndarray, groups: np.ndarray) -> dict[str, float]:
+    """What registered measures say of two streams."""
+    return {name: MEASURES[name].function(x, y, groups) for name in names}
 
 
 def best_iou(x: np.ndarray, present: np.ndarray, top: float = 0.1) -> np.ndarray:

@@ -7,13 +7,10 @@ import numpy as np
 from rgbd_insight import stats
 from rgbd_insight.data import Knobs, World
 from rgbd_insight.metrics.attenuation import corrected_partitioning
-from rgbd_insight.metrics.cka import debiased_cka
 from rgbd_insight.metrics.labels import concept_labels
 from rgbd_insight.metrics.partitioning import SHARES, variance_partitioning
 from rgbd_insight.metrics.probes import decodability
-from rgbd_insight.metrics.prediction import predictivity
-from rgbd_insight.metrics.soft_matching import matching
-from rgbd_insight.validation.plan import SYMMETRIC, held_out_knobs, unit_free
+from rgbd_insight.validation.plan import ALTERNATIVES, held_out_knobs, values
 
 NETS = (("rgb", 0), ("depth", 0))
 MARGIN = 0.1
@@ -30,18 +27,13 @@ def calibration(plan: dict, seed: int, width: int) -> list[dict]:
     world = World(knobs, seed)
     x, y = (world.stream(*net) for net in NETS)
     truth = world.population_cka(*NETS)
+    ours = values(("debiased_cka", "predictivity"), x, y, world.groups)
     rows = [
-        {"measure": "debiased_cka", "ours": True, "value": debiased_cka(x, y), "truth": truth},
-        {
-            "measure": "predictivity",
-            "ours": True,
-            "value": predictivity(x, y, world.groups).r2,
-            "truth": world.population_predictivity(*NETS),
-        },
+        {"measure": name, "ours": True, "value": value, "truth": expected}
+        for (name, value), expected in zip(ours.items(), (truth, world.population_predictivity(*NETS)), strict=True)
     ]
-    for name in ("cka", "minibatch_cka"):
-        if name in SYMMETRIC:
-            rows.append({"measure": name, "ours": False, "value": unit_free(name, x, y), "truth": truth})
+    for name, value in values(("cka", "minibatch_cka"), x, y, world.groups).items():
+        rows.append({"measure": name, "ours": False, "value": value, "truth": truth})
     return [{**row, "n": len(x), "width": width, "noise": knobs.noise} for row in rows]
 
 
@@ -63,13 +55,8 @@ def shared(plan: dict, seed: int) -> list[dict]:
     )
     world = World(knobs, seed)
     x, y = (world.stream(*net) for net in NETS)
-    found = {
-        "debiased_cka": debiased_cka(x, y),
-        "predictivity": predictivity(x, y, world.groups).r2,
-        "matching": matching(x, y, world.groups).mean,
-    }
-    ours = tuple(found)
-    found |= {name: unit_free(name, x, y) for name in SYMMETRIC}
+    ours = "debiased_cka", "predictivity", "matching"
+    found = values((*ours, *ALTERNATIVES), x, y, world.groups)
     truth = {"dimension": world.shared_dimension, "variance": world.shared_variance}
     return [
         {

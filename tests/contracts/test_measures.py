@@ -5,10 +5,9 @@ import pytest
 
 from rgbd_insight.metrics import INVARIANCES, MEASURES
 
-PAIRS = {name: m for name, m in MEASURES.items() if m.kind in ("similarity", "directed", "distance")}
 GROUPS = np.arange(80) // 4
 
-pytestmark = pytest.mark.parametrize("name", PAIRS)
+pytestmark = pytest.mark.parametrize("name", MEASURES)
 
 
 def streams(seed=0, related=True):
@@ -18,8 +17,7 @@ def streams(seed=0, related=True):
 
 
 def value(name, x, y, groups=GROUPS):
-    measure = PAIRS[name]
-    found = measure.function(x, y, groups) if measure.grouped else measure.function(x, y)
+    found = MEASURES[name].function(x, y, groups)
     assert isinstance(found, float)
     return found
 
@@ -45,14 +43,14 @@ def test_invariances_are_those_documented(name, how):
     rng = np.random.default_rng(1)
     before = value(name, x, y)
     after = value(name, changed(x, how, rng), y), value(name, x, changed(y, how, rng))
-    if how in PAIRS[name].invariances:
+    if how in MEASURES[name].invariances:
         assert after == pytest.approx((before, before), rel=1e-7, abs=1e-9)
     else:
         assert max(abs(a - before) for a in after) > 1e-6
 
 
 def test_range(name):
-    measure = PAIRS[name]
+    measure = MEASURES[name]
     for seed in range(12):
         x, y = streams(seed, related=seed % 2)
         for found in (value(name, x, y), value(name, x, x)):
@@ -63,15 +61,14 @@ def test_range(name):
 def test_identical_streams(name):
     x, y = streams()
     same, other = value(name, x, x), value(name, x, y)
-    if PAIRS[name].identical is not None:
-        assert same == pytest.approx(PAIRS[name].identical, abs=1e-3)
-    assert same < other if PAIRS[name].kind == "distance" else same > other
+    assert same == pytest.approx(MEASURES[name].identical, abs=1e-3)
+    assert same < other if MEASURES[name].kind == "distance" else same > other
 
 
 def test_symmetry(name):
     x, y = streams()
     alike = value(name, x, y) == pytest.approx(value(name, y, x), rel=1e-9)
-    assert alike == PAIRS[name].symmetric
+    assert alike == MEASURES[name].symmetric
 
 
 def test_order_of_samples_does_not_matter(name):
@@ -107,7 +104,7 @@ def test_constant_units_are_defined(name):
     x[:, 1] = y[:, 3] = 0.1
     found = value(name, x, y)
     assert np.isfinite(found)
-    assert PAIRS[name].upper is None or found <= PAIRS[name].upper + 1e-9
+    assert MEASURES[name].upper is None or found <= MEASURES[name].upper + 1e-9
 
 
 def test_inputs_are_left_alone(name):
@@ -123,6 +120,16 @@ def test_precision_of_the_input_hardly_matters(name):
 
 
 def test_entry_is_well_formed(name):
-    measure = PAIRS[name]
+    measure = MEASURES[name]
     assert set(measure.invariances) <= set(INVARIANCES)
     assert None in (measure.lower, measure.upper) or measure.lower < measure.upper
+    assert measure.kind in ("similarity", "directed", "distance")
+
+
+def test_statistic_is_the_measure_on_those_rows(name):
+    x, y = streams()
+    statistic = MEASURES[name].statistic(x, y, GROUPS)
+    every, away = np.arange(80), np.roll(np.arange(80), 8)
+    assert statistic(every, every) == pytest.approx(value(name, x, y), rel=1e-9)
+    # folds go with the images of x
+    assert statistic(every, away) == pytest.approx(value(name, x, y[away]), rel=1e-9)
