@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
-from rgbd_insight.features.directory import publish, recover
+from rgbd_insight.features.directory import publish, read_manifest, recover
 from rgbd_insight.features.files import MANIFEST, quantise, write_columns
 from rgbd_insight.features.reader import Features
 from rgbd_insight.features.schema import FeaturesError, TensorKey
@@ -28,6 +28,7 @@ def write_quantised(
     samples: int | Sequence[int] | None = None,
     keep: Keep = None,
     seed: int = 0,
+    replace: bool = False,
 ) -> Path:
     """Write a small copy of `features`: fewer units and samples, one byte a response, the loss measured.
 
@@ -36,7 +37,7 @@ def write_quantised(
     features : Features
         What to copy; a copy may be copied again.
     out : str or Path
-        The new directory; must not exist.
+        The new directory.
     units : int, optional
         At most so many units a tap, drawn by `seed`; the same ones in every run with that tap and width.
     samples : int or sequence of int, optional
@@ -46,6 +47,8 @@ def write_quantised(
         "condition/hit|target|guess" keys; None keeps everything.
     seed : int, optional
         Of the two draws.
+    replace : bool, optional
+        Whether a features directory at `out` is replaced, once the new one is complete; else there must be none.
 
     Returns
     -------
@@ -56,7 +59,7 @@ def write_quantised(
     Raises
     ------
     FeaturesError
-        Where `out` exists, or a name in `keep` is unknown.
+        Where `out` exists and is not to be replaced or is no features directory, or a name in `keep` is unknown.
 
     Examples
     --------
@@ -69,8 +72,10 @@ def write_quantised(
     """
     out = Path(out)
     recover(out)
+    if out.exists() and not replace:
+        raise FeaturesError(f"`out` must not exist; {out} does: delete it, choose another, or give replace=True")
     if out.exists():
-        raise FeaturesError(f"`out` must not exist; {out} does: delete it or choose another")
+        read_manifest(out, False)  # never delete what is not ours
     chosen = _choose_samples(features, samples, seed)
     partial = out.with_name(out.name + ".partial")
     target = partial / "complete"

@@ -382,6 +382,28 @@ def test_quantised_copy(folder, tmp_path):
         write_quantised(full, tmp_path / "q")
 
 
+def test_a_copy_is_replaced_whole_or_not_at_all(folder, tmp_path, monkeypatch):
+    out = write_quantised(load(folder), tmp_path / "q", units=4)
+    before = contents(out)
+
+    def dying(*arguments):
+        raise SystemExit("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(directory, "write_sums", dying)
+        with pytest.raises(SystemExit):
+            write_quantised(load(folder), out, units=2, replace=True)
+    assert contents(out) == before
+    small = load(write_quantised(load(out), out, units=2, replace=True))  # of itself
+    assert small.view("sum", "rgb", 1).shape == (N, 2)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["f", "q"]
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("only copy")
+    with pytest.raises(FeaturesError, match="manifest.json does not exist"):
+        write_quantised(small, tmp_path / "mine", replace=True)
+    assert (tmp_path / "mine" / "thesis.txt").exists()
+
+
 def test_quantised_copy_by_function_and_indices(folder, tmp_path):
     full = load(folder)
     out = write_quantised(
