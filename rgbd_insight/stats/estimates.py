@@ -53,7 +53,7 @@ class Estimate:
     def __getitem__(self, index: int | tuple) -> Estimate:
         """One component, or some of them."""
         names = ("value", "low", "high", "se", "missing", "null", "null_low", "null_high", "null_value", "p")
-        chosen = {k: plain(np.asarray(v)[index]) for k in names if (v := getattr(self, k)) is not None}
+        chosen = {k: scalar_or_array(np.asarray(v)[index]) for k in names if (v := getattr(self, k)) is not None}
         behind = (slice(None), *(index if isinstance(index, tuple) else (index,)))
         draws = {k: v[behind] for k in ("leave_outs", "null_draws") if (v := getattr(self, k)) is not None}
         return replace(self, **chosen, **draws)
@@ -66,7 +66,7 @@ class Estimate:
         confidence = 1 - (1 - self.confidence) / m
         reach = _t(confidence, self.blocks) * np.asarray(self.se)
         low, high = np.asarray(self.value) - reach, np.asarray(self.value) + reach
-        return replace(self, low=plain(low), high=plain(high), confidence=confidence)
+        return replace(self, low=scalar_or_array(low), high=scalar_or_array(high), confidence=confidence)
 
 
 def with_interval(value: np.ndarray, leave_outs: np.ndarray, made: dict) -> Estimate:
@@ -82,8 +82,8 @@ def with_interval(value: np.ndarray, leave_outs: np.ndarray, made: dict) -> Esti
         without = np.flatnonzero(~np.isfinite(leave_outs[(slice(None), *index)]))
         missing[tuple(index)] = f"no interval: undefined without block {', '.join(map(str, without))}"
     missing[~np.isfinite(value)] = "undefined on these samples"
-    numbers = (plain(np.where(np.isfinite(v), v, np.nan)) for v in (value, value - reach, value + reach, se))
-    return Estimate(*numbers, plain(missing), leave_outs, blocks=blocks, **made)
+    numbers = (scalar_or_array(np.where(np.isfinite(v), v, np.nan)) for v in (value, value - reach, value + reach, se))
+    return Estimate(*numbers, scalar_or_array(missing), leave_outs, blocks=blocks, **made)
 
 
 def with_null(found: Estimate, reference: np.ndarray, draws: np.ndarray, n: int) -> Estimate:
@@ -96,11 +96,11 @@ def with_null(found: Estimate, reference: np.ndarray, draws: np.ndarray, n: int)
     p = (1 + (~(draws < reference)).sum(0)) / (1 + len(draws))
     p = np.where(np.isfinite(reference), p, np.nan)
     numbers = dict(null=mean, null_low=low, null_high=high, null_value=reference, p=p)
-    numbers = {name: plain(np.asarray(number)) for name, number in numbers.items()}
+    numbers = {name: scalar_or_array(np.asarray(number)) for name, number in numbers.items()}
     return replace(found, **numbers, null_draws=draws, permutations=len(draws), null_n=n)
 
 
-def plain(a: np.ndarray) -> Number | str:
+def scalar_or_array(a: np.ndarray) -> Number | str:
     """A Python number (or string) for an array without axes, the array itself otherwise."""
     return a.item() if np.ndim(a) == 0 and isinstance(a, (np.ndarray, np.generic)) else a
 

@@ -10,7 +10,7 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rgbd_insight.stats.estimates import Estimate, Number, plain, with_interval, with_null
+from rgbd_insight.stats.estimates import Estimate, Number, scalar_or_array, with_interval, with_null
 from rgbd_insight.stats.groups import blocks_of, cut_groups, group_codes, permute_groups
 
 BLOCKS, PERMUTATIONS, LEAST = 20, 200, 5  # what intervals and nulls need; with fewer groups the estimate says so
@@ -178,7 +178,7 @@ def combine(function: Callable[..., Number], *estimates: Estimate | Number, null
         with np.errstate(divide="ignore", invalid="ignore"):  # an undefined outcome ends up in `missing`
             return np.asarray(function(*(pick(e) if isinstance(e, Estimate) else e for e in estimates)), float)
 
-    leave_outs = np.stack([through(lambda e, b=b: plain(e.leave_outs[b])) for b in range(made[0].blocks)])
+    leave_outs = np.stack([through(lambda e, b=b: scalar_or_array(e.leave_outs[b])) for b in range(made[0].blocks)])
     notes = dict.fromkeys(e.note for e in made if e.note)
     same = {k: getattr(made[0], k) for k in ("n", "groups", "seed", "key")}
     same |= {"confidence": min(e.confidence for e in made), "note": "; ".join(notes)}
@@ -187,7 +187,7 @@ def combine(function: Callable[..., Number], *estimates: Estimate | Number, null
         return found
     if len({(e.seed, e.permutations) for e in made}) > 1 or not made[0].permutations:
         raise ValueError("`estimates` must all have a null from the same `seed` and number of `permutations`.")
-    draws = [through(lambda e, i=i: plain(e.null_draws[i])) for i in range(made[0].permutations)]
+    draws = [through(lambda e, i=i: scalar_or_array(e.null_draws[i])) for i in range(made[0].permutations)]
     return with_null(found, through(lambda e: e.null_value), np.stack(draws), made[0].null_n)
 
 
@@ -254,7 +254,7 @@ def normalised(
             )
         )
     masked = {k: np.where(missing == "", getattr(found, k), np.nan) for k in ("value", "low", "high", "se")}
-    return replace(found, **{k: plain(v) for k, v in masked.items()}, missing=plain(missing))
+    return replace(found, **{k: scalar_or_array(v) for k, v in masked.items()}, missing=scalar_or_array(missing))
 
 
 def _check_options(count: int, permutations: int, blocks: int, confidence: float) -> None:

@@ -137,7 +137,7 @@ def _measured(world: World, few: bool, interval: bool) -> dict[tuple, stats.Esti
             blocks, jumps = 20 if few else 40, name == "matching"
             found[name, None] = stats.estimate(statistic, groups, null=False, blocks=blocks, jumps=jumps)
         else:
-            found[name, None] = _plain(statistic(every, every))
+            found[name, None] = _without_interval(statistic(every, every))
     if few:
         return found
     blocks = stats.blocks_of(groups, 40) if interval else None
@@ -150,9 +150,11 @@ def _measured(world: World, few: bool, interval: bool) -> dict[tuple, stats.Esti
         (f"share, {name}", None): (partitioning.level, partitioning.level_out, i) for i, name in enumerate(SHARES)
     }
     for place, (value, out, i) in parts.items():
-        found[place] = stats.from_leave_outs(value[i], out[:, i], groups, blocks) if interval else _plain(value[i])
+        found[place] = (
+            stats.from_leave_outs(value[i], out[:, i], groups, blocks) if interval else _without_interval(value[i])
+        )
     return found
 
 
-def _plain(value: float) -> SimpleNamespace:
+def _without_interval(value: float) -> SimpleNamespace:
     return SimpleNamespace(value=float(value))

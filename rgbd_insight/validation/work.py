@@ -78,7 +78,7 @@ def one(task: Task, plan: dict) -> list[dict]:
     with threadpool_limits(1):  # many small products: threads would only wait for each other
         rows = BATTERIES[battery](plan, **options)
     base = {"battery": battery, "world": options["seed"]}
-    return [base | {k: _plain(v) for k, v in row.items()} for row in rows]
+    return [base | {k: _json_value(v) for k, v in row.items()} for row in rows]
 
 
 def _finished(path: Path, plan: dict) -> dict[str, list[dict]]:
@@ -106,6 +106,6 @@ def _key(task: Task) -> str:
     return json.dumps(task, sort_keys=True)
 
 
-def _plain(value):
+def _json_value(value):
     """A number or string that JSON keeps."""
     return value.item() if hasattr(value, "item") else value

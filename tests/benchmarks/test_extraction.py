@@ -99,8 +99,8 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     begun = time.perf_counter()
     record(Scenes(n=int(sys.argv[2])), sys.argv[1])
-    told = {
+    found = {
         "seconds": time.perf_counter() - begun,
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
-    print(json.dumps(told), flush=True)
+    print(json.dumps(found), flush=True)

@@ -106,9 +106,9 @@ def test_wrong_depth_and_seeds_are_refused():
 def test_normals_of_planes_are_exact(normal):
     depth = plane(normal, 1.5)
     normals = surface_normals(depth, CAMERA)[0].movedim(0, -1)  # (H, W, 3)
-    told = (normals != 0).any(-1)
-    assert told.sum() > 0.3 * (depth > 0).sum()
-    assert (normals[told] @ torch.tensor(normal, dtype=torch.float32) > 0.999).all()
+    fitted = (normals != 0).any(-1)
+    assert fitted.sum() > 0.3 * (depth > 0).sum()
+    assert (normals[fitted] @ torch.tensor(normal, dtype=torch.float32) > 0.999).all()
 
 
 def test_normals_keep_to_one_surface_at_a_step():

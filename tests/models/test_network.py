@@ -170,13 +170,13 @@ def test_depth_can_be_given_in_other_ways(name, tmp_path):
     model = build("se", classes=3, width=8, encoding=name, intrinsics=lens)
     depth = torch.rand(2, 1, 40, 56) + 1
     depth[:, :, :5] = 0
-    values, told = encode(depth, name, lens)
+    values, there = encode(depth, name, lens)
     if name == "hha":  # the network takes the image's own down for down
-        values, told = hha(depth, lens, gravity=(0, 1, 0))
+        values, there = hha(depth, lens, gravity=(0, 1, 0))
     given = model._encoded(depth)
-    assert given.shape[1] == values.shape[1] + 1 and torch.equal(given[:, -1:] > 0, told)
+    assert given.shape[1] == values.shape[1] + 1 and torch.equal(given[:, -1:] > 0, there)
     mean, std = (torch.tensor(x)[None, :, None, None] for x in SCALES[name])
-    torch.testing.assert_close(given[:, :-1], torch.where(told, (values - mean) / std, 0))
+    torch.testing.assert_close(given[:, :-1], torch.where(there, (values - mean) / std, 0))
     save(model, tmp_path / "m.safetensors")
     again = load(tmp_path / "m.safetensors").eval()
     rgb = torch.rand(2, 3, 40, 56)

@@ -95,11 +95,11 @@ def test_token_exchange_replaces_the_lowest_eighth():
     r, d = maps()
     operator = TokenExchange(16)
     _, rgb, depth = operator(r, d)
-    for found, own, other, score, told in (
+    for found, own, other, score, replacement in (
         (rgb, r, d, operator.score_rgb, operator.from_depth),
         (depth, d, r, operator.score_depth, operator.from_rgb),
     ):
-        s, expected = score(own).sigmoid(), told(other)
+        s, expected = score(own).sigmoid(), replacement(other)
         for image in range(2):
             low = np.argsort(s[image, 0].flatten().detach().numpy())[:3]  # of 24 positions
             x = (s[image] * own[image]).flatten(1)
