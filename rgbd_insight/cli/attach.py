@@ -78,7 +78,7 @@ def attach(options: argparse.Namespace) -> Attached:
 
 
 def rehearse(found: Attached, data: Dataset) -> None:
-    """Run two images through a foreign network, so that what is wrong with taps or call is told before the work."""
+    """Run two images through a foreign network, so that what is wrong with taps or call is said before the work."""
     if (
         isinstance(found.adapt, _Told)
         and len(data) > 1

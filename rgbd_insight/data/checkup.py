@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from rgbd_insight.data.batch import Dataset
-from rgbd_insight.data.folder import ENDS, Folder, read_json
+from rgbd_insight.data.folder import Folder, read_ends, read_json
 from rgbd_insight.data.reading import DEPTH_MODES, read_colour, read_image, rescale
 
 HIGH = 120  # rows to which images are reduced before they are compared
@@ -151,12 +151,8 @@ def _nested(a: Folder, b: Folder) -> bool:
 
 def _ends(file: Path) -> bytes:
     """A digest of a file's length and its two ends."""
-    with file.open("rb") as stream:
-        length = stream.seek(0, 2)
-        stream.seek(0)
-        head = stream.read(ENDS)
-        stream.seek(max(ENDS, length - ENDS))
-        return hashlib.sha256(b"%d " % length + head + stream.read()).digest()
+    length, ends = read_ends(file)
+    return hashlib.sha256(b"%d " % length + ends).digest()
 
 
 def _look(path: Path, chosen: Sequence[tuple[tuple[Path, Path, Path], Folder]]) -> list[Finding]:

@@ -53,19 +53,19 @@ def locate(model: Network, data: Dataset, block: int = 64) -> pd.DataFrame:
 
 def _maps(model: Network, data: Dataset, index: int, block: int) -> dict[int, Tensor]:
     """Maps (N, U, h, w) of a modality's stream by level, the other input being another scene's."""
-    guest = partners(data.groups, 1)[0]
+    partner = partners(data.groups, 1)[0]
     taps = [tap for tap in model.taps() if tap.stream == data.modalities[index].name]
-    heard: dict[int, list[Tensor]] = {tap.level: [] for tap in taps}
-    with at_rest(model, None) as place:
+    found: dict[int, list[Tensor]] = {tap.level: [] for tap in taps}
+    with at_rest(model, None) as device:
         for start in range(0, len(data), block):
             rows = range(start, min(start + block, len(data)))
-            own, other = data.batch(rows).to(place), data.batch(guest[rows.start : rows.stop].tolist()).to(place)
+            own, other = data.batch(rows).to(device), data.batch(partner[rows.start : rows.stop].tolist()).to(device)
             given = [getattr(own if i == index else other, name) for i, name in enumerate(INPUTS)]
             with trace(model, taps) as now:
                 model(*given)
             for tap, maps in now.items():
-                heard[tap.level].append(maps.float().cpu())
-    return {level: torch.cat(parts) for level, parts in heard.items()}
+                found[tap.level].append(maps.float().cpu())
+    return {level: torch.cat(parts) for level, parts in found.items()}
 
 
 def _best(maps: Tensor, thresholds: Tensor, concepts: Tensor, wanted: np.ndarray, data: Dataset) -> list[dict]:
