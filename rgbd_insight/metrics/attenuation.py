@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from rgbd_insight.metrics.partitioning import checked_streams
 from rgbd_insight.metrics.ridge import ridge
@@ -47,7 +48,14 @@ class Corrected:
 
 @one_thread
 def corrected_partitioning(
-    y, concepts, other: Sequence, same: Sequence, groups, *, folds: int = 5, seed: int = 0
+    y: ArrayLike,
+    concepts: ArrayLike,
+    other: Sequence[ArrayLike],
+    same: Sequence[ArrayLike],
+    groups: ArrayLike,
+    *,
+    folds: int = 5,
+    seed: int = 0,
 ) -> Corrected:
     """The variance partitioning of `variance_partitioning`, corrected for what noise of the other networks hides.
 

@@ -160,14 +160,15 @@ def cka_statistic(
 
     Parameters
     ----------
-    x, y : (N, U) responses, or a list of such arrays (levels): then every level of x is compared with every level of
-        y in one product.
-    confounds : (N, P) image properties to regress out of both streams; they go with their images. Permutations need
-        4 + 2P images.
+    x, y : array (N, U), or sequences of them
+        Responses. Of lists (levels) every level of x is compared with every level of y in one product.
+    confounds : array (N, P), optional
+        Image properties to regress out of both streams; they go with their images. Permutations need 4 + 2P images.
 
     Returns
     -------
-    statistic(rows, partner) : a float, or (levels of x, levels of y). NaN where a stream is constant on those rows.
+    statistic(rows, partner)
+        Gives a float, or (levels of x, levels of y). NaN where a stream is constant on those rows.
 
     Raises
     ------

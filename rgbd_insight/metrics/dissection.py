@@ -23,10 +23,14 @@ class TopValues:
 
     Attributes
     ----------
-    largest : (U, ≤ kept) the largest responses so far, the largest first.
-    n : responses of each unit so far.
-    kept : how many are kept; enough for `top` of all responses that were announced.
-    top : share of the responses that shall lie above the threshold.
+    largest : Tensor (U, ≤ kept)
+        The largest responses so far, the largest first.
+    n : int
+        Responses of each unit so far.
+    kept : int
+        How many are kept; enough for `top` of all responses that were announced.
+    top : float
+        Share of the responses that shall lie above the threshold.
 
     Examples
     --------
@@ -48,9 +52,12 @@ class TopValues:
 
         Parameters
         ----------
-        maps : responses; finite.
-        positions : responses of each unit in all the states that will be added, images x h x w; default: these alone.
-        top : share in (0, 1).
+        maps : Tensor (N, U, h, w)
+            Responses; finite.
+        positions : int, optional
+            Responses of each unit in all the states that will be added, images x h x w; default: these alone.
+        top : float
+            Share in (0, 1).
 
         Raises
         ------
@@ -99,9 +106,12 @@ class Overlap:
 
     Attributes
     ----------
-    both : (U, K) pixels at which the unit is active and the concept present.
-    unit : (U,) pixels at which the unit is active.
-    concept : (K,) pixels of the concept.
+    both : Tensor of int (U, K)
+        Pixels at which the unit is active and the concept present.
+    unit : Tensor of int (U,)
+        Pixels at which the unit is active.
+    concept : Tensor of int (K,)
+        Pixels of the concept.
 
     Examples
     --------
@@ -121,10 +131,14 @@ class Overlap:
 
         Parameters
         ----------
-        maps : (N, U, h, w) responses.
-        thresholds : (U,), from `TopValues`.
-        concepts : int (N, F, H, W), one plane a family; 0…count − 1, −1 where none; a concept is in one plane only.
-        count : number of concepts K.
+        maps : Tensor (N, U, h, w)
+            Responses.
+        thresholds : Tensor (U,)
+            From `TopValues`.
+        concepts : Tensor of int (N, F, H, W)
+            One plane a family; 0…count − 1, −1 where none; a concept is in one plane only.
+        count : int
+            Number of concepts K.
 
         Raises
         ------
@@ -161,14 +175,19 @@ def dissect(maps: Tensor, concepts: Tensor, count: int, top: float = TOP) -> Ten
 
     Parameters
     ----------
-    maps : (N, U, h, w) responses to N images.
-    concepts : int (N, F, H, W), one plane a family; 0…count − 1, −1 where none; a concept is in one plane only.
-    count : number of concepts K.
-    top : share of each unit's responses that counts as active.
+    maps : Tensor (N, U, h, w)
+        Responses to N images.
+    concepts : Tensor of int (N, F, H, W)
+        One plane a family; 0…count − 1, −1 where none; a concept is in one plane only.
+    count : int
+        Number of concepts K.
+    top : float
+        Share of each unit's responses that counts as active.
 
     Returns
     -------
-    float64 (U, K), on the device of `maps`.
+    Tensor (U, K)
+        float64, in [0, 1], on the device of `maps`.
 
     Raises
     ------
@@ -206,7 +225,8 @@ def iou_statistic(
 
     Returns
     -------
-    statistic(rows, partner) : (U, K); no image may occur twice in `rows`.
+    statistic(rows, partner)
+        Gives (U, K); no image may occur twice in `rows`.
 
     Examples
     --------
@@ -269,9 +289,12 @@ def active_pixels(maps: Tensor, thresholds: Tensor, size: tuple[int, int]) -> Pi
 
     Parameters
     ----------
-    maps : (N, U, h, w).
-    thresholds : (U,).
-    size : (H, W) that the maps are enlarged to, as `interpolate(mode="bilinear", align_corners=False)` does: what lies
+    maps : Tensor (N, U, h, w)
+        Responses.
+    thresholds : Tensor (U,)
+        One a unit.
+    size : pair of int
+        (H, W) that the maps are enlarged to, as `interpolate(mode="bilinear", align_corners=False)` does: what lies
         outside the outermost centres has the value of the nearest edge.
 
     Notes

@@ -35,8 +35,10 @@ class Grams:
 
     Parameters
     ----------
-    first, second : levels (N, U), float64, centred over all images.
-    dtype : precision of the inner products; sums of their products are float64.
+    first, second : sequences of array (N, U)
+        Levels, float64, centred over all images.
+    dtype : torch.dtype
+        Precision of the inner products; sums of their products are float64.
     """
 
     def __init__(self, first: Sequence[np.ndarray], second: Sequence[np.ndarray], dtype: torch.dtype) -> None:

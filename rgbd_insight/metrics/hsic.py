@@ -104,11 +104,13 @@ def residual_factor(basis: np.ndarray) -> float:
 
     Parameters
     ----------
-    basis : (n, P) orthonormal basis of what was regressed out besides the mean; n ≥ 4 + P.
+    basis : array (n, P)
+        Orthonormal basis of what was regressed out besides the mean; n ≥ 4 + P.
 
     Returns
     -------
-    float, 1 for P = 0.
+    float
+        1 for P = 0.
 
     Raises
     ------
@@ -219,14 +221,21 @@ class Moments:
 
     Attributes
     ----------
-    widths : number of units of each of the B streams; D in all.
-    shift : (D,) what was taken from every row before anything was summed. It is part of the state: two states with
-        different shifts still add, because the sums can be moved to another shift exactly.
-    n : number of rows.
-    first : (D,) Σ z, of the shifted rows z = [x | y | …].
-    second : (D, D) Σ z zᵀ.
-    cubic : (B, D) Σ ‖z_b‖² z, the squared length of stream b times the row.
-    quartic : (B, B) Σ ‖z_b‖² ‖z_c‖².
+    widths : tuple of int
+        Number of units of each of the B streams; D in all.
+    shift : array (D,)
+        What was taken from every row before anything was summed. It is part of the state: two states with different
+        shifts still add, because the sums can be moved to another shift exactly.
+    n : int
+        Number of rows.
+    first : array (D,)
+        Σ z, of the shifted rows z = [x | y | …].
+    second : array (D, D)
+        Σ z zᵀ.
+    cubic : array (B, D)
+        Σ ‖z_b‖² z, the squared length of stream b times the row.
+    quartic : array (B, B)
+        Σ ‖z_b‖² ‖z_c‖².
 
     Examples
     --------
@@ -335,11 +344,6 @@ class Moments:
     def mean(self) -> np.ndarray:
         """(D,) mean row, the shift put back."""
         return self.shift + self.first / self.n
-
-    @property
-    def scatter(self) -> np.ndarray:
-        """(D, D) sum of products of deviations from the mean: (n − 1) times the covariance."""
-        return self.second - np.outer(self.first, self.first) / self.n
 
     def hsic(self) -> np.ndarray:
         """(B, B) unbiased HSIC (linear kernel) of every pair of streams; may be negative; needs 4 rows.

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from rgbd_insight.metrics.banded import Banded, Layout, Splits, projected, projection
 from rgbd_insight.stats.groups import checked_blocks, group_folds
@@ -47,16 +48,16 @@ class Partitioning:
 
 @one_thread
 def variance_partitioning(
-    y,
-    concepts,
-    other: Sequence,
-    same: Sequence,
-    groups,
+    y: ArrayLike,
+    concepts: ArrayLike,
+    other: Sequence[ArrayLike],
+    same: Sequence[ArrayLike],
+    groups: ArrayLike,
     *,
     components: int = 32,
     folds: int = 5,
-    penalties=PENALTIES,
-    blocks=None,
+    penalties: Sequence[float] = PENALTIES,
+    blocks: ArrayLike | None = None,
     seed: int = 0,
 ) -> Partitioning:
     """Divide every unit's reproducible variance: named or not, shared by the other modality or not (R² <= 1).
@@ -136,7 +137,14 @@ def variance_partitioning(
 
 @one_thread
 def explained(
-    y, streams: Sequence, groups, *, components: int = 32, folds: int = 5, penalties=PENALTIES, seed: int = 0
+    y: ArrayLike,
+    streams: Sequence[ArrayLike],
+    groups: ArrayLike,
+    *,
+    components: int = 32,
+    folds: int = 5,
+    penalties: Sequence[float] = PENALTIES,
+    seed: int = 0,
 ) -> np.ndarray:
     """Held-out R² (U,) of every unit from one block of streams: `r2` of "other" or "same" alone, and quickly.
 
@@ -189,7 +197,9 @@ def _table(y, inputs: dict[str, Sequence], groups, components) -> tuple[np.ndarr
     return table, Layout([b.shape[1] for b in blocks], arrays[0].shape[1], components), groups
 
 
-def checked_streams(y, inputs: dict[str, Sequence], groups) -> tuple[list[np.ndarray], np.ndarray]:
+def checked_streams(
+    y: ArrayLike, inputs: dict[str, Sequence[ArrayLike]], groups: ArrayLike
+) -> tuple[list[np.ndarray], np.ndarray]:
     """The array `y` and the streams of every input, in order, centred, of variance 1 (0: constant); the groups."""
     groups = np.asarray(groups)
     counts = {name: len(streams) for name, streams in inputs.items()}

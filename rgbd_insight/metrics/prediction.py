@@ -25,10 +25,14 @@ class Prediction:
 
     Attributes
     ----------
-    r2 : held-out R² pooled over the units of y, each by its variance; at most 1, below 0 where the mean is better.
-    units : (V,) held-out R² of each unit of y; 0 for a constant unit.
-    penalty : (folds,) chosen ridge penalty, in mean variances of the components.
-    components : number of principal components of x that were used.
+    r2 : float
+        Held-out R² pooled over the units of y, each by its variance; at most 1, below 0 where the mean is better.
+    units : array (V,)
+        Held-out R² of each unit of y; 0 for a constant unit.
+    penalty : array (folds,)
+        Chosen ridge penalty, in mean variances of the components.
+    components : int
+        Number of principal components of x that were used.
     """
 
     r2: float

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from rgbd_insight.metrics.auroc import all_pairs, checked, chosen, enough, pair_counts
 from rgbd_insight.metrics.ridge import probe_fitter
@@ -48,18 +49,18 @@ class Decodability:
 
 @one_thread
 def decodability(
-    x,
-    present,
-    groups,
+    x: ArrayLike,
+    present: ArrayLike,
+    groups: ArrayLike,
     *,
     components: int = 32,
     folds: int = 5,
-    strata=None,
+    strata: ArrayLike | None = None,
     controls: int = 10,
     seed: int = 0,
-    rows=None,
-    partner=None,
-    blocks=None,
+    rows: ArrayLike | None = None,
+    partner: ArrayLike | None = None,
+    blocks: ArrayLike | None = None,
 ) -> Decodability:
     """Decode every concept from responses with a held-out linear probe: δ = 2·AUROC - 1 in [-1, 1], 0 = nothing.
 

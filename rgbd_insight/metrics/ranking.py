@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.stats import rankdata
 
 from rgbd_insight.metrics.checks import check_rows
@@ -31,7 +32,7 @@ class Ranking:
     unreliable: np.ndarray
 
 
-def bounded(x, reach: float = 3.0) -> np.ndarray:
+def bounded(x: ArrayLike, reach: float = 3.0) -> np.ndarray:
     """Responses with every unit held within `reach` robust standard deviations of its median.
 
     One image on which everything is far out correlates all units with all others, and then their order says nothing.

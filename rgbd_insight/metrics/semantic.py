@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import rankdata
 
@@ -32,7 +33,16 @@ class Profiles:
     positives: np.ndarray
 
 
-def profiles(x, present, groups, *, folds: int = 5, seed: int = 0, rows=None, partner=None) -> Profiles:
+def profiles(
+    x: ArrayLike,
+    present: ArrayLike,
+    groups: ArrayLike,
+    *,
+    folds: int = 5,
+    seed: int = 0,
+    rows: ArrayLike | None = None,
+    partner: ArrayLike | None = None,
+) -> Profiles:
     """Profile of every unit: s_uk = 2·AUROC(response of u; k present or absent) - 1, in [-1, 1], 0 = unrelated.
 
     Parameters
@@ -97,7 +107,7 @@ def _rank_profile(x: np.ndarray, present: np.ndarray) -> np.ndarray:
     return 2 * (ranks.T @ present.astype(float)) / pairs
 
 
-def semantic_variance(first, second) -> np.ndarray:
+def semantic_variance(first: ArrayLike, second: ArrayLike) -> np.ndarray:
     """Semantic variance of every pair of units: ½·mean_k (s_uk - s_vk)², unbiased; 0 = alike, may be < 0 by chance.
 
     Parameters
@@ -139,7 +149,7 @@ def semantic_variance(first, second) -> np.ndarray:
     return (total - _square_distances(*flat)) / (2 * folds * (folds - 1) * concepts)
 
 
-def level_semantic_variance(first, second) -> float:
+def level_semantic_variance(first: ArrayLike, second: ArrayLike) -> float:
     """Semantic variance of two levels, units matched one to one: 0 = the same profiles, may be < 0 by chance.
 
     Parameters
@@ -184,7 +194,7 @@ def level_semantic_variance(first, second) -> float:
     return float(np.mean(scores))
 
 
-def concept_variance(first, second) -> np.ndarray:
+def concept_variance(first: ArrayLike, second: ArrayLike) -> np.ndarray:
     """Semantic variance of every concept between two streams: V_k = ½·(δ_1k - δ_2k)², unbiased; may be < 0 by chance.
 
     Parameters
@@ -226,7 +236,7 @@ def _square_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return (a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T
 
 
-def _same_folds(first, second, *, dimensions: int) -> tuple[np.ndarray, np.ndarray]:
+def _same_folds(first: ArrayLike, second: ArrayLike, *, dimensions: int) -> tuple[np.ndarray, np.ndarray]:
     """Arrays of float with the same folds (first axis, >= 5) and the same concepts (last axis)."""
     first, second = np.asarray(first, float), np.asarray(second, float)
     if {first.ndim, second.ndim} != {dimensions} or first.shape[:: dimensions - 1] != second.shape[:: dimensions - 1]:
@@ -240,7 +250,7 @@ def _same_folds(first, second, *, dimensions: int) -> tuple[np.ndarray, np.ndarr
     return first, second
 
 
-def _paired(first, second) -> tuple[np.ndarray, np.ndarray]:
+def _paired(first: ArrayLike, second: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Profiles by fold, cut to the concepts that both have."""
     first, second = _same_folds(first, second, dimensions=3)
     valued = np.isfinite(first).all((0, 1)) & np.isfinite(second).all((0, 1))

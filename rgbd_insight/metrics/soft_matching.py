@@ -22,13 +22,18 @@ class Matching:
 
     Attributes
     ----------
-    mean : sum of `correlation` over the smaller number of units: 1 where every unit of the narrower stream has its
-        double in the other, 0 on average for unrelated streams.
-    correlation : (U,) held-out signed correlation with the partner, in [−1, 1], mean over the images; folds in which
-        the unit is left unmatched count 0.
-    matched : (U,) share of the images that were scored by a fold in which the unit had a partner.
-    partner : (folds, U) unit of y, −1 where left unmatched.
-    sign : (folds, U) sign of the training correlation, 0 where left unmatched.
+    mean : float
+        Sum of `correlation` over the smaller number of units: 1 where every unit of the narrower stream has its double
+        in the other, 0 on average for unrelated streams.
+    correlation : array (U,)
+        Held-out signed correlation with the partner, in [−1, 1], mean over the images; folds in which the unit is left
+        unmatched count 0.
+    matched : array (U,)
+        Share of the images that were scored by a fold in which the unit had a partner.
+    partner : array of int (folds, U)
+        Unit of y, −1 where left unmatched.
+    sign : array (folds, U)
+        Sign of the training correlation, 0 where left unmatched.
     """
 
     mean: float
@@ -45,11 +50,16 @@ def matching(
 
     Parameters
     ----------
-    x, y : (N, U) and (N, V) responses to the same images; the widths may differ.
-    groups : (N,) physical scene of each image; a scene is never on both sides of a split.
-    folds : number of folds; pairs and signs come from all but one, the score from that one.
-    seed : decides the folds.
-    price : absolute training correlation up to which a pair is better left unmatched. Default: 1/√(number of training
+    x, y : array (N, U), array (N, V)
+        Responses to the same images; the widths may differ.
+    groups : array (N,)
+        Physical scene of each image; a scene is never on both sides of a split.
+    folds : int
+        Number of folds; pairs and signs come from all but one, the score from that one.
+    seed : int
+        Decides the folds.
+    price : float, optional
+        Absolute training correlation up to which a pair is better left unmatched. Default: 1/√(number of training
         groups), the size of a correlation by chance if a group counts as one image. 0 matches as many as possible.
 
     Returns
@@ -176,8 +186,8 @@ def _one_fold(train: np.ndarray, test: np.ndarray, n: int, m: int, price: float)
     products = test[i, j] - a * test[-1, j] - test[i, -1] * b + m * a * b
     squares_x = test[i, -2] - 2 * a * test[i, -1] + m * a**2
     squares_y = test[-2, j] - 2 * b * test[-1, j] + m * b**2
-    spread = np.sqrt(np.maximum(squares_x, 0) * np.maximum(squares_y, 0))
-    score[i] = sign[i] * products / np.where(spread > m * CONSTANT**2, spread, np.inf)
+    size = np.sqrt(np.maximum(squares_x, 0) * np.maximum(squares_y, 0))
+    score[i] = sign[i] * products / np.where(size > m * CONSTANT**2, size, np.inf)
     return partner, sign, np.clip(score, -1, 1)  # rounding may leave 1 + 1e-16
 
 
@@ -195,11 +205,13 @@ def max_correlation(x: ArrayLike, y: ArrayLike) -> np.ndarray:
 
     Parameters
     ----------
-    x, y : (N, U) and (N, V) responses to the same images.
+    x, y : array (N, U), array (N, V)
+        Responses to the same images.
 
     Returns
     -------
-    float (U,); 1 where a unit of y is a multiple of it, 0 for a constant unit.
+    array (U,)
+        1 where a unit of y is a multiple of it, 0 for a constant unit.
 
     Raises
     ------
@@ -210,6 +222,10 @@ def max_correlation(x: ArrayLike, y: ArrayLike) -> np.ndarray:
     -----
     max_v |r_uv|, r the Pearson correlation over images. Unchanged by shift, scale, sign and order of the units. Biased
     up by the number of units of y on few images; one outlying image carries it to 1 (`ranking.bounded`).
+
+    References
+    ----------
+    Li, Yosinski, Clune, Lipson, Hopcroft: Convergent learning. ICLR 2016.
 
     Examples
     --------
@@ -222,6 +238,6 @@ def max_correlation(x: ArrayLike, y: ArrayLike) -> np.ndarray:
     standard = []
     for side in map(_unit_range, sides):
         side = side - side.mean(0)
-        spread = np.sqrt((side**2).sum(0))
-        standard.append(side / np.where(spread > CONSTANT * np.sqrt(n), spread, np.inf))
+        size = np.sqrt((side**2).sum(0))
+        standard.append(side / np.where(size > CONSTANT * np.sqrt(n), size, np.inf))
     return np.minimum(np.abs(standard[0].T @ standard[1]).max(1), 1)

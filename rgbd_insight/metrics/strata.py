@@ -1,6 +1,7 @@
 """Strata of images in which a concept is about equally expected from everything that occurs with it."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from rgbd_insight.metrics.auroc import checked
 from rgbd_insight.stats.groups import group_folds
@@ -8,7 +9,9 @@ from rgbd_insight.stats.groups import group_folds
 _PENALTY = 1e-2  # of the number of training rows; covariates have variance 1
 
 
-def cooccurrence_strata(covariates, present, groups, *, levels: int = 10, folds: int = 5, seed: int = 0) -> np.ndarray:
+def cooccurrence_strata(
+    covariates: ArrayLike, present: ArrayLike, groups: ArrayLike, *, levels: int = 10, folds: int = 5, seed: int = 0
+) -> np.ndarray:
     """Sort the rows, concept by concept, into at most `levels` classes of equal expectation: int codes (N, K) from 0.
 
     Parameters
@@ -48,7 +51,7 @@ def cooccurrence_strata(covariates, present, groups, *, levels: int = 10, folds:
 
     Examples
     --------
-    >>> import numpy as np
+    from numpy.typing import ArrayLike
     >>> present = np.random.default_rng(0).random((200, 3)) < 0.5
     >>> cooccurrence_strata(present, present, np.arange(200)).shape
     (200, 3)

@@ -16,11 +16,13 @@ def rsa(x: ArrayLike, y: ArrayLike) -> float:
 
     Parameters
     ----------
-    x, y : (N, U) and (N, V) responses to the same images.
+    x, y : array (N, U), array (N, V)
+        Responses to the same images.
 
     Returns
     -------
-    float in [−1, 1]; 1 where the distances have the same order.
+    float
+        In [−1, 1]; 1 where the distances have the same order.
 
     Raises
     ------
@@ -66,12 +68,15 @@ def knn_overlap(x: ArrayLike, y: ArrayLike, k: int = 10) -> float:
 
     Parameters
     ----------
-    x, y : (N, U) and (N, V) responses to the same images.
-    k : number of neighbours, from 1 to N − 1; the image itself is not one.
+    x, y : array (N, U), array (N, V)
+        Responses to the same images.
+    k : int
+        Number of neighbours, from 1 to N − 1; the image itself is not one.
 
     Returns
     -------
-    float in [0, 1]; 1 where every image has the same neighbours.
+    float
+        In [0, 1]; 1 where every image has the same neighbours.
 
     Raises
     ------

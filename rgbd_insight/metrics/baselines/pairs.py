@@ -30,11 +30,13 @@ def cka(x: ArrayLike, y: ArrayLike) -> float:
 
     Parameters
     ----------
-    x, y : (N, U) and (N, V) responses to the same images.
+    x, y : array (N, U), array (N, V)
+        Responses to the same images.
 
     Returns
     -------
-    float in [0, 1]; 1 means the same up to rotation and scale.
+    float
+        In [0, 1]; 1 means the same up to rotation and scale.
 
     Raises
     ------
@@ -64,12 +66,15 @@ def minibatch_cka(x: ArrayLike, y: ArrayLike, batch: int = 256) -> float:
 
     Parameters
     ----------
-    x, y : (N, U) and (N, V) responses to the same images.
-    batch : images a batch at most, 4 or more; the batches are cut as equal as possible, so none is too small.
+    x, y : array (N, U), array (N, V)
+        Responses to the same images.
+    batch : int
+        Images a batch at most, 4 or more; the batches are cut as equal as possible, so none is too small.
 
     Returns
     -------
-    float in [−1, 1], not clamped at 0; `debiased_cka` where one batch holds all images.
+    float
+        In [−1, 1], not clamped at 0; `debiased_cka` where one batch holds all images.
 
     Raises
     ------
@@ -102,13 +107,17 @@ def matrix(
 
     Parameters
     ----------
-    measure : one of `MEASURES`, which are functions of this package.
-    first, second : levels, each (N, U), over the same N images; without `second`, `first` is compared with itself.
-    options : `kept`, `k` or `batch` of that function.
+    measure : str
+        One of `MEASURES`, which are functions of this package.
+    first, second : sequences of array (N, U)
+        Levels over the same N images; without `second`, `first` is compared with itself.
+    options : float
+        `kept`, `k` or `batch` of that function.
 
     Returns
     -------
-    float (L, M); element (i, j) is what the function gives for first[i] and second[j].
+    array (L, M)
+        Element (i, j) is what the function gives for first[i] and second[j].
 
     Raises
     ------

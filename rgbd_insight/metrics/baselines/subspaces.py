@@ -17,12 +17,15 @@ def svcca(x: ArrayLike, y: ArrayLike, kept: float = 0.99) -> float:
 
     Parameters
     ----------
-    x, y : (N, U) and (N, V) responses to the same images.
-    kept : share in (0, 1] of each stream's variance that its components must reach.
+    x, y : array (N, U), array (N, V)
+        Responses to the same images.
+    kept : float
+        Share in (0, 1] of each stream's variance that its components must reach.
 
     Returns
     -------
-    float in [0, 1]; 1 where the components of the narrower span lie in the other.
+    float
+        In [0, 1]; 1 where the components of the narrower span lie in the other.
 
     Raises
     ------
@@ -69,12 +72,14 @@ def pwcca(x: ArrayLike, y: ArrayLike) -> float:
 
     Parameters
     ----------
-    x, y : (N, U) and (N, V) responses to the same images; either may be the wider one. With as many units as images
-        everything correlates perfectly.
+    x, y : array (N, U), array (N, V)
+        Responses to the same images; either may be the wider one. With as many units as images everything correlates
+        perfectly.
 
     Returns
     -------
-    float in [0, 1]; 1 where the narrower span lies in the other.
+    float
+        In [0, 1]; 1 where the narrower span lies in the other.
 
     Raises
     ------
@@ -131,11 +136,13 @@ def procrustes(x: ArrayLike, y: ArrayLike) -> float:
 
     Parameters
     ----------
-    x, y : (N, U) and (N, V) responses to the same images; the widths may differ.
+    x, y : array (N, U), array (N, V)
+        Responses to the same images; the widths may differ.
 
     Returns
     -------
-    float in [0, 1]; 1 means the same up to rotation, offset and scale.
+    float
+        In [0, 1]; 1 means the same up to rotation, offset and scale.
 
     Raises
     ------
@@ -164,7 +171,15 @@ def procrustes(x: ArrayLike, y: ArrayLike) -> float:
 def procrustes_distance(x: ArrayLike, y: ArrayLike) -> float:
     """Distance after the best rotation, from 0 (the same geometry) to √2; keeps the triangle inequality.
 
-    Parameters, Returns and Raises are those of `procrustes`, but for the direction.
+    Parameters
+    ----------
+    x, y : array (N, U), array (N, V)
+        As for `procrustes`, and so are the errors.
+
+    Returns
+    -------
+    float
+        In [0, √2].
 
     Notes
     -----
