@@ -15,10 +15,37 @@ def pair_counts(
     block: np.ndarray | None = None,
     blocks: int = 0,
 ) -> tuple[np.ndarray, ...]:
-    """Count, row by row of (K, n), the pairs of a positive above a negative of its stratum (ties ½), and all pairs.
+    """Count pairs of a positive above a negative (ties ½), and all pairs: the AUROC is the ratio of the two.
 
-    The AUROC is the ratio of the two (K,) results; counts add over folds, which weights folds by their pairs. With
-    `block` (n,) a third result (K, blocks) has the pairs in order by their members' blocks, half of a pair to each.
+    Parameters
+    ----------
+    scores : array (K, n)
+        One row a concept.
+    positive : array of bool (K, n)
+        Which samples show it.
+    strata : array of int (K, n), optional
+        Only pairs inside one stratum count.
+    block : array of int (n,), optional
+        Block of every sample, less than `blocks`.
+    blocks : int
+        Number of blocks.
+
+    Returns
+    -------
+    wins, pairs : array (K,)
+        Counts add over folds, which weights folds by their pairs.
+    parts : array (K, blocks)
+        Only with `block`: the pairs in order by their members' blocks, half of a pair to each.
+
+    References
+    ----------
+    Hanley and McNeil, The meaning and use of the area under a ROC curve, Radiology 1982.
+
+    Examples
+    --------
+    >>> wins, pairs = pair_counts(np.array([[0.1, 0.4, 0.4]]), np.array([[False, True, False]]))
+    >>> wins / pairs
+    array([0.75])
     """
     order = np.argsort(scores, axis=1)
     rows = np.arange(len(scores))[:, None]
