@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.stats import spearmanr, t
+from scipy.stats import spearmanr
 
 from rgbd_insight import stats
 from rgbd_insight.claims.intervention import answer
@@ -21,7 +21,6 @@ from rgbd_insight.questions.losses import accuracy_estimate
 INTERVENTION = "python -m rgbd_insight.experiments.campaign --intervention"
 DERIVED = "python -m rgbd_insight.experiments.campaign --derived"
 LEAST = 4  # strategies, for a rank correlation to be worth printing
-FLIPS = 4096
 
 
 def read(results: str | Path | None, name: str) -> pd.DataFrame | None:
@@ -105,19 +104,18 @@ def derived(features: Features, spec: dict) -> Row:
         )
         return untested(why, DERIVED)
     gains = {f: np.array([mine[s] - theirs[f][s] for s in seeds]) for f, seeds in paired.items()}
-    p = dict(zip(gains, stats.holm([sign_flip(gain) for gain in gains.values()]), strict=True))
+    p = dict(zip(gains, stats.holm([stats.sign_flip(gain) for gain in gains.values()]), strict=True))
     least = min(gains, key=lambda f: gains[f].mean())
-    seeds = len(gains[least])
-    half = t.ppf(0.975, seeds - 1) * gains[least].std(ddof=1) / np.sqrt(seeds)
-    mean = float(gains[least].mean())
+    seeds, mean = len(gains[least]), float(gains[least].mean())
+    low, high = stats.student_interval(mean, gains[least].std(ddof=1), seeds)
     won = all(p[f] < spec["level"] and gains[f].mean() > 0 for f in gains)
     lost = any(p[f] < spec["level"] and gains[f].mean() < 0 for f in gains)
     verdict = "supported" if won else "not supported" if lost else "inconclusive"
     return Row(
         f"accuracy beyond `{least}`",
         mean,
-        mean - half,
-        mean + half,
+        low,
+        high,
         float(p[least]),
         verdict,
         f"{seeds} fresh paired seeds, {len(gains)} opponents, segmentation only{_where(features, paired)}",
@@ -137,19 +135,3 @@ def _where(features: Features, paired: dict[str, list[int]]) -> str:
         return ""
     apart = sum(place[f, s] != place["insight", s] for f, seeds in paired.items() for s in seeds)
     return "; runs: " + ", ".join(f"{n} on {name}" for name, n in used.most_common()) + f", {apart} pairs on both"
-
-
-def sign_flip(gains: np.ndarray, *, seed: int = 0) -> float:
-    """Two-sided p of the mean of paired differences when each may as well have had the other sign; exact for few.
-
-    Examples
-    --------
-    >>> sign_flip(np.ones(10)) == 2 / 1024
-    True
-    """
-    n = len(gains)
-    if 2**n <= FLIPS:
-        signs = 1 - 2 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)  # (2^n, n)
-        return float((np.abs(signs @ gains) >= abs(gains.sum()) - 1e-12).mean())
-    signs = np.random.default_rng(seed).choice([-1, 1], (FLIPS, n))
-    return float((1 + (np.abs(signs @ gains) >= abs(gains.sum()) - 1e-12).sum()) / (1 + FLIPS))

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from rgbd_insight import stats
+
 COLUMNS = ("operator", "common", "private", "redundancy", "seed", "placebo", "accuracy", "C", "S")
 TERMS = ("C", "S", "C²", "C x redundancy", "S x redundancy")
+ENDS = ("value", "low", "high")
 
 
 @dataclass(frozen=True)
@@ -67,13 +70,7 @@ def answer(table: pd.DataFrame, *, permutations: int = 1000, seed: int = 0) -> A
     -----
     Check: slope of C (of S) on the weight, centred within operator, redundancy and the other weight; weights are
     permuted within them. Regression: y ~ operator + redundancy + C + S + C² + C·redundancy + S·redundancy by least
-    squares, C and S centred. Interval: ± 1.96 standard errors that allow for unequal variances (HC3). p: residuals of
-    the model without the term are permuted (Freedman, Lane).
-
-    References
-    ----------
-    D. Freedman, D. Lane. A nonstochastic interpretation of reported significance levels. JBES 1983.
-    J. S. Long, L. H. Ervin. Using heteroscedasticity consistent standard errors. The American Statistician 2000.
+    squares, C and S centred; intervals and p as `stats.Regression` has them (HC3; Freedman and Lane).
     """
     _check(table)
     rng = np.random.default_rng(seed)
@@ -112,13 +109,13 @@ def _moved(
     y, x = centred(outcome), centred(weight)
     slope = x @ y / (x @ x)
     members = [np.flatnonzero(cell == c) for c in range(cell.max() + 1)]
-    count = 1
+    draws = []
     for _ in range(permutations):
         drawn = np.empty(len(x))  # a permutation within the cells leaves their means and the sum of squares as they are
         for rows in members:
             drawn[rows] = x[rng.permutation(rows)]
-        count += abs(drawn @ y / (x @ x)) >= abs(slope) - 1e-12
-    return {"slope": slope, "p": count / (1 + permutations)}
+        draws.append(abs(drawn @ y / (x @ x)))
+    return {"slope": slope, "p": stats.p_value(abs(slope), draws)}
 
 
 def _design(table: pd.DataFrame) -> tuple[np.ndarray, list[str]]:
@@ -133,42 +130,22 @@ def _design(table: pd.DataFrame) -> tuple[np.ndarray, list[str]]:
 def _regression(table: pd.DataFrame, permutations: int, rng: np.random.Generator) -> tuple[pd.DataFrame, pd.DataFrame]:
     x, names = _design(table)
     y = table.accuracy.to_numpy(float)
-    inverse = np.linalg.pinv(x.T @ x)
-    beta = inverse @ x.T @ y
-    leverage = np.clip(((x @ inverse) * x).sum(1), 0, 0.999)
-    scaled = x * ((y - x @ beta) / (1 - leverage))[:, None]
-    covariance = inverse @ (scaled.T @ scaled) @ inverse
-    rows = {}
+    fit, rows = stats.Regression.of(x, y), {}
     for term in TERMS:
         k = names.index(term)
-        se = np.sqrt(covariance[k, k])
-        p = _freedman_lane(x, y, k, permutations, rng)
-        rows[term] = {"value": beta[k], "low": beta[k] - 1.96 * se, "high": beta[k] + 1.96 * se, "p": p}
+        rows[term] = dict(zip(ENDS, fit.along(np.eye(len(names))[k]), strict=True)) | {"p": fit.p(k, permutations, rng)}
     levels = np.sort(table.redundancy.unique())
-    return pd.DataFrame(rows).T, _slopes(beta, covariance, names, levels, table.C.mean())
+    return pd.DataFrame(rows).T, _slopes(fit, names, levels, table.C.mean())
 
 
-def _freedman_lane(x: np.ndarray, y: np.ndarray, k: int, permutations: int, rng: np.random.Generator) -> float:
-    rest = np.delete(x, k, 1)
-    fitted = rest @ np.linalg.lstsq(rest, y, rcond=None)[0]
-    residual = y - fitted
-    solve = np.linalg.pinv(x)[k]
-    observed = abs(solve @ y)
-    draws = np.array([abs(solve @ (fitted + rng.permutation(residual))) for _ in range(permutations)])
-    return float((1 + (draws >= observed - 1e-12).sum()) / (1 + permutations))
-
-
-def _slopes(
-    beta: np.ndarray, covariance: np.ndarray, names: Sequence[str], levels: np.ndarray, mean_c: float
-) -> pd.DataFrame:
+def _slopes(fit: stats.Regression, names: Sequence[str], levels: np.ndarray, mean_c: float) -> pd.DataFrame:
     """∂y/∂S at each redundancy with its interval, and the C at which y is largest."""
-    at = {term: names.index(term) for term in TERMS}
+    at, beta = {term: names.index(term) for term in TERMS}, fit.coefficients
     rows = {}
     for r in levels:
         direction = np.zeros(len(beta))
         direction[at["S"]], direction[at["S x redundancy"]] = 1, r
-        value, se = direction @ beta, np.sqrt(direction @ covariance @ direction)
         bend, rise = beta[at["C²"]], beta[at["C"]] + beta[at["C x redundancy"]] * r
         best = mean_c - rise / (2 * bend) if bend < 0 else np.nan  # a parabola that opens upwards has no best C
-        rows[r] = {"value": value, "low": value - 1.96 * se, "high": value + 1.96 * se, "best": best}
+        rows[r] = dict(zip(ENDS, fit.along(direction), strict=True)) | {"best": best}
     return pd.DataFrame(rows).T.rename_axis("redundancy")

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from scipy import stats as scipy_stats
+from scipy.stats import spearmanr
 
+from rgbd_insight import stats
 from rgbd_insight.claims.rows import Row, judged, untested
 from rgbd_insight.features import Features, FeaturesError
 from rgbd_insight.metrics.cka import debiased_cka
 from rgbd_insight.questions.consistency import consistency
 from rgbd_insight.questions.networks import TWINS, Networks, networks
-from rgbd_insight.questions.specificity import probe, specificity
+from rgbd_insight.questions.specificity import decoded, specificity
 
 LOW = ("hue", "colour edge", "depth edge")  # families that claim 2b puts below the classes
 MORE = "make features PROFILE=full"
@@ -80,10 +81,8 @@ def similarity_trend(features: Features, spec: dict) -> Row:
     table = np.array([[debiased_cka(nets.view(i, a, lv), nets.view(j, b, lv)) for lv in nets.levels] for i, j in pairs])
     if table.shape[1] < 3:
         return untested("Page's test needs three levels", "")
-    ranks = np.arange(1, table.shape[1] + 1)
-    up, down = (scipy_stats.page_trend_test(table, predicted_ranks=r).pvalue for r in (ranks, ranks[::-1]))
-    p = min(1.0, 2 * min(up, down))
-    rho = float(np.mean([scipy_stats.spearmanr(ranks, row).statistic for row in table]))
+    p = stats.page_trend(table)
+    rho = float(np.mean([spearmanr(np.arange(table.shape[1]), row).statistic for row in table]))
     verdict = "supported" if p < spec["level"] else "inconclusive"
     why = f"{'rises' if rho > 0 else 'falls'} over {table.shape[1]} levels, {count} pairs of seeds as blocks"
     return Row("mean rank correlation with the level", rho, p=p, verdict=verdict, why=why)
@@ -97,23 +96,14 @@ def concept_order(features: Features, spec: dict) -> Row:
     gaps = [gap for i in range(len(nets.members)) for m in nets.modalities if np.isfinite(gap := _gap(nets, i, m))]
     if len(gaps) < spec["least_blocks"]:
         return untested(f"{len(gaps)} seeds and modalities decode both hue or edges and classes", MORE)
-    half = scipy_stats.t.ppf(0.975, len(gaps) - 1) * np.std(gaps, ddof=1) / np.sqrt(len(gaps))
     mean = float(np.mean(gaps))
-    verdict = judged(mean - half, mean + half)
-    p = float(scipy_stats.ttest_1samp(gaps, 0).pvalue)
-    return Row(
-        "levels by which classes lie above hue and edges",
-        mean,
-        mean - half,
-        mean + half,
-        p,
-        verdict,
-        f"{len(gaps)} seeds and modalities",
-    )
+    low, high = stats.student_interval(mean, np.std(gaps, ddof=1), len(gaps))
+    effect, why = "levels by which classes lie above hue and edges", f"{len(gaps)} seeds and modalities"
+    return Row(effect, mean, low, high, stats.student_p(gaps), judged(low, high), why)
 
 
 def _gap(nets: Networks, network: int, modality: str) -> float:
-    delta = np.stack([probe(nets, nets.view(network, modality, lv), leave_out=False).delta for lv in nets.levels])
+    delta = np.stack([decoded(nets, nets.view(network, modality, lv)) for lv in nets.levels])
     weight = np.maximum(np.nan_to_num(delta), 0)  # (L, K)
     concepts = nets.features.concepts
     centres = []

@@ -17,7 +17,7 @@ from rgbd_insight.questions.balance import balance
 from rgbd_insight.questions.evolution import families
 from rgbd_insight.questions.losses import accuracy_estimate, by_dose, run_of
 from rgbd_insight.questions.networks import TWINS, WHOLE, Networks, networks
-from rgbd_insight.questions.specificity import probe
+from rgbd_insight.questions.specificity import decoded
 
 ALL = "make features PROFILE=full"
 PERMUTATIONS = 2000
@@ -134,7 +134,7 @@ def _profiles(nets: Networks) -> np.ndarray:
     groups = families(nets.features)
     found = []
     for i in range(len(nets.members)):
-        deltas = [probe(nets, nets.view(i, m, WHOLE), leave_out=False).delta for m in nets.modalities]
+        deltas = [decoded(nets, nets.view(i, m, WHOLE)) for m in nets.modalities]
         found.append([np.nanmean(d[k]) if np.isfinite(d[k]).any() else np.nan for d in deltas for k in groups.values()])
     table = np.array(found)
     return table[:, np.isfinite(table).all(0)]
@@ -152,7 +152,7 @@ def distance_test(joint: np.ndarray, twins: np.ndarray) -> tuple[float, float]:
 
     observed = statistic(tuple(range(count)))
     draws = [statistic(rows) for rows in combinations(range(len(every)), count)]
-    return observed, float(np.mean(np.array(draws) >= observed - 1e-12))
+    return observed, stats.p_value(observed, draws, exact=True)
 
 
 def imbalance(features: Features, spec: dict, table: pd.DataFrame | None = None) -> Row:
@@ -180,7 +180,7 @@ def imbalance(features: Features, spec: dict, table: pd.DataFrame | None = None)
 
 
 def _labellings(sizes: list[int]) -> int:
-    """How many ways there are to give runs to strategies of these sizes, equal sizes not told apart."""
+    """How many ways there are to give runs to strategies of these sizes, equal sizes not distinguished."""
     ways, left = 1, sum(sizes)
     for n in sizes:
         ways, left = ways * comb(left, n), left - n
@@ -200,5 +200,4 @@ def strategy_test(points: np.ndarray, labels: np.ndarray, *, permutations: int =
         return float(between / max(within, 1e-12) * freedom)
 
     observed = statistic(codes)
-    draws = np.array([statistic(rng.permutation(codes)) for _ in range(permutations)])
-    return observed, float((1 + (draws >= observed - 1e-12).sum()) / (1 + permutations))
+    return observed, stats.p_value(observed, [statistic(rng.permutation(codes)) for _ in range(permutations)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,11 +16,11 @@ from rgbd_insight.experiments.steps import device_of, folder, name_of
 from rgbd_insight.experiments.zoo import overlap_table
 from rgbd_insight.features import Features, load
 from rgbd_insight.metrics.cka import cka_statistic
-from rgbd_insight.metrics.partitioning import MODELS, Partitioning
+from rgbd_insight.metrics.partitioning import SAME, ConsistentShare, shares
 from rgbd_insight.questions.evolution import families
 from rgbd_insight.questions.losses import accuracy_estimate, iou_estimate
-from rgbd_insight.questions.networks import TWINS, WHOLE, Networks, averaged, networks
-from rgbd_insight.questions.shares import level_partitioning, null_of_consistent
+from rgbd_insight.questions.networks import TWINS, WHOLE, Networks, networks
+from rgbd_insight.questions.shares import level_partitioning
 from rgbd_insight.questions.specificity import probe
 from rgbd_insight.result import numbers
 from rgbd_insight.stats import Estimate
@@ -28,7 +28,7 @@ from rgbd_insight.validation import scenes as tables
 
 METRIC = "metric"  # what the others are compared with
 SHARES = {"consistent share": (0, 2), "named-specific share": (1,)}  # places in the variance partitioning
-SAME, LEAST = MODELS.index("same"), -1.0  # R² of a unit that is accounted for
+LEAST = -1.0  # R² of a unit whose variance is divided
 MEAN = "mean"  # in the column `seed`: of both networks, on the same scenes
 
 
@@ -77,11 +77,11 @@ def _run(fusion: str, encoding: str) -> str:
 
 
 def _ask(nets: Networks, *, colour: bool) -> dict[tuple, _Asked]:
-    """All numbers of one encoding; what colour tells of concepts is the same for all, and asked once."""
+    """All numbers of one encoding; what is decoded from colour is the same for all, and asked once."""
     every = [nets.seen_from(i) for i in range(len(nets.members))]
     asked = [_similar(nets, level) for level in nets.levels]
     asked += [one for level in nets.levels for one in _shares(every, "depth", level)]
-    asked += [one for modality in ISOLATED if colour or modality == "depth" for one in _told(every, modality)]
+    asked += [one for modality in ISOLATED if colour or modality == "depth" for one in _decoded(every, modality)]
     return {tuple(one.cells.values()): one for one in asked}
 
 
@@ -92,57 +92,56 @@ def _cells(measure: str, modality: str, level: int, family: str | None = None) -
 def _similar(nets: Networks, level: int) -> _Asked:
     """CKA of colour and depth, between networks of different seeds, with its null and ceiling."""
     every = np.arange(len(nets.features))
-    found = stats.estimate(averaged(cka_statistic, nets.across(level)), nets.features.groups)
-    own = [averaged(cka_statistic, nets.within(m, level))(every, every) for m in ISOLATED]
+    found = stats.estimate(_cka(nets.across(level)), nets.features.groups)
+    own = [_cka(nets.within(m, level))(every, every) for m in ISOLATED]
     scale = {"null": float(found.null), "null_high": float(found.null_high), "ceiling": float(np.mean(own))}
     return _Asked(_cells("cka", "depth", level), found, scale)
 
 
+def _cka(pairs: list[tuple[np.ndarray, np.ndarray]]) -> stats.Statistic:
+    return stats.averaged([cka_statistic(*pair) for pair in pairs])
+
+
 def _shares(every: list[Networks], modality: str, level: int) -> list[_Asked]:
     """Of a stream's reproducible variance: what the other modality says too, and what is named and its own."""
-    partitionings = [level_partitioning(nets, modality, level) for nets in every]
-    null = null_of_consistent(every[0], modality, level)
+    groups, partitionings = every[0].features.groups, [level_partitioning(nets, modality, level) for nets in every]
+    r2 = [_varying(stats.estimate(one, groups, null=False)) for one in partitionings]
+    null = stats.estimate(ConsistentShare(partitionings[0]), groups)  # that of a part would need a partitioning a draw
     asked = []
     for name, places in SHARES.items():
-        values, outs = zip(*(_share(partitioning, list(places)) for partitioning in partitionings), strict=True)
-        scale = {"ceiling": 1.0}
-        if name == "consistent share":  # the null of a part of it would need a whole partitioning a draw
-            scale |= {"null": float(null.mean()), "null_high": float(np.quantile(null, 0.975))}
-        asked.append(_Asked(_cells(name, modality, level), _with_mean(every[0], values, outs), scale))
+        found = stats.combine(lambda *r2, at=list(places): _and_mean(*(_share(one, at) for one in r2)), *r2)
+        scale = {"null": null.null, "null_high": null.null_high} if name == "consistent share" else {}
+        asked.append(_Asked(_cells(name, modality, level), found, {"ceiling": 1.0} | scale))
     return asked
 
 
-def _share(partitioning: Partitioning, places: list[int]) -> tuple[float, np.ndarray]:
-    """A share of the level and its leave-outs, over the units that vary outside any one block.
+def _share(r2: np.ndarray, places: list[int]) -> float:
+    return shares(r2)[:, places].sum() / r2[:, SAME].sum()
+
+
+def _varying(r2: Estimate) -> Estimate:
+    """Of the units that vary outside any one block.
 
     A nearly silent unit that answers in one block alone has an R² far below 0 without it, and would outweigh others.
     """
-    kept = (partitioning.r2[:, SAME] > LEAST) & (partitioning.r2_out[..., SAME] > LEAST).all(0)  # (U,); NaN is not kept
-    value = partitioning.shares[kept][:, places].sum() / partitioning.r2[kept, SAME].sum()
-    outs = partitioning.shares_out[:, kept][..., places].sum((1, 2)) / partitioning.r2_out[:, kept, SAME].sum(1)
-    return value, outs
+    return r2[(r2.value[:, SAME] > LEAST) & (r2.leave_outs[..., SAME] > LEAST).all(0)]  # NaN is not kept
 
 
-def _told(every: list[Networks], modality: str) -> list[_Asked]:
+def _decoded(every: list[Networks], modality: str) -> list[_Asked]:
     """Mean δ of each family of concepts, all levels of a stream together."""
-    probed = [probe(nets, nets.view(0, modality, WHOLE)) for nets in every]
+    deltas = [probe(nets, nets.view(0, modality, WHOLE)).delta for nets in every]
     asked = []
     for name, members in families(every[0].features).items():
-        there = [np.isfinite(p.delta[members]) & np.isfinite(p.leave_outs[:, members]).all(0) for p in probed]
-        valued = members[np.logical_and.reduce(there)]
+        valued = members[np.isfinite([delta.low[members] for delta in deltas]).all(0)]
         if len(valued):
-            values = [p.delta[valued].mean() for p in probed]
-            outs = [p.leave_outs[:, valued].mean(1) for p in probed]
-            asked.append(_Asked(_cells("decoded", modality, WHOLE, name), _with_mean(every[0], values, outs), {}))
+            found = stats.combine(lambda *d, k=valued: _and_mean(*(delta[k].mean() for delta in d)), *deltas)
+            asked.append(_Asked(_cells("decoded", modality, WHOLE, name), found, {}))
     return asked
 
 
-def _with_mean(nets: Networks, values: Sequence[float], leave_outs: Sequence[np.ndarray]) -> Estimate:
-    """An estimate with a component for each network, and last their mean."""
-    outs = np.stack(leave_outs, 1)  # (G, S)
-    value = np.append(values, np.mean(values))
-    outs = np.concatenate([outs, outs.mean(1, keepdims=True)], 1)
-    return stats.from_leave_outs(value, outs, nets.features.groups, nets.blocks)
+def _and_mean(*values: float) -> np.ndarray:
+    """A component for each network, and last their mean."""
+    return np.append(values, np.mean(values))
 
 
 def _rows(encoding: str, seeds: tuple[int, ...], answer: dict[tuple, _Asked]) -> list[dict]:
@@ -205,10 +204,6 @@ def _fused(plan: Plan, work: Path) -> list[dict]:
 
 def _mean_iou(tape: Features, run: str, condition: str) -> Estimate:
     return iou_estimate(tape, run, condition)[0]
-
-
-def _and_mean(*values: float) -> np.ndarray:
-    return np.append(values, np.mean(values))
 
 
 COMMAND = "python -m rgbd_insight.experiments.campaign"

@@ -6,29 +6,50 @@ from rgbd_insight.metrics.cka import cka_matrix, cka_statistic, debiased_cka, ef
 from rgbd_insight.metrics.dissection import dissect, iou_statistic
 from rgbd_insight.metrics.hsic import Moments, unbiased_hsic
 from rgbd_insight.metrics.labels import concept_labels
-from rgbd_insight.metrics.partitioning import Partitioning, explained, variance_partitioning
+from rgbd_insight.metrics.partitioning import (
+    ConsistentShare,
+    Partitioning,
+    PartitioningStatistic,
+    consistent_share,
+    explained,
+    level_shares,
+    partitionings,
+    shares,
+    variance_partitioning,
+)
 from rgbd_insight.metrics.prediction import predictivity, predictivity_statistic
-from rgbd_insight.metrics.probes import Decodability, decodability
+from rgbd_insight.metrics.probes import Decodability, DecodabilityStatistic, decodability
 from rgbd_insight.metrics.ranking import Ranking, bounded, rank_units
 from rgbd_insight.metrics.registry import INVARIANCES, MEASURES, Measure
-from rgbd_insight.metrics.semantic import concept_variance, level_semantic_variance, profiles, semantic_variance
+from rgbd_insight.metrics.semantic import (
+    LevelSemanticVariance,
+    concept_variance,
+    level_semantic_variance,
+    profiles,
+    semantic_variance,
+)
 from rgbd_insight.metrics.soft_matching import Matching, matching, matching_statistic, max_correlation
 from rgbd_insight.metrics.strata import cooccurrence_strata
 
 __all__ = [
     "INVARIANCES",
     "MEASURES",
+    "ConsistentShare",
     "Decodability",
+    "DecodabilityStatistic",
+    "LevelSemanticVariance",
     "Matching",
     "Measure",
     "Moments",
     "Partitioning",
+    "PartitioningStatistic",
     "Ranking",
     "bounded",
     "cka_matrix",
     "cka_statistic",
     "concept_labels",
     "concept_variance",
+    "consistent_share",
     "cooccurrence_strata",
     "corrected_partitioning",
     "debiased_cka",
@@ -38,15 +59,18 @@ __all__ = [
     "explained",
     "iou_statistic",
     "level_semantic_variance",
+    "level_shares",
     "matching",
     "matching_statistic",
     "max_correlation",
     "pair_counts",
+    "partitionings",
     "predictivity",
     "predictivity_statistic",
     "profiles",
     "rank_units",
     "semantic_variance",
+    "shares",
     "unbiased_hsic",
     "variance_partitioning",
 ]

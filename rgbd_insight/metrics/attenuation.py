@@ -9,7 +9,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rgbd_insight.metrics.partitioning import checked_streams
+from rgbd_insight.metrics.banded import checked_streams
 from rgbd_insight.metrics.ridge import ridge
 from rgbd_insight.stats.groups import group_folds
 from rgbd_insight.utils.threads import one_thread

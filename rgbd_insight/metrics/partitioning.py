@@ -1,52 +1,93 @@
 """What is named or unnamed, consistent or specific, in every unit: the variance partitioning."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rgbd_insight.metrics.banded import Banded, Layout, Splits, projected, projection
+from rgbd_insight.metrics.banded import Banded, Fits, Layout, OneBlock, checked_streams
 from rgbd_insight.stats.groups import checked_blocks, group_folds
 from rgbd_insight.utils.threads import in_threads, one_thread
 
 SHARES = ("named-consistent", "named-specific", "unnamed-consistent", "unnamed-specific")
 MODELS = ("concepts", "other", "same", "concepts + other", "concepts + same")
+CONCEPTS, OTHER, SAME = range(3)  # in MODELS
 PENALTIES = (0.01, 0.1, 1.0, 10.0, 1000.0)  # the last one switches a block off
-_BANDS = ((0,), (1,), (2,), (0, 1), (0, 2))
+WIDE = 1024  # targets that are predicted side by side
+_BANDS = ((CONCEPTS,), (OTHER,), (SAME,), (CONCEPTS, OTHER), (CONCEPTS, SAME))
+_EXCHANGED = [0, 2, 1, 4, 3]  # MODELS, where the two modalities change places
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Partitioning:
     """The variance partitioning of one level.
 
     Attributes
     ----------
-    shares : array (U, 4)
-        Held-out R² in the order of SHARES; a row sums to R² of `same`. NaN for constant units.
     r2 : array (U, 5)
-        Held-out R² of MODELS, at most 1, < 0 where worse than the mean.
+        Held-out R² of MODELS, at most 1, < 0 where worse than the mean. NaN for constant units.
+    shares : array (U, 4)
+        Held-out R² in the order of SHARES; a row sums to R² of `same`.
     level : array (4,)
         Shares of the level: Σ_u share / Σ_u R²(same); sums to 1. NaN with a reason where that ceiling is not positive.
     reason : str
         Why `level` is NaN, or ''.
     constant : array of bool (U,)
         Units that do not vary, left out of the level.
-    shares_out, r2_out, level_out : arrays (G, ...) or None
-        The same without each block, where `blocks` was given; NaN where a unit varies only inside that block.
     """
 
-    shares: np.ndarray
     r2: np.ndarray
-    level: np.ndarray
-    reason: str
-    constant: np.ndarray
-    shares_out: np.ndarray | None = None
-    r2_out: np.ndarray | None = None
-    level_out: np.ndarray | None = None
+
+    @property
+    def shares(self) -> np.ndarray:
+        return shares(self.r2)
+
+    @property
+    def level(self) -> np.ndarray:
+        return level_shares(self.r2)
+
+    @property
+    def reason(self) -> str:
+        none = "the same modality's other seeds predict none of the level's variance"
+        return "" if np.nansum(self.r2[:, SAME]) > 0 else none
+
+    @property
+    def constant(self) -> np.ndarray:
+        return np.isnan(self.r2).all(1)
 
 
-@one_thread
+def shares(r2: np.ndarray) -> np.ndarray:
+    """Shares (…, 4), in the order of SHARES, from held-out R² (…, 5) of MODELS.
+
+    Examples
+    --------
+    >>> shares(np.array([0.3, 0.4, 0.8, 0.5, 0.9])).round(1) + 0.0
+    array([0.2, 0. , 0.2, 0.4])
+    """
+    s, x, x2, sx, sx2 = np.moveaxis(r2, -1, 0)
+    return np.stack([s + x - sx, (x2 - sx2) - (x - sx), sx - s, sx2 - sx], axis=-1)
+
+
+def level_shares(r2: np.ndarray) -> np.ndarray:
+    """Shares of a level (4,), Σ_u share / Σ_u R²(same), from R² (U, 5); NaN where that ceiling is not positive."""
+    return _of_ceiling(np.nansum(shares(r2), axis=0), r2)
+
+
+def consistent_share(r2: np.ndarray) -> float:
+    """The two consistent shares of a level together, Σ_u R²(other) / Σ_u R²(same), from R² (U, 5); NaN as above."""
+    return float(_of_ceiling(np.nansum(r2[:, OTHER]), r2))
+
+
+def _of_ceiling(part: ArrayLike, r2: np.ndarray) -> np.ndarray:
+    ceiling = np.nansum(r2[:, SAME])
+    return part / ceiling if ceiling > 0 else np.full(np.shape(part), np.nan)
+
+
 def variance_partitioning(
     y: ArrayLike,
     concepts: ArrayLike,
@@ -57,7 +98,6 @@ def variance_partitioning(
     components: int = 32,
     folds: int = 5,
     penalties: Sequence[float] = PENALTIES,
-    blocks: ArrayLike | None = None,
     seed: int = 0,
 ) -> Partitioning:
     """Divide every unit's reproducible variance: named or not, shared by the other modality or not (R² <= 1).
@@ -76,9 +116,6 @@ def variance_partitioning(
         Principal components kept of each block, number of folds (3 or more), seed of the folds.
     penalties : sequence of float
         Grid of each block's penalty, as a share of its mean variance; each unit takes its best combination.
-    blocks : array (N,), optional
-        Block of every row, whole groups (`blocks_of`): each is left out once, components and fits made anew. Penalties
-        and folds stay those of the full set, since a penalty that jumps would pass for sampling error.
 
     Returns
     -------
@@ -94,7 +131,7 @@ def variance_partitioning(
     With c(Z) = R²(S) + R²(Z) - R²(S, Z) and u(Z) = R²(S, Z) - R²(S): named-consistent c(X), named-specific
     c(X′) - c(X), unnamed-consistent u(X), unnamed-specific u(X′) - u(X), S concepts, X other, X′ same. Their sum is
     R²(X′). Negative parts (suppression) are kept. R² = 1 - ΣSSE / ΣSST over held-out folds, about the training means.
-    Everything follows from each fold's sums of products, from which a block's own are subtracted.
+    Everything follows from each fold's sums of products. For intervals: `PartitioningStatistic`.
 
     Unchanged by shift and factor of each unit. Right on average where the networks of both modalities are equally noisy
     and wide; where the other's are noisier, what is shared reads as specific, so pool all seeds. Needs some 600 images.
@@ -116,23 +153,205 @@ def variance_partitioning(
            [0., 0., 0., 1.],
            [0., 0., 0., 1.]])
     """
-    inputs = {"concepts": [concepts], "other": other, "same": same}
-    table, layout, groups = _table(y, inputs, groups, components)
-    penalties, fold = _checked(penalties, folds, groups, seed)
-    codes = None if blocks is None else checked_blocks(blocks, groups)
-    constant = ~table[:, -layout.targets :].any(0)
-    models = [Banded([layout.bands[b] for b in bands], penalties) for bands in _BANDS]
-    sums = _moments([table[fold == f] for f in range(folds)])
-    maps = _maps(sums, layout)
-    choices = in_threads(lambda f: _choices(sums, f, maps[f], layout, models), range(folds))
+    options = {"components": components, "folds": folds, "penalties": penalties, "seed": seed}
+    return Partitioning(PartitioningStatistic(y, concepts, other, same, groups, **options).whole)
 
-    def leave_out(g: int) -> np.ndarray:
-        rest = sums - _moments([table[(fold == f) & (codes == g)] for f in range(folds)])
-        return _held_out_r2(rest, _maps(rest, layout), layout, models, choices)
 
-    r2 = [_held_out_r2(sums, maps, layout, models, choices)]
-    r2 += in_threads(leave_out, range(0 if codes is None else codes.max() + 1))
-    return _partitioning(np.stack(r2), constant, codes is not None)
+class PartitioningStatistic:
+    """Held-out R² (U, 5) of MODELS as `stats.estimate` takes it; its leave-outs come by subtraction.
+
+    Parameters
+    ----------
+    y, concepts, other, same, groups, components, folds, penalties, seed
+        As for `variance_partitioning`. Rows are those of `other`, partners those of all else.
+
+    Attributes
+    ----------
+    whole : array (U, 5)
+        Of all rows.
+
+    Notes
+    -----
+    Without a block, whose sums of products are subtracted, components and fits are made anew. Penalties and folds stay
+    those of the full set, since a penalty that jumps would pass for sampling error. Whatever is a function of R², such
+    as the shares of a level, has its interval by `stats.combine`.
+
+    Examples
+    --------
+    >>> from rgbd_insight.stats import combine, estimate
+    >>> rng, groups = np.random.default_rng(0), np.arange(300)
+    >>> shared, private, concepts = rng.normal(size=(3, 300, 2))
+    >>> streams = [shared], [np.hstack([shared, private])]
+    >>> statistic = PartitioningStatistic(np.hstack([shared, private]), concepts, *streams, groups)
+    >>> level = combine(level_shares, estimate(statistic, groups, null=False))
+    >>> bool(level.low[SHARES.index("unnamed-specific")] > 0.4)
+    True
+    """
+
+    def __init__(
+        self,
+        y: ArrayLike,
+        concepts: ArrayLike,
+        other: Sequence[ArrayLike],
+        same: Sequence[ArrayLike],
+        groups: ArrayLike,
+        *,
+        components: int = 32,
+        folds: int = 5,
+        penalties: Sequence[float] = PENALTIES,
+        seed: int = 0,
+    ) -> None:
+        self.y, self.inputs, self.groups = y, {"concepts": [concepts], "other": other, "same": same}, np.asarray(groups)
+        self.components, self.penalties = components, penalties
+        self.fold = _checked_folds(components, penalties, folds, groups, seed)
+        self.table()  # says what is wrong with them; not kept, since the streams may be others' as well
+        self._known: tuple[bytes, np.ndarray] = (b"", np.empty(0))
+
+    def table(self) -> tuple[np.ndarray, Layout]:
+        """All columns side by side, [1 | a block of each input | y], centred and scaled; their places."""
+        (y, *arrays), _ = checked_streams(self.y, self.inputs, self.groups)
+        ends = np.cumsum([0, *map(len, self.inputs.values())])
+        blocks = [np.hstack(arrays[a:b]) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+        widths = [block.shape[1] for block in blocks]
+        return np.hstack([np.ones((len(y), 1)), *blocks, y]), Layout(widths, y.shape[1], self.components)
+
+    @cached_property
+    def whole(self) -> np.ndarray:
+        return self._at(*2 * [np.arange(len(self.fold))])
+
+    def __call__(self, rows: np.ndarray, partner: np.ndarray) -> np.ndarray:
+        return self.whole if _every(rows, partner, len(self.fold)) else self._at(rows, partner)
+
+    @one_thread
+    def _at(self, rows: np.ndarray, partner: np.ndarray) -> np.ndarray:
+        table, layout = self.table()
+        paired, other = table[partner], layout.raw[OTHER]
+        paired[:, other] = table[rows, other]
+        return self._fits(paired, self.fold[rows], layout).r2()
+
+    def _fits(self, table: np.ndarray, fold: np.ndarray, layout: Layout) -> Fits:
+        return Fits(table, fold, layout, [Banded([layout.bands[b] for b in bands], self.penalties) for bands in _BANDS])
+
+    @one_thread
+    def leave_outs(self, blocks: np.ndarray) -> np.ndarray:
+        """R² (G, U, 5) without each block; NaN where a unit varies only inside that block."""
+        codes = checked_blocks(blocks, self.groups)
+        if self._known[0] != (key := codes.tobytes()):
+            table, layout = self.table()
+            fits = self._fits(table, self.fold, layout)
+            self.whole = fits.r2()
+            found = in_threads(lambda g: fits.r2(without=codes == g), range(codes.max() + 1))
+            self._known = key, np.stack(found)
+        return self._known[1]
+
+
+def partitionings(
+    y: Sequence[ArrayLike], concepts: ArrayLike, streams: Sequence[Sequence[ArrayLike]], groups: ArrayLike
+) -> tuple[PartitioningStatistic, PartitioningStatistic]:
+    """The partitionings of two modalities of which each is the other's `other`: fitted together, in half of the time.
+
+    Parameters
+    ----------
+    y : two arrays (N, U) and (N, V)
+        Responses of the units of either modality.
+    streams : two sequences of arrays (N, D)
+        Streams of either modality from other seeds: `same` of its own units, `other` of the other's.
+    concepts, groups
+        As for `variance_partitioning`.
+
+    Examples
+    --------
+    >>> rng, groups = np.random.default_rng(0), np.arange(100)
+    >>> y, concepts, *streams = rng.normal(size=(4, 100, 3))
+    >>> first, second = partitionings([y, y[:, :2] + y[:, 1:]], concepts, [[z] for z in streams], groups)
+    >>> alone = PartitioningStatistic(y, concepts, streams[1:], streams[:1], groups)
+    >>> bool(np.allclose(first.whole, alone.whole)), second.whole.shape
+    (True, (2, 5))
+    """
+    first, second = (np.asarray(units) for units in y)
+    both = PartitioningStatistic(np.hstack([first, second]), concepts, streams[1], streams[0], groups)
+    cut = first.shape[1]
+    return (
+        _OneOfTwo(both, slice(0, cut), list(range(len(MODELS))), first, concepts, streams[1], streams[0], groups),
+        _OneOfTwo(both, slice(cut, None), _EXCHANGED, second, concepts, streams[0], streams[1], groups),
+    )
+
+
+class _OneOfTwo(PartitioningStatistic):
+    """A partitioning whose value and leave-outs are some units, and the models in some order, of another one."""
+
+    def __init__(self, both: PartitioningStatistic, units: slice, models: list[int], *given) -> None:
+        super().__init__(*given)
+        self.both, self.units, self.models = both, units, models
+
+    @cached_property
+    def whole(self) -> np.ndarray:
+        return self.both.whole[self.units, self.models]
+
+    def leave_outs(self, blocks: np.ndarray) -> np.ndarray:
+        found = self.both.leave_outs(blocks)[:, self.units]
+        self.whole = self.both.whole[self.units, self.models]
+        return found[..., self.models]
+
+
+class ConsistentShare:
+    """The part of a level's reproducible variance that the other modality predicts, named or not, with a null.
+
+    Parameters
+    ----------
+    partitioning : PartitioningStatistic
+        The value, `consistent_share` of its R², and the leave-outs are its. As there, rows are those of `other`.
+
+    Notes
+    -----
+    A draw of the null needs one model, not a whole partitioning: the other modality's rows, whose components are found
+    once, and the folds, which are those of their groups, stay, and whole groups of the units' rows change places. What
+    the same modality predicts is the same for all draws.
+
+    Examples
+    --------
+    >>> from rgbd_insight.stats import estimate
+    >>> rng, groups = np.random.default_rng(0), np.arange(300)
+    >>> shared, private, concepts = rng.normal(size=(3, 300, 2))
+    >>> streams = [shared], [np.hstack([shared, private])]
+    >>> partitioning = PartitioningStatistic(np.hstack([shared, private]), concepts, *streams, groups)
+    >>> found = estimate(ConsistentShare(partitioning), groups)
+    >>> round(found.value, 1), found.null_high < 0.1, round(found.p, 3)
+    (0.5, True, 0.005)
+    """
+
+    def __init__(self, partitioning: PartitioningStatistic) -> None:
+        self.partitioning = partitioning
+
+    def __call__(self, rows: np.ndarray, partner: np.ndarray) -> float:
+        if _every(rows, partner, len(self.partitioning.fold)):
+            return consistent_share(self.partitioning.whole)
+        return float(self.many([(rows, partner)])[0])
+
+    def leave_outs(self, blocks: np.ndarray) -> np.ndarray:
+        """The share (G,) without each block."""
+        return np.array([consistent_share(r2) for r2 in self.partitioning.leave_outs(blocks)])
+
+    @one_thread
+    def many(self, pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+        """The share (P,) for every (rows, partner); a partner holds its rows in another order."""
+        found = []
+        for key, alike in groupby(pairs, lambda pair: pair[0].tobytes()):
+            rows = np.frombuffer(key, pairs[0][0].dtype)
+            found.append(self._shares(rows, [partner for _, partner in alike]))
+        return np.concatenate(found)
+
+    def _shares(self, rows: np.ndarray, partners: list[np.ndarray]) -> np.ndarray:
+        whole, inputs = self.partitioning, self.partitioning.inputs
+        streams = {"other": inputs["other"], "same": inputs["same"]}
+        (y, *arrays), _ = checked_streams(whole.y, streams, whole.groups)
+        blocks = np.hstack(arrays[: len(inputs["other"])])[rows], np.hstack(arrays[len(inputs["other"]) :])[rows]
+        other, same = (OneBlock(x, whole.fold[rows], whole.components, whole.penalties) for x in blocks)
+        ceiling, count = np.nansum(same.r2(y[rows])), max(WIDE // y.shape[1], 1)
+        chunks = [partners[i : i + count] for i in range(0, len(partners), count)]
+        r2 = in_threads(lambda chunk: other.r2(np.hstack([y[partner] for partner in chunk])), chunks)
+        sums = np.nansum(np.concatenate(r2).reshape(len(partners), -1), axis=1)
+        return sums / ceiling if ceiling > 0 else np.full(len(sums), np.nan)
 
 
 @one_thread
@@ -168,103 +387,22 @@ def explained(
     >>> explained(x[:, :2], [x[:, 1:]], np.arange(200)).round(1) + 0.0
     array([0., 1.])
     """
-    table, layout, groups = _table(y, {"streams": streams}, groups, components)
-    penalties, fold = _checked(penalties, folds, groups, seed)
-    models = [Banded(layout.bands, penalties)]
-    sums = _moments([table[fold == f] for f in range(folds)])
-    maps = _maps(sums, layout)
-    choices = [_choices(sums, f, maps[f], layout, models) for f in range(folds)]
-    r2 = _held_out_r2(sums, maps, layout, models, choices)[:, 0]
-    return np.where(table[:, -layout.targets :].any(0), r2, np.nan)
+    fold = _checked_folds(components, penalties, folds, groups, seed)
+    (y, *streams), _ = checked_streams(y, {"streams": streams}, groups)
+    return OneBlock(np.hstack(streams), fold, components, penalties).r2(y)
 
 
-def _checked(penalties, folds: int, groups: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """The penalties as an array, and the fold of every row."""
-    penalties = np.asarray(penalties, float)
-    if folds < 3 or not len(penalties) or not (penalties > 0).all():
-        raise ValueError(f"`folds` must be >= 3 and `penalties` > 0; got {folds} and {penalties}. Choose them so.")
-    return penalties, group_folds(groups, folds, seed)
+def _every(rows: np.ndarray, partner: np.ndarray, n: int) -> bool:
+    """Whether these are all rows, beside themselves."""
+    every = np.arange(n)
+    return np.array_equal(rows, every) and np.array_equal(partner, every)
 
 
-def _table(y, inputs: dict[str, Sequence], groups, components) -> tuple[np.ndarray, Layout, np.ndarray]:
-    """All columns side by side, [1 | a block of each input | y], centred and scaled; their places; the groups."""
+def _checked_folds(components: int, penalties: Sequence[float], folds: int, groups: ArrayLike, seed: int) -> np.ndarray:
+    """The fold of every row."""
+    grid = np.asarray(penalties, float)
+    if folds < 3 or not len(grid) or not (grid > 0).all():
+        raise ValueError(f"`folds` must be >= 3 and `penalties` > 0; got {folds} and {grid}. Choose them so.")
     if components < 1:
         raise ValueError(f"`components` must be >= 1; got {components}. 32 is the default.")
-    arrays, groups = checked_streams(y, inputs, groups)
-    ends = np.cumsum([1, *map(len, inputs.values())])
-    blocks = [np.hstack(arrays[a:b]) for a, b in zip(ends[:-1], ends[1:], strict=True)]
-    table = np.hstack([np.ones((len(groups), 1)), *blocks, arrays[0]])
-    return table, Layout([b.shape[1] for b in blocks], arrays[0].shape[1], components), groups
-
-
-def checked_streams(
-    y: ArrayLike, inputs: dict[str, Sequence[ArrayLike]], groups: ArrayLike
-) -> tuple[list[np.ndarray], np.ndarray]:
-    """The array `y` and the streams of every input, in order, centred, of variance 1 (0: constant); the groups."""
-    groups = np.asarray(groups)
-    counts = {name: len(streams) for name, streams in inputs.items()}
-    if not all(counts.values()):
-        raise ValueError(
-            f"each of `{'`, `'.join(inputs)}` must hold at least one stream; got "
-            f"{', '.join(map(str, counts.values()))}. Pass lists of (N, D) arrays from another seed."
-        )
-    arrays = []
-    for name, a in [("y", y), *((name, z) for name, streams in inputs.items() for z in streams)]:
-        a = np.asarray(a, float)
-        if a.ndim != 2 or a.shape[0] != len(groups) or a.shape[1] == 0:
-            raise ValueError(f"`{name}` must have shape ({len(groups)}, columns); got {a.shape}. Pair rows by sample.")
-        if not np.isfinite(a).all():
-            raise ValueError(f"`{name}` must be finite; got {(~np.isfinite(a)).sum()} other values. Drop those rows.")
-        a = a - a[:1]  # a constant column becomes exactly 0
-        a = a - a.mean(0) * a.any(0)
-        arrays.append(a / np.maximum(a.std(0), 1e-300))
-    return arrays, groups
-
-
-def _moments(parts: Sequence[np.ndarray]) -> np.ndarray:
-    """Sums of products (F, C, C) of the rows of every part."""
-    return np.stack([part.T @ part for part in parts])
-
-
-def _maps(sums: np.ndarray, layout: Layout) -> list[np.ndarray]:
-    """The projection of every fold's training rows, which are those of the other folds."""
-    everything = sums.sum(0)
-    return [projection(everything - part, layout) for part in sums]
-
-
-def _choices(sums, f, kept, layout, models) -> list[np.ndarray]:
-    """Penalties of every model and unit for outer fold f: each other fold is the validation set once."""
-    parts = [part for h, part in enumerate(sums) if h != f]
-    test = np.stack([projected(part, kept, layout) for part in parts])  # (F - 1, I, C)
-    splits = Splits(test.sum(0) - test, test, _squares(parts, layout), own=False)
-    return [model.choose(splits) for model in models]
-
-
-def _held_out_r2(sums, maps, layout, models, choices) -> np.ndarray:
-    """R² (U, 5) of every model over the held-out folds."""
-    everything, folds = sums.sum(0), list(zip(sums, maps, strict=True))
-    train = np.stack([projected(everything - part, kept, layout) for part, kept in folds])  # (F, I, C)
-    test = np.stack([projected(part, kept, layout) for part, kept in folds])
-    splits = Splits(train, test, _squares(sums, layout), own=True)
-    chosen = [np.stack(of_model) for of_model in zip(*choices, strict=True)]  # (F, U) for every model
-    error = np.stack([model.error(splits, choice) for model, choice in zip(models, chosen, strict=True)])
-    total = splits.total.sum(0)
-    varies = total > 1e-9 * everything[0, 0]  # targets have variance 1, so less is what a subtraction leaves of 0
-    return 1 - np.divide(error, total, out=np.full_like(error, np.nan), where=varies).T
-
-
-def _squares(sums: Sequence[np.ndarray], layout: Layout) -> np.ndarray:
-    """Sums of squares (F, U) of the targets."""
-    return np.stack([np.diagonal(part)[-layout.targets :] for part in sums])
-
-
-def _partitioning(r2: np.ndarray, constant: np.ndarray, leave_outs: bool) -> Partitioning:
-    """Shares and level from R² (1 + G, U, 5)."""
-    r2[:, constant] = np.nan
-    s, x, x2, sx, sx2 = np.moveaxis(r2, -1, 0)  # each (1 + G, U)
-    shares = np.stack([s + x - sx, (x2 - sx2) - (x - sx), sx - s, sx2 - sx], axis=-1)  # (1 + G, U, 4)
-    ceiling = np.nansum(x2, axis=1)[:, None]  # (1 + G, 1)
-    level = np.divide(np.nansum(shares, axis=1), ceiling, out=np.full((len(r2), 4), np.nan), where=ceiling > 0)
-    reason = "" if ceiling[0, 0] > 0 else "the same modality's other seeds predict none of the level's variance"
-    extra = (shares[1:], r2[1:], level[1:]) if leave_outs else ()
-    return Partitioning(shares[0], r2[0], level[0], reason, constant, *extra)
+    return group_folds(groups, folds, seed)

@@ -1,6 +1,7 @@
 """How well a concept can be read from a stream, and from which modality it can be read at all."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -31,9 +32,6 @@ class Decodability:
         The same for each held-out fold without the control subtracted (its mean is 0); NaN where a fold has no pairs.
     control : array (K,)
         The shuffled-label control; NaN where there are too few positives or negatives.
-    leave_outs : array (G, K) or None
-        delta without each block, where `blocks` was given; of cross-fitting drawn towards their mean, so that what
-        hangs on two blocks together is counted once.
     components : int
         Principal components that the probe was given.
     """
@@ -43,11 +41,9 @@ class Decodability:
     positives: np.ndarray
     by_fold: np.ndarray
     control: np.ndarray
-    leave_outs: np.ndarray | None
     components: int
 
 
-@one_thread
 def decodability(
     x: ArrayLike,
     present: ArrayLike,
@@ -60,7 +56,6 @@ def decodability(
     seed: int = 0,
     rows: ArrayLike | None = None,
     partner: ArrayLike | None = None,
-    blocks: ArrayLike | None = None,
 ) -> Decodability:
     """Decode every concept from responses with a held-out linear probe: δ = 2·AUROC - 1 in [-1, 1], 0 = nothing.
 
@@ -85,9 +80,6 @@ def decodability(
     rows, partner : arrays of int (n,), optional
         Rows of `x`, and rows of the labels put beside them (default the same): what `stats.estimate` passes. Folds and
         strata stay those of the full set.
-    blocks : array (N,), optional
-        Block of every row, whole groups (`blocks_of`): each is left out once and the probe fitted anew. The control and
-        the strata, nuisances of the labels alone, are computed once.
 
     Returns
     -------
@@ -107,8 +99,8 @@ def decodability(
     all folds. The control permutes whole groups of labels; groups of unequal size are laid end to end in a new order.
 
     Unchanged by shift, factor, sign and order of the units. 0 on average for a concept that is not there; biased down
-    for one that is, as the probe is fitted to finitely many images. Strata leave a rest of what co-occurs. The standard
-    error from cross-fitted leave-outs is 1.0 to 1.2 times the spread of 200 images, of an absent concept up to 1.4.
+    for one that is, as the probe is fitted to finitely many images. Strata leave a rest of what co-occurs. For an
+    interval: `DecodabilityStatistic`.
 
     References
     ----------
@@ -123,44 +115,120 @@ def decodability(
     >>> decodability(x, present, np.arange(400)).delta > 0.3
     array([ True, False])
     """
-    x, present, groups = checked(x, present, groups)
-    if components < 1 or controls < 0:
-        raise ValueError(f"`components` must be >= 1 and `controls` >= 0; got {components} and {controls}.")
-    reason, positives = enough(present, groups)
-    if folds == 1:  # one split: a third of the groups fits the probe (code 1), the rest judges it (code 0)
-        fold = (group_folds(groups, 3, seed) == 0).astype(int)
-    else:
-        fold = group_folds(groups, folds, seed)
-    codes = None if strata is None else cooccurrence_strata(strata, present, groups, folds=max(folds, 2), seed=seed)
-    block = None if blocks is None else checked_blocks(blocks, groups)
-    rows, partner = chosen(rows, partner, len(groups))
-    x = x[rows] - x.mean(0)
-    x = x / np.maximum(np.abs(x).max(0), 1e-300)  # the scale cancels; sums of squares then neither vanish nor overflow
-    kept = reason == ""  # the others would only cost
-    y, codes = present[partner][:, kept], None if codes is None else codes[partner][:, kept]
-    fold, block = fold[rows], None if block is None else block[rows]
-    rng = np.random.default_rng([seed, 1])
-    orders = [np.arange(len(x)), *(_group_permutation(groups[rows], rng) for _ in range(controls))]
-
-    def judged(orders: list[np.ndarray], block: np.ndarray | None = None) -> tuple[np.ndarray, ...]:
-        labels = np.hstack([y[order] for order in orders])
-        cells = None if codes is None else np.hstack([codes[order] for order in orders])
-        wins, pairs, traded = _held_out(x, labels, fold, cells, components, block, single=folds == 1)
-        return *(a.reshape(*a.shape[:2], len(orders), -1) for a in (wins, pairs)), traded  # (1 + G, F, orders, K)
-
-    alone = 1 if block is not None else len(orders)  # without leave-outs one fit serves labels and controls
-    wins, pairs, traded = judged(orders[:alone], block)
-    control = _control(*(judged(orders[alone:])[:2] if orders[alone:] else (wins[:, :, 1:], pairs[:, :, 1:])))
-    wins, pairs = wins[:, :, 0], pairs[:, :, 0]
-    reason[kept] = _also_few_pairs(y, fold, pairs[0])
-    with np.errstate(invalid="ignore"):  # 0 / 0 pairs: NaN, and the reason says so
-        delta = np.where(reason[kept] == "", 2 * wins.sum(1) / pairs.sum(1) - 1 - control, np.nan)  # (1 + G, kept)
-        by_fold = np.where(reason[kept] == "", 2 * wins[0] / pairs[0] - 1, np.nan)
-        leave_outs = None if block is None else counted_once(delta[1:], 2 * traded / pairs[0].sum(0))
-    delta, by_fold, control, leave_outs = (
-        None if part is None else _at(kept, part) for part in (delta[0], by_fold, control, leave_outs)
+    statistic = DecodabilityStatistic(
+        x, present, groups, components=components, folds=folds, strata=strata, controls=controls, seed=seed
     )
-    return Decodability(delta, reason, positives, by_fold, control, leave_outs, min(components, x.shape[1]))
+    return statistic.at(*chosen(rows, partner, len(statistic.fold)))
+
+
+class DecodabilityStatistic:
+    """δ of every concept (K,) as `stats.estimate` takes it; its leave-outs come from one fit of the whole.
+
+    Parameters
+    ----------
+    x, present, groups, components, folds, strata, controls, seed
+        As for `decodability`; rows are those of `x`, partners those of the labels.
+
+    Attributes
+    ----------
+    whole : Decodability
+        Of all rows: what is said beside δ. Computed with the leave-outs where these are asked for.
+
+    Notes
+    -----
+    Without a block the probe is fitted anew; the control and the strata, nuisances of the labels alone, are computed
+    once. Leave-outs of cross-fitting are drawn towards their mean, so that what hangs on two blocks together is counted
+    once (`counted_once`). Their standard error is 1.0 to 1.2 times the spread of 200 images, of an absent concept up to
+    1.4.
+
+    Examples
+    --------
+    >>> from rgbd_insight.stats import estimate
+    >>> rng = np.random.default_rng(0)
+    >>> present = rng.random((400, 2)) < 0.5
+    >>> x = rng.normal(size=(400, 4)) + 9 * present[:, :1]  # carries the first concept only
+    >>> estimate(DecodabilityStatistic(x, present, np.arange(400)), np.arange(400), null=False).low > 0.3
+    array([ True, False])
+    """
+
+    def __init__(
+        self,
+        x: ArrayLike,
+        present: ArrayLike,
+        groups: ArrayLike,
+        *,
+        components: int = 32,
+        folds: int = 5,
+        strata: ArrayLike | None = None,
+        controls: int = 10,
+        seed: int = 0,
+    ) -> None:
+        x, self.present, self.groups = checked(x, present, groups)
+        if components < 1 or controls < 0:
+            raise ValueError(f"`components` must be >= 1 and `controls` >= 0; got {components} and {controls}.")
+        self.reason, self.positives = enough(self.present, self.groups)
+        if folds == 1:  # one split: a third of the groups fits the probe (code 1), the rest judges it (code 0)
+            self.fold = (group_folds(groups, 3, seed) == 0).astype(int)
+        else:
+            self.fold = group_folds(groups, folds, seed)
+        self.strata = None
+        if strata is not None:
+            options = {"folds": max(folds, 2), "seed": seed}
+            self.strata = one_thread(cooccurrence_strata)(strata, self.present, self.groups, **options)
+        self.x, self.components, self.controls, self.seed = x - x.mean(0), components, controls, seed
+        self.single = folds == 1
+
+    @cached_property
+    def whole(self) -> Decodability:
+        return self.at(*2 * [np.arange(len(self.fold))])
+
+    def __call__(self, rows: np.ndarray, partner: np.ndarray) -> np.ndarray:
+        every = np.arange(len(self.fold))
+        whole = np.array_equal(rows, every) and np.array_equal(partner, every)
+        return self.whole.delta if whole else self.at(rows, partner).delta
+
+    def leave_outs(self, blocks: np.ndarray) -> np.ndarray:
+        """δ (G, K) without each block."""
+        every = np.arange(len(self.fold))
+        self.whole, leave_outs = self._decoded(every, every, checked_blocks(blocks, self.groups))
+        return leave_outs
+
+    def at(self, rows: np.ndarray, partner: np.ndarray) -> Decodability:
+        """What `decodability` finds in these rows beside the labels of their partners."""
+        return self._decoded(rows, partner, None)[0]
+
+    @one_thread
+    def _decoded(
+        self, rows: np.ndarray, partner: np.ndarray, block: np.ndarray | None
+    ) -> tuple[Decodability, np.ndarray | None]:
+        x, fold, reason = self.x[rows], self.fold[rows], self.reason.copy()
+        x = x / np.maximum(np.abs(x).max(0), 1e-300)  # the scale cancels; squares then neither vanish nor overflow
+        kept = reason == ""  # the others would only cost
+        y, codes = (None if a is None else a[partner][:, kept] for a in (self.present, self.strata))
+        rng = np.random.default_rng([self.seed, 1])
+        groups = self.groups[rows]
+        orders = [np.arange(len(x)), *(_group_permutation(groups, rng) for _ in range(self.controls))]
+
+        def counted(orders: list[np.ndarray], block: np.ndarray | None = None) -> tuple[np.ndarray, ...]:
+            labels = np.hstack([y[order] for order in orders])
+            cells = None if codes is None else np.hstack([codes[order] for order in orders])
+            wins, pairs, traded = _held_out(x, labels, fold, cells, self.components, block, single=self.single)
+            return *(a.reshape(*a.shape[:2], len(orders), -1) for a in (wins, pairs)), traded  # (1 + G, F, orders, K)
+
+        alone = 1 if block is not None else len(orders)  # without leave-outs one fit serves labels and controls
+        wins, pairs, traded = counted(orders[:alone], block)
+        control = _control(*(counted(orders[alone:])[:2] if orders[alone:] else (wins[:, :, 1:], pairs[:, :, 1:])))
+        wins, pairs = wins[:, :, 0], pairs[:, :, 0]
+        reason[kept] = _also_few_pairs(y, fold, pairs[0])
+        with np.errstate(invalid="ignore"):  # 0 / 0 pairs: NaN, and the reason says so
+            delta = np.where(reason[kept] == "", 2 * wins.sum(1) / pairs.sum(1) - 1 - control, np.nan)  # (1 + G, kept)
+            by_fold = np.where(reason[kept] == "", 2 * wins[0] / pairs[0] - 1, np.nan)
+            leave_outs = None if block is None else counted_once(delta[1:], 2 * traded / pairs[0].sum(0))
+        delta, by_fold, control, leave_outs = (
+            None if part is None else _at(kept, part) for part in (delta[0], by_fold, control, leave_outs)
+        )
+        count = min(self.components, x.shape[1])
+        return Decodability(delta, reason, self.positives, by_fold, control, count), leave_outs
 
 
 def _at(kept: np.ndarray, values: np.ndarray) -> np.ndarray:

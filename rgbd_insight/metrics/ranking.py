@@ -1,5 +1,7 @@
 """Which units of a stream the other modality lacks most."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,8 +9,8 @@ from numpy.typing import ArrayLike
 from scipy.stats import rankdata
 
 from rgbd_insight.metrics.checks import check_rows
-from rgbd_insight.metrics.partitioning import Partitioning
-from rgbd_insight.stats.groups import jackknife_bounds
+from rgbd_insight.metrics.partitioning import CONCEPTS, OTHER, SAME
+from rgbd_insight.stats import Estimate
 
 MOST = 0.75  # weight of the concepts' rank at most: a stream may tell a concept and not in the way that the unit does
 
@@ -70,7 +72,13 @@ def bounded(x: ArrayLike, reach: float = 3.0) -> np.ndarray:
 
 
 def rank_units(
-    correlation, profile, delta, partitioning: Partitioning, *, least: float = 0.05, named: float = 0.1
+    correlation: ArrayLike,
+    profile: ArrayLike,
+    delta: ArrayLike,
+    r2: Estimate,
+    *,
+    least: float = 0.05,
+    named: float = 0.1,
 ) -> Ranking:
     """Order the units of one stream by specificity: J_u in (0, 1), 1 the most specific; says nothing about a level.
 
@@ -84,10 +92,10 @@ def rank_units(
         s_uk, the unit's profile; concepts with NaN here or in `delta` are left out.
     delta : array (K,)
         δ of each concept from the *other* stream.
-    partitioning : Partitioning
-        Of these units, computed with `blocks`.
+    r2 : Estimate (U, 5)
+        Of these units, from `stats.estimate(PartitioningStatistic(...), groups, null=False)`.
     least : float
-        Units whose R²(same) has a 95 % lower bound below this are unreliable.
+        Units whose R²(same) has a lower bound below this are unreliable.
     named : float
         κ is missing where R²(concepts) / R²(same) is below this; such units are ranked by the other stream alone.
 
@@ -98,7 +106,7 @@ def rank_units(
     Raises
     ------
     ValueError
-        If lengths disagree, a correlation is NaN, `partitioning` has no leave-outs, or no concept has a value.
+        If lengths disagree, a correlation is NaN, or no concept has a value.
 
     Notes
     -----
@@ -108,33 +116,30 @@ def rank_units(
 
     Examples
     --------
-    >>> out = np.full((40, 3, 5), 0.8)
-    >>> out[:, :, 1] = [0.7, 0.0, 0.4]  # what the other stream explains of each unit
-    >>> partitioning = Partitioning(np.zeros((3, 4)), out[0], np.zeros(4), "", np.zeros(3, bool), r2_out=out)
-    >>> rank_units([0.9, 0.2, 0.5], np.eye(3), [0.9, 0.0, 0.5], partitioning).j.round(2)
+    >>> from rgbd_insight.stats import estimate
+    >>> r2 = np.full((3, 5), 0.8)
+    >>> r2[:, 1] = [0.7, 0.0, 0.4]  # what the other stream explains of each unit
+    >>> found = estimate(lambda rows, partner: r2, np.arange(40), null=False)
+    >>> rank_units([0.9, 0.2, 0.5], np.eye(3), [0.9, 0.0, 0.5], found).j.round(2)
     array([0.17, 0.83, 0.5 ])
     """
     correlation, profile, delta = (np.asarray(a, float) for a in (correlation, profile, delta))
-    if profile.shape != (len(correlation), len(delta)) or len(partitioning.r2) != len(correlation):
+    if profile.shape != (len(correlation), len(delta)) or len(r2.value) != len(correlation):
         raise ValueError(
-            f"`profile` must be (units, concepts) = ({len(correlation)}, {len(delta)}) and `partitioning` "
-            f"of as many units; got {profile.shape} and {len(partitioning.r2)}. Pass one level of one stream."
-        )
-    if partitioning.r2_out is None:
-        raise ValueError(
-            "`partitioning` must carry leave-outs; got none. Pass blocks=blocks_of(groups) to variance_partitioning."
+            f"`profile` must be (units, concepts) = ({len(correlation)}, {len(delta)}) and `r2` "
+            f"of as many units; got {profile.shape} and {len(r2.value)}. Pass one level of one stream."
         )
     valued = np.isfinite(profile).all(0) & np.isfinite(delta)
     if not valued.any() or not np.isfinite(correlation).all():
         raise ValueError("`correlation` must be finite and some concept have a value; got NaN. Drop constant units.")
-    ceiling = jackknife_bounds(partitioning.r2[:, 2], partitioning.r2_out[:, :, 2])[0]
-    unreliable = ~(ceiling >= least)  # a constant unit has no ceiling
+    concepts, other, same = (r2.value[:, model] for model in (CONCEPTS, OTHER, SAME))
+    unreliable = ~(r2.low[:, SAME] >= least)  # a constant unit has no ceiling
     weight = profile[:, valued] ** 2
-    encodes = (partitioning.r2[:, 0] >= named * partitioning.r2[:, 2]) & (weight.sum(1) > 0) & ~unreliable
+    encodes = (concepts >= named * same) & (weight.sum(1) > 0) & ~unreliable
     kappa = np.divide(weight @ delta[valued], weight.sum(1), out=np.full(len(weight), np.nan), where=encodes)
-    ceiling = np.where(unreliable, 1, partitioning.r2[:, 2])
-    by_stream = (_ranks(-correlation, ~unreliable) + _ranks(-partitioning.r2[:, 1] / ceiling, ~unreliable)) / 2
-    share = np.where(encodes, np.clip(partitioning.r2[:, 0] / ceiling, 0, MOST), 0)
+    ceiling = np.where(unreliable, 1, same)
+    by_stream = (_ranks(-correlation, ~unreliable) + _ranks(-other / ceiling, ~unreliable)) / 2
+    share = np.where(encodes, np.clip(concepts / ceiling, 0, MOST), 0)
     by_concept = np.where(encodes, _ranks(1 - kappa, encodes), 0)
     return Ranking((1 - share) * by_stream + share * by_concept, kappa, unreliable)
 

@@ -91,11 +91,16 @@ def profiles(
     reason, positives = enough(present, groups)
     rows, partner = chosen(rows, partner, len(groups))
     x, y, fold = x[rows], present[partner], fold[rows]
-    by_fold = np.stack([_rank_profile(x[fold == f], y[fold == f]) for f in range(folds)])  # (F, U, K)
+    by_fold = _by_fold(x, y, fold, folds)
     whole = np.isfinite(by_fold[:, 0]).all(0)  # (K,)
     reason = np.where((reason == "") & ~whole, "a fold without positives or without negatives", reason)
     usable = reason == ""
     return Profiles(np.where(usable, _rank_profile(x, y), np.nan), np.where(usable, by_fold, np.nan), reason, positives)
+
+
+def _by_fold(x: np.ndarray, present: np.ndarray, fold: np.ndarray, folds: int) -> np.ndarray:
+    """Profiles (F, U, K) of every fold; NaN for concepts that do not vary in it."""
+    return np.stack([_rank_profile(x[fold == f], present[fold == f]) for f in range(folds)])
 
 
 def _rank_profile(x: np.ndarray, present: np.ndarray) -> np.ndarray:
@@ -192,6 +197,44 @@ def level_semantic_variance(first: ArrayLike, second: ArrayLike) -> float:
         d = first[:, u] - second[:, v]  # (F, pairs, K)
         scores.append((d[f] * (d.sum(0) - d[f])).mean() / (2 * (folds - 1)))
     return float(np.mean(scores))
+
+
+class LevelSemanticVariance:
+    """Semantic variance of two levels as `stats.estimate` takes it: rows are those of `x`, partners those of `y`.
+
+    Parameters
+    ----------
+    x, y : arrays (N, U) and (N, V)
+        Responses to the same images; finite.
+    present : array of bool (N, K)
+        Which row shows which concept.
+    groups : array (N,)
+        Groups that no fold may divide.
+    folds, seed : int
+        As for `profiles`. Folds stay those of the full set, and so do the concepts that are too rare.
+
+    Examples
+    --------
+    >>> from rgbd_insight.stats import estimate
+    >>> rng, groups = np.random.default_rng(0), np.arange(400)
+    >>> present = rng.random((400, 4)) < 0.5
+    >>> x, y = (present + noise for noise in rng.normal(size=(2, 400, 4)))
+    >>> found = estimate(LevelSemanticVariance(x, y, present, groups), groups, null=False)
+    >>> found.low < 0 < found.high  # the same profiles
+    True
+    """
+
+    def __init__(
+        self, x: ArrayLike, y: ArrayLike, present: ArrayLike, groups: ArrayLike, *, folds: int = 5, seed: int = 0
+    ) -> None:
+        self.x, self.present, groups = checked(x, present, groups)
+        self.y = checked(y, present, groups, "y")[0]
+        self.folds, self.fold = folds, group_folds(groups, folds, seed)
+        self.present = self.present[:, enough(self.present, groups)[0] == ""]
+
+    def __call__(self, rows: np.ndarray, partner: np.ndarray) -> float:
+        sides = ((self.x, rows), (self.y, partner))
+        return level_semantic_variance(*(_by_fold(z[r], self.present[r], self.fold[r], self.folds) for z, r in sides))
 
 
 def concept_variance(first: ArrayLike, second: ArrayLike) -> np.ndarray:

@@ -81,7 +81,7 @@ def matching(
     Unchanged by shift, scale, sign and order of the units, but not by a rotation: it is about single units. 0 on
     average for unrelated streams; biased towards 0 for related ones, as partners are missed on few images. Needs as
     many groups as folds, and some 100 images to find partners by a correlation of .3. Without a few images some units
-    change their partner, so leave-outs jump: for an interval use `stats.estimate` with jumps=True.
+    change their partner, so leave-outs jump: for an interval use `stats.estimate` with `matching_statistic`.
 
     References
     ----------
@@ -103,10 +103,10 @@ def matching(
 
 def matching_statistic(
     x: ArrayLike, y: ArrayLike, groups: ArrayLike, *, folds: int = 5, seed: int = 0, price: float | None = None
-) -> Callable[[np.ndarray, np.ndarray], float]:
+) -> MatchingStatistic:
     """The mean of `matching` as a function of the rows of x and their partners in y, for `stats.estimate`.
 
-    It jumps when images are left out, so its interval is asked for with jumps=True.
+    It jumps when images are left out, and says so, so that its interval comes from halves.
 
     The division into folds is made once, so a leave-out changes the folds only by the images it lacks; pairs and signs
     are found anew every time. Parameters and errors are those of `matching`.
@@ -115,11 +115,22 @@ def matching_statistic(
     --------
     >>> x = np.random.default_rng(0).normal(size=(60, 3))
     >>> statistic = matching_statistic(x, x, np.arange(60))
-    >>> round(statistic(np.arange(50), np.arange(50)), 6)
-    1.0
+    >>> round(statistic(np.arange(50), np.arange(50)), 6), statistic.jumps
+    (1.0, True)
     """
-    match = _matcher(x, y, groups, folds, seed, price)
-    return one_thread(lambda rows, partner: match(rows, partner).mean)
+    return MatchingStatistic(_matcher(x, y, groups, folds, seed, price))
+
+
+@dataclass(frozen=True, eq=False)
+class MatchingStatistic:
+    """What `matching_statistic` returns."""
+
+    match: Callable[[np.ndarray, np.ndarray], Matching]
+    jumps: bool = True
+
+    @one_thread
+    def __call__(self, rows: np.ndarray, partner: np.ndarray) -> float:
+        return self.match(rows, partner).mean
 
 
 def _matcher(

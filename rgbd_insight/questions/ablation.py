@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from rgbd_insight import stats
 from rgbd_insight.features import USUAL_SHARE, Ablation, AblationName, Features
 from rgbd_insight.questions.networks import Networks, networks
 from rgbd_insight.questions.units import ranked
@@ -13,7 +14,8 @@ from rgbd_insight.questions.units import ranked
 
 def chosen_on(nets: Networks) -> np.ndarray:
     """Samples on which units are chosen, bool (N,): every other block of groups; the effect is judged on the rest."""
-    return nets.blocks % 2 == 0
+    groups = nets.features.groups
+    return stats.blocks_of(groups, min(stats.USUAL.blocks, groups.max() + 1)) % 2 == 0
 
 
 def ablations(
@@ -91,6 +93,6 @@ def _sets(orders: dict[int, np.ndarray], share: float, draws: int, rng: np.rando
 
 def _order(nets: Networks, modality: str, level: int) -> np.ndarray:
     """Reliable units of the first network, from the most consistent to the most specific."""
-    ranking = ranked(nets, modality, level, chosen_on(nets))
+    ranking = ranked(nets, modality, level, among=chosen_on(nets))
     reliable = np.flatnonzero(~ranking.unreliable)
     return reliable[np.argsort(ranking.j[reliable], kind="stable")]

@@ -8,11 +8,12 @@ import numpy as np
 
 from rgbd_insight import stats
 from rgbd_insight.features import Features
-from rgbd_insight.metrics.partitioning import SHARES, Partitioning
+from rgbd_insight.metrics.partitioning import SAME, SHARES, PartitioningStatistic
+from rgbd_insight.metrics.partitioning import shares as shares_of_units
 from rgbd_insight.questions.networks import TWINS, Networks, made, missing_seeds, networks
 from rgbd_insight.questions.shares import level_partitioning
 from rgbd_insight.result import Missing, Result, numbers
-from rgbd_insight.stats import Estimate
+from rgbd_insight.stats import Estimate, Resampling
 
 MEASURES = {"C": "named-consistent", "S": "named-specific"}
 
@@ -38,7 +39,7 @@ def balance(features: Features, runs: Iterable[str] | None = None) -> Result:
     Notes
     -----
     C = Σ named-consistent / Σ R²(same modality's other seeds), S likewise with named-specific; both sums go over the
-    units of both streams at all levels. A seed is the one accounted for, its other seeds are the predictors.
+    units of both streams at all levels. A seed is the one whose variance is divided, its other seeds the predictors.
 
     Examples
     --------
@@ -48,46 +49,41 @@ def balance(features: Features, runs: Iterable[str] | None = None) -> Result:
     >>> bool(found.one("S").low > 0)  # there is something that one stream alone names
     True
     """
-    rows: list[dict] = []
+    plan, rows = Resampling(), []
     missing: list[Missing] = []
     for nets in _asked(features, runs):
         missing += missing_seeds(nets)
         if nets.ceiling_kind != "other seed":
             continue
         cells = nets.cells() | {"run": "/".join(dict.fromkeys(nets.members[0].values()))}
-        for name, found in shares(nets).items():
+        for name, found in shares(nets, plan=plan).items():
             rows.append(cells | {"measure": name, "ceiling": 1.0, "ceiling_kind": nets.ceiling_kind} | numbers(found))
-    return Result.of("balance", rows, missing=dict.fromkeys(missing), made=made(features))
+    return Result.of("balance", rows, missing=dict.fromkeys(missing), made=made(features, plan, null=False))
 
 
-def shares(nets: Networks, concepts: np.ndarray | None = None) -> dict[str, Estimate]:
+def shares(nets: Networks, concepts: np.ndarray | None = None, plan: Resampling = stats.USUAL) -> dict[str, Estimate]:
     """C and S of the first network, by all concepts or by those that `concepts` bool (K,) names."""
-    partitionings = _partitionings(nets, concepts)
-    total_out = np.stack([np.nansum(a.r2_out[:, :, 2], 1) for a in partitionings], 1)  # (G, A)
     groups = nets.features.groups
-    blocks = stats.blocks_of(groups, min(40, groups.max() + 1))
-    found = {}
-    for name, value in _values(partitionings).items():
-        k = SHARES.index(MEASURES[name])
-        part_out = np.stack([np.nansum(a.shares_out[:, :, k], 1) for a in partitionings], 1)  # (G, A)
-        found[name] = stats.from_leave_outs(value, part_out.sum(1) / total_out.sum(1), groups, blocks)
-    return found
+    r2 = (stats.estimate(one, groups, plan, null=False) for one in _partitionings(nets, concepts))
+    found = stats.combine(_values, *r2)
+    return {name: found[i] for i, name in enumerate(MEASURES)}
 
 
 def position(nets: Networks, concepts: np.ndarray | None = None) -> dict[str, float]:
     """C and S of the first network as `shares` has them, without intervals and in a fraction of the time."""
-    return _values(_partitionings(nets, concepts, leave_out=False))
+    values = _values(*(one.whole for one in _partitionings(nets, concepts)))
+    return dict(zip(MEASURES, values.tolist(), strict=True))
 
 
-def _partitionings(nets: Networks, concepts: np.ndarray | None, *, leave_out: bool = True) -> list[Partitioning]:
-    return [
-        level_partitioning(nets, m, lv, concepts, leave_out=leave_out) for m in nets.modalities for lv in nets.levels
-    ]
+def _partitionings(nets: Networks, concepts: np.ndarray | None) -> list[PartitioningStatistic]:
+    return [level_partitioning(nets, m, level, concepts) for m in nets.modalities for level in nets.levels]
 
 
-def _values(partitionings: list[Partitioning]) -> dict[str, float]:
-    total = sum(np.nansum(a.r2[:, 2]) for a in partitionings)
-    return {n: sum(np.nansum(a.shares[:, SHARES.index(s)]) for a in partitionings) / total for n, s in MEASURES.items()}
+def _values(*r2: np.ndarray) -> np.ndarray:
+    """C and S (2,) from R² (U, 5) of both streams at every level."""
+    total = sum(np.nansum(one[:, SAME]) for one in r2)
+    parts = sum(np.nansum(shares_of_units(one), axis=0) for one in r2)  # (4,)
+    return parts[[SHARES.index(name) for name in MEASURES.values()]] / total
 
 
 def _asked(features: Features, runs: Iterable[str] | None) -> list[Networks]:

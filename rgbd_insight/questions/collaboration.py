@@ -9,7 +9,6 @@ from numpy.typing import ArrayLike
 
 from rgbd_insight import stats
 from rgbd_insight.features import Features
-from rgbd_insight.metrics.probes import Decodability
 from rgbd_insight.questions.losses import (
     Found,
     accuracy_estimate,
@@ -21,8 +20,9 @@ from rgbd_insight.questions.losses import (
     utilisation,
 )
 from rgbd_insight.questions.networks import TWINS, WHOLE, Networks, chosen_levels, chosen_measures, made, networks
-from rgbd_insight.questions.specificity import probe
+from rgbd_insight.questions.specificity import decoded, probe
 from rgbd_insight.result import Missing, Result, numbers
+from rgbd_insight.stats import Estimate
 from rgbd_insight.utils.threads import one_thread
 
 MEASURES = ("accuracy", "utilisation", "retention", "exchanged", "class accuracy", "ablation", "gradient cosine")
@@ -91,7 +91,9 @@ def collaboration(
     for name in measures:
         found, absent = steps[name]()
         rows, missing = rows + found, missing + absent
-    return Result.of("collaboration", rows, missing=dict.fromkeys(missing), made=made(features))
+    return Result.of(
+        "collaboration", rows, missing=dict.fromkeys(missing), made=made(features, stats.USUAL, null=False)
+    )
 
 
 def _accuracy(nets: Networks) -> Found:
@@ -141,19 +143,21 @@ def _by_class(nets: Networks) -> Found:
 
 
 def _differences(
-    nets: Networks, level: int, first: Decodability, second: Decodability, cells: dict, spread=None
+    nets: Networks, level: int, first: Estimate, second: Estimate, cells: dict, apart: np.ndarray | None = None
 ) -> list[dict]:
-    """Rows of δ(first) − δ(second) for each concept, intervals for all concepts and both modalities together."""
-    valued = np.flatnonzero(np.isfinite(first.delta) & np.isfinite(second.delta))
-    found = stats.from_leave_outs(
-        first.delta - second.delta, first.leave_outs - second.leave_outs, nets.features.groups, nets.blocks
-    ).simultaneous(max(2 * len(valued), 1))
+    """Rows of δ(first) − δ(second) for each concept, intervals for all concepts and both modalities together.
+
+    `apart` (K,): what two seeds differ by.
+    """
+    found = stats.combine(np.subtract, first, second)
+    valued = np.flatnonzero(np.isfinite(found.value))
+    found = found.simultaneous(max(2 * len(valued), 1))
     concepts, rows = nets.features.concepts, []
     for k in valued:
         kind = concepts.kind[k]
         row = {"concept": concepts.name[k], "family": concepts.family[k] if kind == "unknown" else f"planted: {kind}"}
-        apart = {} if spread is None else {"null_high": float(np.abs(spread[k]))}
-        rows.append(nets.cells(level) | cells | row | numbers(found, k) | apart)
+        seeds = {} if apart is None else {"null_high": float(np.abs(apart[k]))}
+        rows.append(nets.cells(level) | cells | row | numbers(found, k) | seeds)
     return rows
 
 
@@ -169,12 +173,12 @@ def _retention(nets: Networks, levels: Sequence[int]) -> Found:
     )
     for level in levels:
         for modality in nets.modalities:
-            joint, alone = (probe(nets, n.view(i, modality, level)) for n, i in ((nets, 0), (twins, mine)))
-            spread = None  # what two seeds of the twin differ by
+            joint, alone = (probe(nets, n.view(i, modality, level)).delta for n, i in ((nets, 0), (twins, mine)))
+            apart = None  # what two seeds of the twin differ by
             if twins.ceiling_kind == "other seed":
-                spread = alone.delta - probe(nets, twins.view(1 - mine, modality, level), leave_out=False).delta
+                apart = alone.value - decoded(nets, twins.view(1 - mine, modality, level))
             cells = {"measure": "retention", "modality": modality, "versus": "twin"}
-            rows += _differences(nets, level, joint, alone, cells, spread)
+            rows += _differences(nets, level, joint, alone, cells, apart)
     return rows, []
 
 
@@ -186,7 +190,7 @@ def _exchanged(nets: Networks, levels: Sequence[int]) -> Found:
                 continue
             cells = {"measure": "exchanged", "modality": modality, "versus": "isolated"}
             views = features.responses(run, modality, level, "both"), nets.view(0, modality, level)
-            rows += _differences(nets, level, *(probe(nets, x) for x in views), cells)
+            rows += _differences(nets, level, *(probe(nets, x).delta for x in views), cells)
     if rows:
         return rows, []
     why = "exchanged content compares a stream's responses with and without its true partner"
@@ -202,7 +206,7 @@ def swap(nets: Networks, levels: Sequence[int]) -> Found:
             own = nets.view(0, modality, level)
             guess = predicted(nets.view(0, other, level), own, nets.features.groups)
             cells = {"measure": "swap", "modality": modality, "versus": other}
-            rows += _differences(nets, level, probe(nets, guess), probe(nets, own), cells)
+            rows += _differences(nets, level, *(probe(nets, x).delta for x in (guess, own)), cells)
     return rows, []
 
 

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
 from rgbd_insight import metrics, stats
 from rgbd_insight.features import Features
 from rgbd_insight.metrics.cka import cka_statistic
-from rgbd_insight.questions.networks import (
-    Networks,
-    averaged,
-    chosen_levels,
-    chosen_measures,
-    made,
-    missing_seeds,
-    networks,
-)
-from rgbd_insight.questions.shares import level_partitioning, null_of_consistent, planted_consistent, share_estimate
+from rgbd_insight.metrics.partitioning import ConsistentShare
+from rgbd_insight.questions.networks import Networks, chosen_levels, chosen_measures, made, missing_seeds, networks
+from rgbd_insight.questions.shares import level_partitioning, planted_consistent, share_estimate
 from rgbd_insight.result import Result, numbers
-from rgbd_insight.stats import Estimate
+from rgbd_insight.stats import Estimate, Resampling, Statistic, averaged
 
 MEASURES = ("cka", "cka controlled", "cka within", "cka normalised", "matching", "predictivity", "consistent share")
 CONFOUNDS = ["brightness", "contrast", "mean_depth", "depth_std"]
@@ -67,20 +60,19 @@ def consistency(
     >>> bool(found.one("cka").null_high < found.one("cka").value < found.one("cka").ceiling)
     True
     """
-    nets = networks(features, run)
+    nets, plan = networks(features, run), Resampling(permutations=permutations)
     levels, measures = chosen_levels(nets, levels), chosen_measures(measures, MEASURES)
     rows: list[dict] = []
     for level in levels:
-        rows += _similarities(nets, level, measures, permutations)
+        rows += _similarities(nets, level, measures, plan)
         if "consistent share" in measures:
-            rows += _shares(nets, level)
-    return Result.of("consistency", rows, missing=missing_seeds(nets), made=made(features, permutations=permutations))
+            rows += [row for modality in nets.modalities for row in _shares(nets, modality, level, plan)]
+    return Result.of("consistency", rows, missing=missing_seeds(nets), made=made(features, plan))
 
 
-def _similarities(nets: Networks, level: int, measures: Iterable[str], permutations: int) -> list[dict]:
+def _similarities(nets: Networks, level: int, measures: Iterable[str], plan: Resampling) -> list[dict]:
     groups = nets.features.groups
     a, b = nets.modalities
-    options = {"permutations": permutations}
     every, confounds = np.arange(len(groups)), nets.features.samples[CONFOUNDS].to_numpy()
     makers = {
         "cka": lambda x, y: metrics.MEASURES["debiased_cka"].statistic(x, y, groups),
@@ -90,20 +82,20 @@ def _similarities(nets: Networks, level: int, measures: Iterable[str], permutati
     rows, cells = [], nets.cells(level) | {"modality": a, "versus": b}
     wanted = [m for m in makers if m in measures or (m == "cka" and "cka normalised" in measures)]
     for name in wanted:
-        across = stats.estimate(averaged(makers[name], nets.across(level)), groups, jumps=name == "matching", **options)
-        own = [averaged(makers[name], nets.within(m, level)) for m in (a, b)]
+        across = stats.estimate(_mean_of(makers[name], nets.across(level)), groups, plan)
+        own = [_mean_of(makers[name], nets.within(m, level)) for m in (a, b)]
         if name in measures:
             ceiling = float(np.mean([statistic(every, every) for statistic in own]))
             top = {"ceiling": ceiling, "ceiling_kind": nets.ceiling_kind}
             rows.append(cells | {"measure": name} | top | numbers(across))
         if name == "cka" and "cka normalised" in measures:
-            ceilings = [stats.estimate(statistic, groups, null=False) for statistic in own]
+            ceilings = [stats.estimate(statistic, groups, plan, null=False) for statistic in own]
             rows.append(cells | {"measure": "cka normalised"} | _share_of_ceiling(across, ceilings))
     if "cka within" in measures and nets.fused and nets.ceiling_kind == "other seed":
         inside = cka_statistic(nets.view(0, a, level), nets.view(0, b, level))
-        rows.append(cells | {"measure": "cka within"} | numbers(stats.estimate(inside, groups, **options)))
+        rows.append(cells | {"measure": "cka within"} | numbers(stats.estimate(inside, groups, plan)))
     if "predictivity" in measures:
-        rows += [_predicted(nets, level, target, options) for target in (a, b)]
+        rows += [_predicted(nets, level, target, plan) for target in (a, b)]
     return rows
 
 
@@ -112,57 +104,40 @@ def _share_of_ceiling(across: Estimate, ceilings: list[Estimate]) -> dict:
     return numbers(share) | {"label": share.missing or None}
 
 
-def _predicted(nets: Networks, level: int, target: str, options: dict) -> dict:
+def _mean_of(make: Callable[..., Statistic], pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> Statistic:
+    """The statistic of pairs of streams, averaged over pairs of networks."""
+    return averaged([make(x, y) for x, y in pairs])
+
+
+def _predicted(nets: Networks, level: int, target: str, plan: Resampling) -> dict:
     source = next(m for m in nets.modalities if m != target)
     groups = nets.features.groups
     pairs = [(y, x) if target == nets.modalities[0] else (x, y) for x, y in nets.across(level)]
 
-    def make(x: np.ndarray, y: np.ndarray):
+    def make(x: np.ndarray, y: np.ndarray) -> Statistic:
         return metrics.MEASURES["predictivity"].statistic(x, y, groups)
 
-    across = stats.estimate(averaged(make, pairs), groups, **options)
-    own = averaged(make, nets.within(target, level))
+    across = stats.estimate(_mean_of(make, pairs), groups, plan)
     every = np.arange(len(groups))
-    return (
-        nets.cells(level)
-        | numbers(across)
-        | {
-            "measure": "predictivity",
-            "modality": target,
-            "versus": source,
-            "ceiling": own(every, every),
-            "ceiling_kind": nets.ceiling_kind,
-        }
-    )
+    ceiling = float(_mean_of(make, nets.within(target, level))(every, every))
+    row = {"measure": "predictivity", "modality": target, "versus": source}
+    return nets.cells(level) | numbers(across) | row | {"ceiling": ceiling, "ceiling_kind": nets.ceiling_kind}
 
 
-def _shares(nets: Networks, level: int) -> list[dict]:
-    rows = []
-    for modality in nets.modalities:
-        partitioning = level_partitioning(nets, modality, level)
-        null = null_of_consistent(nets, modality, level)
-        planted = planted_consistent(nets, modality, level, partitioning)
-        parts = {
-            "named": (("named-consistent",), np.full(1, np.nan), planted),
-            "unnamed": (("unnamed-consistent",), np.full(1, np.nan), np.nan),
-            "all": (("named-consistent", "unnamed-consistent"), null, np.nan),
-        }
-        for label, (names, draws, truth) in parts.items():
-            found = share_estimate(nets, partitioning, names)
-            p = (1 + (draws >= found.value).sum()) / (1 + len(draws)) if np.isfinite(draws).all() else np.nan
-            rows.append(
-                nets.cells(level)
-                | numbers(found)
-                | {
-                    "measure": "consistent share",
-                    "modality": modality,
-                    "label": label,
-                    "planted": truth,
-                    "null": draws.mean(),
-                    "null_high": np.quantile(draws, 0.975),
-                    "p": p,
-                    "ceiling": 1.0,
-                    "ceiling_kind": nets.ceiling_kind,
-                }
-            )
-    return rows
+def _shares(nets: Networks, modality: str, level: int, plan: Resampling) -> list[dict]:
+    """What the other modality says too: named by concepts, unnamed, and both together, of which alone there is a null.
+
+    The null of a part of it would need a whole partitioning a draw.
+    """
+    together = ConsistentShare(level_partitioning(nets, modality, level))
+    found = {
+        "named": share_estimate(nets, modality, level, ("named-consistent",), plan),
+        "unnamed": share_estimate(nets, modality, level, ("unnamed-consistent",), plan),
+        "all": stats.estimate(together, nets.features.groups, plan),
+    }
+    planted = {"named": planted_consistent(nets, modality, level)}
+    cells = {"measure": "consistent share", "modality": modality, "ceiling": 1.0, "ceiling_kind": nets.ceiling_kind}
+    return [
+        nets.cells(level) | cells | {"label": label, "planted": planted.get(label, np.nan)} | numbers(estimate)
+        for label, estimate in found.items()
+    ]

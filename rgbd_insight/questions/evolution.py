@@ -9,12 +9,13 @@ import numpy as np
 from rgbd_insight import stats
 from rgbd_insight.features import Features
 from rgbd_insight.metrics.cka import cka_statistic, effective_dimension
-from rgbd_insight.metrics.semantic import level_semantic_variance, profiles
+from rgbd_insight.metrics.semantic import LevelSemanticVariance
 from rgbd_insight.questions.networks import Networks, chosen_levels, chosen_measures, made, missing_seeds, networks
 from rgbd_insight.questions.specificity import probe
 from rgbd_insight.result import Missing, Result, numbers
+from rgbd_insight.stats import Estimate, Resampling
 
-DECODED = 0.1  # mean δ over levels up to which a family is told nowhere, and has no place
+DECODED = 0.1  # mean δ over levels up to which a family is decoded nowhere, and has no place
 MEASURES = (
     "level similarity",
     "level semantic variance",
@@ -66,28 +67,28 @@ def evolution(
     >>> bool((found.rows("effective dimension").value > 1).all())
     True
     """
-    nets = networks(features, run)
+    nets, plan = networks(features, run), Resampling(permutations=permutations)
     levels, measures = chosen_levels(nets, levels), chosen_measures(measures, MEASURES)
     rows: list[dict] = []
     missing = missing_seeds(nets)
     for modality in nets.modalities:
         if "level similarity" in measures:
-            rows += _similarity(nets, modality, levels, permutations)
+            rows += _similarity(nets, modality, levels, plan)
         if "level semantic variance" in measures:
-            rows += _variance(nets, modality, levels)
+            rows += _variance(nets, modality, levels, plan)
         if {"family", "centre of mass"} & set(measures):
-            rows += _families(nets, modality, levels, measures)
+            rows += _families(nets, modality, levels, measures, plan)
         if "effective dimension" in measures:
-            rows += [_dimension(nets, modality, level) for level in levels]
+            rows += [_dimension(nets, modality, level, plan) for level in levels]
     if {"to final", "family in training"} & set(measures):
-        found, absent = _training(nets, levels, measures)
+        found, absent = _training(nets, levels, measures, plan)
         rows, missing = rows + found, missing + absent
-    return Result.of("evolution", rows, missing=missing, made=made(features, permutations=permutations))
+    return Result.of("evolution", rows, missing=missing, made=made(features, plan))
 
 
-def _similarity(nets: Networks, modality: str, levels: Sequence[int], permutations: int) -> list[dict]:
+def _similarity(nets: Networks, modality: str, levels: Sequence[int], plan: Resampling) -> list[dict]:
     views = [nets.view(0, modality, level) for level in levels]
-    found = stats.estimate(cka_statistic(views, views), nets.features.groups, permutations=permutations)
+    found = stats.estimate(cka_statistic(views, views), nets.features.groups, plan)
     rows = []
     for i, level in enumerate(levels):
         for j, other in enumerate(levels):
@@ -97,19 +98,12 @@ def _similarity(nets: Networks, modality: str, levels: Sequence[int], permutatio
     return rows
 
 
-def _variance(nets: Networks, modality: str, levels: Sequence[int]) -> list[dict]:
+def _variance(nets: Networks, modality: str, levels: Sequence[int], plan: Resampling) -> list[dict]:
     features, rows = nets.features, []
-
-    def between(x: np.ndarray, y: np.ndarray):
-        def statistic(r: np.ndarray, partner: np.ndarray) -> float:
-            sides = [profiles(z[r], features.present[r], features.groups[r]).by_fold for z in (x, y)]
-            return level_semantic_variance(*sides)
-
-        return statistic
-
     for level, after in zip(levels, levels[1:], strict=False):
-        statistic = between(nets.view(0, modality, level), nets.view(0, modality, after))
-        found = stats.estimate(statistic, features.groups, null=False, blocks=20)
+        sides = (nets.view(0, modality, lv) for lv in (level, after))
+        between = LevelSemanticVariance(*sides, features.present, features.groups)
+        found = stats.estimate(between, features.groups, plan, null=False)
         row = {"measure": "level semantic variance", "modality": modality, "versus": str(after)}
         rows.append(nets.cells(level) | row | numbers(found))
     return rows
@@ -122,46 +116,47 @@ def families(features: Features) -> dict[str, np.ndarray]:
     return {name: np.flatnonzero(names == name) for name in dict.fromkeys(names)}
 
 
-def _family_table(nets: Networks, modality: str, level: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Mean δ of each family (F,) and its leave-outs (G, F)."""
-    found = probe(nets, nets.view(0, modality, level))
-    value, leave_outs, names = [], [], []
-    for name, members in families(nets.features).items():
-        valued = members[np.isfinite(found.delta[members]) & np.isfinite(found.leave_outs[:, members]).all(0)]
-        if len(valued):
-            value.append(found.delta[valued].mean())
-            leave_outs.append(found.leave_outs[:, valued].mean(1))
-            names.append(name)
-    return np.array(value), np.array(leave_outs).T, names
+def _by_family(
+    nets: Networks, modality: str, levels: Sequence[int], plan: Resampling
+) -> tuple[Estimate | None, list[str]]:
+    """Mean δ of each family at each level (L, F), and their names; None where no concept has an interval anywhere."""
+    deltas = [probe(nets, nets.view(0, modality, level), plan).delta for level in levels]
+    concepts = np.stack([np.isin(np.arange(len(nets.features.concepts)), k) for k in families(nets.features).values()])
+    valued = concepts & np.isfinite([delta.low for delta in deltas])[:, None]  # (L, F, K)
+    seen = valued.any(-1).all(0)
+    if not seen.any():
+        return None, []
+    shares = valued[:, seen] / valued[:, seen].sum(-1, keepdims=True)  # of a concept in the mean of its family
+    found = stats.combine(lambda *delta: np.einsum("lfk,lk->lf", shares, np.nan_to_num(delta)), *deltas)
+    return found, [name for name, there in zip(families(nets.features), seen, strict=True) if there]
 
 
-def _families(nets: Networks, modality: str, levels: Sequence[int], measures: Sequence[str]) -> list[dict]:
-    tables = [_family_table(nets, modality, level) for level in levels]
-    names = tables[0][2]
-    if not names:  # every concept is in too few images, as `specificity` says of each
+def _families(
+    nets: Networks, modality: str, levels: Sequence[int], measures: Sequence[str], plan: Resampling
+) -> list[dict]:
+    delta, names = _by_family(nets, modality, levels, plan)
+    if delta is None:  # every concept is in too few images, as `specificity` says of each
         return []
-    delta, outs = np.stack([t[0] for t in tables]), np.stack([t[1] for t in tables], 1)  # (L, F), (G, L, F)
-    groups, rows = nets.features.groups, []
+    rows = []
     if "family" in measures:
-        found = stats.from_leave_outs(delta, outs, groups, nets.blocks)
         visible = nets.features.concepts.get(f"visible_{modality}")
         planted = {} if visible is None else {f: visible[k].mean() for f, k in families(nets.features).items()}
         cells = [{"measure": "family", "modality": modality, "family": f, "planted": planted.get(f)} for f in names]
         rows += [
-            nets.cells(level) | cell | numbers(found, (i, f))
+            nets.cells(level) | cell | numbers(delta, (i, f))
             for i, level in enumerate(levels)
             for f, cell in enumerate(cells)
         ]
     if "centre of mass" in measures and len(levels) > 1:
         place = np.array(levels, float)
 
-        def centre(d: np.ndarray) -> np.ndarray:
+        def centre(d: np.ndarray) -> np.ndarray:  # (L, F) -> (F,)
             weight = np.maximum(d, 0)
-            total = weight.sum(-2)
+            total = weight.sum(0)
             seen = total > DECODED * len(levels)
-            return np.divide((place[:, None] * weight).sum(-2), total, out=np.full(total.shape, np.nan), where=seen)
+            return np.divide(place @ weight, total, out=np.full(total.shape, np.nan), where=seen)
 
-        found = stats.from_leave_outs(centre(delta), centre(outs), groups, nets.blocks)
+        found = stats.combine(centre, delta)
         rows += [
             nets.cells() | {"measure": "centre of mass", "modality": modality, "family": name} | numbers(found, f)
             for f, name in enumerate(names)
@@ -170,13 +165,15 @@ def _families(nets: Networks, modality: str, levels: Sequence[int], measures: Se
     return rows
 
 
-def _dimension(nets: Networks, modality: str, level: int) -> dict:
+def _dimension(nets: Networks, modality: str, level: int, plan: Resampling) -> dict:
     x = nets.view(0, modality, level)
-    found = stats.estimate(lambda rows, _: effective_dimension(x[rows]), nets.features.groups, null=False)
+    found = stats.estimate(lambda rows, _: effective_dimension(x[rows]), nets.features.groups, plan, null=False)
     return nets.cells(level) | {"measure": "effective dimension", "modality": modality} | numbers(found)
 
 
-def _training(nets: Networks, levels: Sequence[int], measures: Sequence[str]) -> tuple[list[dict], list[Missing]]:
+def _training(
+    nets: Networks, levels: Sequence[int], measures: Sequence[str], plan: Resampling
+) -> tuple[list[dict], list[Missing]]:
     features = nets.features
     final = nets.members[0][nets.modalities[0]]
     entry = features.entry(final)
@@ -196,18 +193,18 @@ def _training(nets: Networks, levels: Sequence[int], measures: Sequence[str]) ->
         cells = {"run": run, "epoch": features.entry(run)["epoch"]}
         for modality in nets.modalities:
             if "to final" in measures and run != final:
-                rows += [nets.cells(level) | cells | _to_final(nets, member, modality, level) for level in levels]
+                rows += [nets.cells(level) | cells | _to_final(nets, member, modality, level, plan) for level in levels]
             if "family in training" in measures:
                 rows += [
                     row | cells | {"measure": "family in training"}
-                    for row in _families(member, modality, levels, ["family"])
+                    for row in _families(member, modality, levels, ["family"], plan)
                 ]
     return rows, []
 
 
-def _to_final(nets: Networks, member: Networks, modality: str, level: int) -> dict:
+def _to_final(nets: Networks, member: Networks, modality: str, level: int, plan: Resampling) -> dict:
     statistic = cka_statistic(member.view(0, modality, level), nets.view(0, modality, level))
-    found = stats.estimate(statistic, nets.features.groups, permutations=20)
+    found = stats.estimate(statistic, nets.features.groups, plan)
     every = np.arange(len(nets.features))
     seeds = [cka_statistic(x, y)(every, every) for x, y in nets.within(modality, level)]
     row = {"measure": "to final", "modality": modality, "versus": "final", "ceiling": float(np.mean(seeds))}

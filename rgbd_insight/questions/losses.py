@@ -185,12 +185,5 @@ def by_dose(nets: Networks, *, classes: Sequence[int] | None = None, given: str 
                 "versus": percent,
                 "condition": inputs,
             }
-            rows.append(nets.cells() | cells | numbers(lost) | _beside(lost.value, random))
+            rows.append(nets.cells() | cells | numbers(stats.against(lost, random) if len(random) else lost))
     return rows, missing
-
-
-def _beside(value: float, random: np.ndarray) -> dict:
-    if not len(random):
-        return {}
-    p = (1 + (random >= value).sum()) / (1 + len(random))
-    return {"null": random.mean(), "null_high": np.quantile(random, 0.975), "p": p}

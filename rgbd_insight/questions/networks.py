@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from rgbd_insight import stats
 from rgbd_insight.features import Features, FeaturesError
 from rgbd_insight.result import Missing
+from rgbd_insight.stats import Resampling
 from rgbd_insight.utils.messages import unknown
 
 TWINS = "twins"
 WHOLE = 0  # in the column `level`: all levels of a stream side by side
-BLOCKS = 40  # of whole groups, for every interval
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -53,12 +54,6 @@ class Networks:
         """Levels that every member has."""
         found = [set(self.features.levels(run)) for member in self.members for run in member.values()]
         return tuple(sorted(set.intersection(*found)))
-
-    @cached_property
-    def blocks(self) -> np.ndarray:
-        """Jackknife block of every sample (N,)."""
-        groups = self.features.groups
-        return stats.blocks_of(groups, min(BLOCKS, groups.max() + 1))
 
     def view(self, network: int, modality: str, level: int) -> np.ndarray:
         """What a network makes of one modality alone, (N, U); level 0 is all levels, each unit standardised."""
@@ -139,13 +134,15 @@ def networks(features: Features, run: str) -> Networks:
     return Networks(features, name, members, "other seed")
 
 
-Maker = Callable[[ArrayLike, ArrayLike], Callable[[np.ndarray, np.ndarray], float]]
+_REMEMBERED: WeakKeyDictionary[Features, dict[Hashable, Any]] = WeakKeyDictionary()
 
 
-def averaged(make: Maker, pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Callable[[np.ndarray, np.ndarray], float]:
-    """The statistic of `make`, averaged over pairs of networks."""
-    parts = [make(x, y) for x, y in pairs]
-    return lambda rows, partner: float(np.mean([part(rows, partner) for part in parts]))
+def remembered(features: Features, key: Hashable, make: Callable[[], T]) -> T:
+    """What `make` returned when it was first asked for under this key: several questions ask the same of features."""
+    known = _REMEMBERED.setdefault(features, {})
+    if key not in known:
+        known[key] = make()
+    return known[key]
 
 
 def missing_seeds(nets: Networks) -> list[Missing]:
@@ -161,8 +158,8 @@ def missing_seeds(nets: Networks) -> list[Missing]:
     ]
 
 
-def made(features: Features, **options) -> dict:
-    """How a result was made."""
+def made(features: Features, plan: Resampling, *, null: bool = True, **options) -> dict:
+    """How a result was made: of what, and by how many blocks and, with a null, permutations."""
     devices = sorted({r["device"].get("name", r["device"]["type"]) for r in features.execution["runs"]})
     return {
         "data": features.manifest["name"],
@@ -170,6 +167,7 @@ def made(features: Features, **options) -> dict:
         "devices": devices,
         "path": str(features.path),
         "classes": len(features.classes),
+        **plan.made(features.groups, null=null),
         **options,
     }
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from weakref import WeakKeyDictionary
+from dataclasses import dataclass
 
 import numpy as np
 
 from rgbd_insight import stats
 from rgbd_insight.features import Features
 from rgbd_insight.metrics.labels import concept_labels
-from rgbd_insight.metrics.probes import Decodability, decodability
-from rgbd_insight.metrics.semantic import concept_variance, level_semantic_variance, profiles
+from rgbd_insight.metrics.probes import DecodabilityStatistic
+from rgbd_insight.metrics.semantic import LevelSemanticVariance, concept_variance
 from rgbd_insight.questions.networks import (
     WHOLE,
     Networks,
@@ -21,10 +21,12 @@ from rgbd_insight.questions.networks import (
     made,
     missing_seeds,
     networks,
+    remembered,
 )
-from rgbd_insight.questions.shares import level_partitioning, share_estimate
+from rgbd_insight.questions.shares import share_estimate
 from rgbd_insight.questions.units import ranked
 from rgbd_insight.result import Missing, Result, numbers
+from rgbd_insight.stats import USUAL, Estimate, Resampling
 
 MEASURES = (
     "decodability",
@@ -39,7 +41,6 @@ CONCEPTS = ("decodability", "difference", "label", "semantic variance")
 COMPONENTS = 32
 MARGIN = 0.1
 MANY = 4000  # images from which one split is enough
-_PROBED: WeakKeyDictionary[Features, dict[tuple, Decodability]] = WeakKeyDictionary()
 
 
 def specificity(
@@ -75,70 +76,97 @@ def specificity(
     >>> bool(found.one("difference", concept="bowl").high < 0)  # depth alone shows the bowl
     True
     """
-    nets = networks(features, run)
+    nets, plan = networks(features, run), Resampling()
     levels, measures = chosen_levels(nets, levels, whole=True), chosen_measures(measures, MEASURES)
     rows: list[dict] = []
     missing: list[Missing] = missing_seeds(nets)
     for level in levels:
         if set(measures) & set(CONCEPTS):
-            found, absent = _concepts(nets, level, measures)
+            found, absent = _concepts(nets, level, measures, plan)
             rows, missing = rows + found, missing + absent
         if level == WHOLE:
             continue
         if "specific share" in measures:
-            rows += _shares(nets, level)
+            rows += _shares(nets, level, plan)
         if "level semantic variance" in measures:
-            rows += _level_variance(nets, level)
+            rows += _level_variance(nets, level, plan)
         if "ranking" in measures:
-            rows += _ranking(nets, level)
-    return Result.of("specificity", rows, missing=dict.fromkeys(missing), made=made(features, margin=MARGIN))
+            rows += _ranking(nets, level, plan)
+    how = made(features, plan, null=False, margin=MARGIN)
+    return Result.of("specificity", rows, missing=dict.fromkeys(missing), made=how)
 
 
-def probe(nets: Networks, x: np.ndarray, *, wide: int = 1, strata: bool = True, leave_out: bool = True) -> Decodability:
-    """δ of every concept from responses `x`; on real images within strata of the concepts that co-occur.
+@dataclass(frozen=True, eq=False)
+class Probed:
+    """What a probe reads from a stream.
 
-    Without `leave_out` there is no interval, and it takes a fraction of the time. Made once, as several questions ask.
+    Attributes
+    ----------
+    delta : δ of every concept (K,); NaN where `reason` says why.
+    by_fold : (F, K) the same in each held-out fold, as `Decodability.by_fold`.
+    reason : (K,) str.
     """
-    features = nets.features
+
+    delta: Estimate
+    by_fold: np.ndarray
+    reason: np.ndarray
+
+
+def probe(nets: Networks, x: np.ndarray, plan: Resampling = USUAL, *, wide: int = 1) -> Probed:
+    """δ of every concept from responses `x` with its interval; made once, as several questions ask for it."""
+
+    def make() -> Probed:
+        statistic = _probe(nets.features, x, wide)
+        delta = stats.estimate(statistic, nets.features.groups, plan, null=False)
+        return Probed(delta, statistic.whole.by_fold, statistic.whole.reason)
+
+    return remembered(nets.features, ("probe", plan.blocks, wide, *_seen(x)), make)
+
+
+def decoded(nets: Networks, x: np.ndarray) -> np.ndarray:
+    """δ of every concept (K,) from responses `x` as `probe` has it, without interval and in a fraction of the time."""
+    return remembered(nets.features, ("decoded", *_seen(x)), lambda: _probe(nets.features, x).whole.delta)
+
+
+def _probe(features: Features, x: np.ndarray, wide: int = 1) -> DecodabilityStatistic:
+    """The probe of `x`; on real images within strata of the concepts that co-occur."""
     planted = features.concepts.kind.ne("unknown").any()  # planted presence is independent: strata would only cost
-    made_before = _PROBED.setdefault(features, {})
-    seen = hashlib.sha1(np.ascontiguousarray(x).tobytes() + nets.blocks.tobytes())
-    key = (seen.digest(), x.shape, wide, strata, leave_out)
-    if key not in made_before:
-        made_before[key] = decodability(
-            x,
-            features.present,
-            features.groups,
-            components=COMPONENTS * wide,
-            folds=1 if planted and len(features) >= MANY else 5,
-            blocks=nets.blocks if leave_out else None,
-            strata=features.areas if strata and not planted else None,
-        )
-    return made_before[key]
+    return DecodabilityStatistic(
+        x,
+        features.present,
+        features.groups,
+        components=COMPONENTS * wide,
+        folds=1 if planted and len(features) >= MANY else 5,
+        strata=None if planted else features.areas,
+    )
 
 
-def _concepts(nets: Networks, level: int, measures: Sequence[str]) -> tuple[list[dict], list[Missing]]:
+def _seen(x: np.ndarray) -> tuple:
+    return hashlib.sha1(np.ascontiguousarray(x).tobytes()).digest(), x.shape
+
+
+def _concepts(
+    nets: Networks, level: int, measures: Sequence[str], plan: Resampling
+) -> tuple[list[dict], list[Missing]]:
     a, b = nets.modalities
-    first, second = probe(nets, nets.view(0, a, level)), probe(nets, nets.view(0, b, level))
+    first, second = (probe(nets, nets.view(0, m, level), plan) for m in (a, b))
     rows: list[dict] = []
-    valued = np.flatnonzero(np.isfinite(first.delta) & np.isfinite(second.delta))
+    valued = np.flatnonzero(np.isfinite(first.delta.value) & np.isfinite(second.delta.value))
     together = 2 * len(valued)
     if "decodability" in measures:
-        rows += [row for m, d in ((a, first), (b, second)) for row in delta_rows(nets, level, m, d, together)]
+        rows += [row for m, d in ((a, first), (b, second)) for row in delta_rows(nets, level, m, d.delta, together)]
     if "difference" in measures:
-        gap = _estimate(nets, first.delta - second.delta, first.leave_outs - second.leave_outs).simultaneous(
-            max(together, 1)
-        )
+        gap = stats.combine(np.subtract, first.delta, second.delta).simultaneous(max(together, 1))
         rows += [
             _concept(nets, level, k) | {"measure": "difference", "modality": a, "versus": b} | numbers(gap, k)
             for k in valued
         ]
     if "semantic variance" in measures:
         variance = concept_variance(first.by_fold, second.by_fold)
-        cells = {"measure": "semantic variance", "n": len(nets.blocks)}
+        cells = {"measure": "semantic variance", "n": len(nets.features)}
         rows += [_concept(nets, level, k) | cells | {"value": variance[k]} for k in valued if np.isfinite(variance[k])]
     if "label" in measures:
-        labels = _labels(nets, level, first, second)
+        labels = _labels(nets, level, first, second, plan)
         rows += [_concept(nets, level, k) | {"measure": "label", "label": labels[k]} for k in valued]
     names = nets.features.concepts["name"]
     rare = [
@@ -149,20 +177,16 @@ def _concepts(nets: Networks, level: int, measures: Sequence[str]) -> tuple[list
     return rows, rare
 
 
-def delta_rows(nets: Networks, level: int, modality: str, found: Decodability, together: int) -> list[dict]:
+def delta_rows(nets: Networks, level: int, modality: str, delta: Estimate, together: int) -> list[dict]:
     """One row a concept: δ with an interval that holds for `together` of them."""
-    estimate = _estimate(nets, found.delta, found.leave_outs).simultaneous(max(together, 1))
+    delta = delta.simultaneous(max(together, 1))
     planted = nets.features.concepts.get(f"visible_{modality}")
     rows = []
-    for k in np.flatnonzero(np.isfinite(found.delta)):
+    for k in np.flatnonzero(np.isfinite(delta.value)):
         truth = np.nan if planted is None else planted[k]
         row = {"measure": "decodability", "modality": modality, "planted": truth}
-        rows.append(_concept(nets, level, k) | row | numbers(estimate, k))
+        rows.append(_concept(nets, level, k) | row | numbers(delta, k))
     return rows
-
-
-def _estimate(nets: Networks, value: np.ndarray, leave_outs: np.ndarray):
-    return stats.from_leave_outs(value, leave_outs, nets.features.groups, nets.blocks)
 
 
 def _concept(nets: Networks, level: int, k: int) -> dict:
@@ -171,60 +195,44 @@ def _concept(nets: Networks, level: int, k: int) -> dict:
     return nets.cells(level) | {"concept": concept["name"], "family": family}
 
 
-def _labels(nets: Networks, level: int, first: Decodability, second: Decodability) -> np.ndarray:
+def _labels(nets: Networks, level: int, first: Probed, second: Probed, plan: Resampling) -> np.ndarray:
     a, b = nets.modalities
     x, y = nets.view(0, a, level), nets.view(0, b, level)
-    joint = probe(nets, np.hstack([x, y]), wide=2)
-    pairs = [probe(nets, np.hstack([own, nets.view(1, m, level)]), wide=2) for m, own in ((a, x), (b, y))]
-    return concept_labels(first, second, joint, *pairs, names=nets.modalities, margin=MARGIN)
+    sides = [(x, y), (x, nets.view(1, a, level)), (y, nets.view(1, b, level))]
+    pairs = [probe(nets, np.hstack(side), plan, wide=2).delta for side in sides]
+    return concept_labels(first.delta, second.delta, *pairs, names=nets.modalities, margin=MARGIN)
 
 
-def _shares(nets: Networks, level: int) -> list[dict]:
+def _shares(nets: Networks, level: int, plan: Resampling) -> list[dict]:
     rows = []
     for modality in nets.modalities:
-        partitioning = level_partitioning(nets, modality, level)
         for label, names in (
             ("named", ("named-specific",)),
             ("unnamed", ("unnamed-specific",)),
             ("all", ("named-specific", "unnamed-specific")),
         ):
             row = {"measure": "specific share", "modality": modality, "label": label, "ceiling": 1.0}
-            rows.append(
-                nets.cells(level)
-                | row
-                | {"ceiling_kind": nets.ceiling_kind}
-                | numbers(share_estimate(nets, partitioning, names))
-            )
+            found = share_estimate(nets, modality, level, names, plan)
+            rows.append(nets.cells(level) | row | {"ceiling_kind": nets.ceiling_kind} | numbers(found))
     return rows
 
 
-def _level_variance(nets: Networks, level: int) -> list[dict]:
-    features = nets.features
-
-    def between(x: np.ndarray, y: np.ndarray):
-        def statistic(rows: np.ndarray, partner: np.ndarray) -> float:
-            px, py = (
-                profiles(z[r], features.present[r], features.groups[r]).by_fold for z, r in ((x, rows), (y, partner))
-            )
-            return level_semantic_variance(px, py)
-
-        return statistic
-
-    a, b = nets.modalities
+def _level_variance(nets: Networks, level: int, plan: Resampling) -> list[dict]:
+    features, (a, b) = nets.features, nets.modalities
     pairs = [(a, b, nets.across(level)[0]), *((m, m, nets.within(m, level)[0]) for m in (a, b))]
     rows = []
     for m, other, (x, y) in pairs:
-        found = stats.estimate(between(x, y), features.groups, null=False, blocks=20)
-        rows.append(
-            nets.cells(level) | numbers(found) | {"measure": "level semantic variance", "modality": m, "versus": other}
-        )
+        between = LevelSemanticVariance(x, y, features.present, features.groups)
+        found = stats.estimate(between, features.groups, plan, null=False)
+        row = {"measure": "level semantic variance", "modality": m, "versus": other}
+        rows.append(nets.cells(level) | row | numbers(found))
     return rows
 
 
-def _ranking(nets: Networks, level: int) -> list[dict]:
+def _ranking(nets: Networks, level: int, plan: Resampling) -> list[dict]:
     rows: list[dict] = []
     for modality, other in (nets.modalities, nets.modalities[::-1]):
-        ranking = ranked(nets, modality, level)
+        ranking = ranked(nets, modality, level, plan)
         cells = nets.cells(level) | {"measure": "ranking", "modality": modality, "versus": other}
         rows += [
             cells | {"unit": u, "value": j, "label": "unreliable" if bad else None}

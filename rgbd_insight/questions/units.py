@@ -10,12 +10,13 @@ import numpy as np
 from rgbd_insight import stats
 from rgbd_insight.features import Features
 from rgbd_insight.metrics.auroc import pair_counts
-from rgbd_insight.metrics.partitioning import variance_partitioning
+from rgbd_insight.metrics.partitioning import PartitioningStatistic
 from rgbd_insight.metrics.probes import decodability
 from rgbd_insight.metrics.ranking import Ranking, bounded, rank_units
 from rgbd_insight.metrics.semantic import profiles
 from rgbd_insight.metrics.soft_matching import max_correlation
 from rgbd_insight.questions.networks import TWINS, Networks, networks
+from rgbd_insight.stats import USUAL, Resampling
 from rgbd_insight.utils.messages import nearest
 
 
@@ -181,7 +182,9 @@ def _concepts(features: Features, names: Iterable[str] | None) -> np.ndarray:
     return np.array([known.index(name) for name in names])
 
 
-def ranked(nets: Networks, modality: str, level: int, among: np.ndarray | None = None) -> Ranking:
+def ranked(
+    nets: Networks, modality: str, level: int, plan: Resampling = USUAL, *, among: np.ndarray | None = None
+) -> Ranking:
     """The ranking of the first network's units, beside the others' streams; `among` bool (N,) keeps some samples only.
 
     Responses are held back where they lie far out: one image on which everything does would decide the order.
@@ -194,14 +197,7 @@ def ranked(nets: Networks, modality: str, level: int, among: np.ndarray | None =
 
     groups, present = nets.features.groups[among], nets.features.present[among]
     x, y, rest = stream(0, modality), stream(1, other), range(1, len(nets.members))
-    partitioning = variance_partitioning(
-        x,
-        nets.features.areas[among],
-        [stream(j, other) for j in rest],
-        [stream(j, modality) for j in rest],
-        groups,
-        blocks=nets.blocks[among],
-    )
-    return rank_units(
-        max_correlation(x, y), profiles(x, present, groups).s, decodability(y, present, groups).delta, partitioning
-    )
+    others, same = ([stream(j, name) for j in rest] for name in (other, modality))
+    partitioning = PartitioningStatistic(x, nets.features.areas[among], others, same, groups)
+    r2 = stats.estimate(partitioning, groups, plan, null=False)
+    return rank_units(max_correlation(x, y), profiles(x, present, groups).s, decodability(y, present, groups).delta, r2)

@@ -1,22 +1,55 @@
 """Interval, null and correction for many tests: one way for every measure."""
 
+from rgbd_insight.stats.classical import (
+    Regression,
+    page_trend,
+    proportion_interval,
+    sign_flip,
+    student_interval,
+    student_p,
+)
 from rgbd_insight.stats.corrections import benjamini_hochberg, holm, max_p
-from rgbd_insight.stats.estimates import Estimate
-from rgbd_insight.stats.groups import blocks_of, cut_groups, group_codes, group_folds, permute_groups
-from rgbd_insight.stats.resampling import combine, estimate, from_leave_outs, normalised
+from rgbd_insight.stats.estimates import Estimate, against, central_interval, p_value
+from rgbd_insight.stats.groups import (
+    blocks_of,
+    checked_blocks,
+    counted_once,
+    cut_groups,
+    group_codes,
+    group_folds,
+    permute_groups,
+)
+from rgbd_insight.stats.resampling import USUAL, Resampling, combine, estimate, normalised, permuted
+from rgbd_insight.stats.statistics import Statistic, averaged, evaluated
 
 __all__ = [
+    "USUAL",
     "Estimate",
+    "Regression",
+    "Resampling",
+    "Statistic",
+    "against",
+    "averaged",
     "benjamini_hochberg",
     "blocks_of",
+    "central_interval",
+    "checked_blocks",
     "combine",
+    "counted_once",
     "cut_groups",
     "estimate",
-    "from_leave_outs",
+    "evaluated",
     "group_codes",
     "group_folds",
     "holm",
     "max_p",
     "normalised",
+    "p_value",
+    "page_trend",
     "permute_groups",
+    "permuted",
+    "proportion_interval",
+    "sign_flip",
+    "student_interval",
+    "student_p",
 ]

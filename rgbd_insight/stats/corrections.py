@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import false_discovery_control
 
-from rgbd_insight.stats.estimates import Estimate, Number, scalar_or_array
+from rgbd_insight.stats.estimates import Estimate, Number, p_value
 
 
 def max_p(found: Estimate, axis: int = -1) -> Number:
@@ -42,7 +42,7 @@ def max_p(found: Estimate, axis: int = -1) -> Number:
         raise ValueError("`found` must be an array estimate with a null; estimate it with `null=True`.")
     axis = range(np.ndim(found.value))[axis]
     draws = np.where(np.isnan(found.null_draws), np.inf, found.null_draws).max(axis + 1)
-    return scalar_or_array((1 + (draws >= np.max(found.null_value, axis)).sum(0)) / (1 + len(draws)))
+    return p_value(np.max(found.null_value, axis), draws)
 
 
 def holm(p: ArrayLike) -> np.ndarray:

@@ -1,13 +1,15 @@
-"""The number that every measure becomes: a value with its interval, its null and what it was made from."""
+"""The number that every measure becomes: a value with its interval, its null, its p and what it was made from."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import stdtrit
 
 Number = float | np.ndarray
+ROUNDING = 1e-12  # of a value: what differs from it by less is as large
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +66,7 @@ class Estimate:
         if m < 1:
             raise ValueError(f"`m` must be the number of intervals that shall hold together; got {m}.")
         confidence = 1 - (1 - self.confidence) / m
-        reach = _t(confidence, self.blocks) * np.asarray(self.se)
+        reach = student(confidence, self.blocks) * np.asarray(self.se)
         low, high = np.asarray(self.value) - reach, np.asarray(self.value) + reach
         return replace(self, low=scalar_or_array(low), high=scalar_or_array(high), confidence=confidence)
 
@@ -76,7 +78,7 @@ def with_interval(value: np.ndarray, leave_outs: np.ndarray, made: dict) -> Esti
     blocks = len(leave_outs)
     deviations = leave_outs - leave_outs.mean(0)
     se = np.sqrt((blocks - 1) / blocks * (deviations**2).sum(0))
-    reach = _t(made["confidence"], blocks) * se
+    reach = student(made["confidence"], blocks) * se
     missing = np.full(value.shape, "", object)
     for index in np.argwhere(~np.isfinite(se)):
         without = np.flatnonzero(~np.isfinite(leave_outs[(slice(None), *index)]))
@@ -86,18 +88,85 @@ def with_interval(value: np.ndarray, leave_outs: np.ndarray, made: dict) -> Esti
     return Estimate(*numbers, scalar_or_array(missing), leave_outs, blocks=blocks, **made)
 
 
-def with_null(found: Estimate, reference: np.ndarray, draws: np.ndarray, n: int) -> Estimate:
-    """`found` with the null `draws` (permutations, …) and the p-value of `reference` on the same `n` samples."""
+def against(found: Estimate, draws: ArrayLike, *, reference: Number | None = None, n: int | None = None) -> Estimate:
+    """`found` beside values that were drawn where there is nothing to find: its null and its p-value.
+
+    Parameters
+    ----------
+    found : of any shape.
+    draws : (permutations, …) values of the same shape; NaN where one is undefined.
+    reference : what the draws are compared with where that is not `found.value`, and `n` the samples that it is of.
+    n : as many as `found` has, where left out.
+
+    Returns
+    -------
+    Estimate with null, null_low, null_high, null_value, p and null_draws.
+
+    Raises
+    ------
+    ValueError
+        Where there are no draws, or they have another shape.
+
+    Examples
+    --------
+    >>> from rgbd_insight.stats.resampling import estimate
+    >>> lost = estimate(lambda i, _: 5.0 + i.mean() / 100, np.arange(40), null=False)
+    >>> against(lost, [1.0, 2.0, 6.0]).p
+    0.5
+    """
+    draws = np.asarray(draws, float)
+    reference = np.asarray(found.value if reference is None else reference, float)
+    if len(draws) == 0 or draws.shape[1:] != reference.shape:
+        raise ValueError(f"`draws` must be one or more values of shape {reference.shape}; got shape {draws.shape}.")
     defined = np.isfinite(draws)
     count = np.maximum(defined.sum(0), 1)
     mean = np.where(defined.any(0), np.where(defined, draws, 0).sum(0) / count, np.nan)
-    low, high = np.quantile(draws, [0.025, 0.975], axis=0)
-    # An undefined draw is counted against the claim; an undefined value has no p.
-    p = (1 + (~(draws < reference)).sum(0)) / (1 + len(draws))
-    p = np.where(np.isfinite(reference), p, np.nan)
-    numbers = dict(null=mean, null_low=low, null_high=high, null_value=reference, p=p)
+    low, high = central_interval(draws)
+    numbers = dict(null=mean, null_low=low, null_high=high, null_value=reference, p=p_value(reference, draws))
     numbers = {name: scalar_or_array(np.asarray(number)) for name, number in numbers.items()}
-    return replace(found, **numbers, null_draws=draws, permutations=len(draws), null_n=n)
+    return replace(found, **numbers, null_draws=draws, permutations=len(draws), null_n=found.n if n is None else n)
+
+
+def p_value(value: ArrayLike, draws: ArrayLike, *, exact: bool = False) -> Number:
+    """Share, in (0, 1], of values as large as this one where there is nothing to find: small where it is larger.
+
+    Parameters
+    ----------
+    value : (…) what was found; for a two-sided test its absolute value. NaN has no p.
+    draws : (D, …) values drawn under the null; NaN counts as larger.
+    exact : the draws are all there are, the value itself among them, and not some of them.
+
+    Returns
+    -------
+    float or array: (1 + #{draws ≥ value})/(1 + D), or the plain share where `exact`. What is equal but for rounding
+    counts as equal.
+
+    References
+    ----------
+    Phipson, Smyth: Permutation p-values should never be zero. SAGMB 9, 2010.
+
+    Examples
+    --------
+    >>> p_value(0.3, [0.1, 0.1 + 0.2, 0.5, 0.0]), p_value(2.0, [0.0, 1.0, 2.0, 1.5], exact=True)
+    (0.6, 0.25)
+    """
+    value, draws = np.asarray(value, float), np.asarray(draws, float)
+    beyond = (~(draws < value - ROUNDING * np.abs(value))).sum(0)
+    p = beyond / len(draws) if exact else (1 + beyond) / (1 + len(draws))
+    return scalar_or_array(np.where(np.isfinite(value), p, np.nan))
+
+
+def central_interval(draws: ArrayLike, confidence: float = 0.95) -> tuple[Number, Number]:
+    """Between which values the central `confidence` of draws (D, …) lie, each (…); NaN where a draw is.
+
+    Examples
+    --------
+    >>> [round(end, 9) for end in central_interval(np.arange(101.0), 0.9)]
+    [5.0, 95.0]
+    """
+    ends = (1 - confidence) / 2, (1 + confidence) / 2
+    low, high = np.quantile(np.asarray(draws, float), ends, axis=0)
+    return scalar_or_array(low), scalar_or_array(high)
 
 
 def scalar_or_array(a: np.ndarray) -> Number | str:
@@ -105,5 +174,6 @@ def scalar_or_array(a: np.ndarray) -> Number | str:
     return a.item() if np.ndim(a) == 0 and isinstance(a, (np.ndarray, np.generic)) else a
 
 
-def _t(confidence: float, blocks: int) -> float:
-    return float(stdtrit(blocks - 1, (1 + confidence) / 2))
+def student(confidence: float, count: ArrayLike) -> Number:
+    """How many standard errors an interval reaches to either side, from `count` values (2 or more)."""
+    return scalar_or_array(stdtrit(np.asarray(count) - 1.0, (1 + confidence) / 2))

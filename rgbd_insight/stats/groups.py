@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats as distributions
 
 
 def group_codes(groups: ArrayLike, name: str = "groups") -> np.ndarray:
@@ -168,15 +168,24 @@ def permute_groups(groups: ArrayLike, rng: np.random.Generator) -> np.ndarray:
     >>> permute_groups([0, 0, 1, 1, 2, 2], np.random.default_rng(0))
     array([4, 5, 0, 1, 2, 3])
     """
+    return exchanger(groups)(rng)
+
+
+def exchanger(groups: ArrayLike) -> Callable[[np.random.Generator], np.ndarray]:
+    """`permute_groups` of these groups for many permutations: what depends on the groups alone is done once."""
     codes = group_codes(groups)
     sizes = np.bincount(codes)
     rows = np.argsort(codes, kind="stable")
     starts = np.cumsum(sizes) - sizes
-    partner = np.empty(len(codes), int)
-    for size in np.unique(sizes):
-        members = starts[sizes == size][:, None] + np.arange(size)  # (groups of this size, size)
-        partner[rows[members]] = rows[rng.permutation(members)]
-    return partner
+    alike = [starts[sizes == size][:, None] + np.arange(size) for size in np.unique(sizes)]  # each (groups, size)
+
+    def permuted(rng: np.random.Generator) -> np.ndarray:
+        partner = np.empty(len(codes), int)
+        for members in alike:
+            partner[rows[members]] = rows[rng.permutation(members)]
+        return partner
+
+    return permuted
 
 
 def checked_blocks(blocks, groups) -> np.ndarray:
@@ -195,53 +204,6 @@ def checked_blocks(blocks, groups) -> np.ndarray:
             f"{len(codes)} rows, {codes.max() + 1} blocks. Use blocks_of(groups)."
         )
     return codes
-
-
-def jackknife_bounds(value, leave_outs, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
-    """Lower and upper bound of a delete-block jackknife, in the units of `value`.
-
-    Parameters
-    ----------
-    value : array (...)
-        The statistic on all rows.
-    leave_outs : array (G, ...)
-        The statistic without each block, G >= 2.
-    level : float
-        Two-sided coverage, in (0, 1).
-
-    Returns
-    -------
-    low, high : arrays of the shape of `value`
-        NaN where `value` is NaN.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer than two leave-outs or `level` is outside (0, 1).
-
-    Notes
-    -----
-    value ± t_{G-1} · √((G-1)/G · Σ_g (leave_out_g - mean)²).
-
-    References
-    ----------
-    Efron and Stein, The jackknife estimate of variance, Annals of Statistics 1981.
-
-    Examples
-    --------
-    >>> low, high = jackknife_bounds(1.0, np.array([0.9, 1.0, 1.1]))
-    >>> round(float(high - 1), 3)
-    0.497
-    """
-    leave_outs = np.asarray(leave_outs, float)
-    if len(leave_outs) < 2:
-        raise ValueError(f"`leave_outs` must hold at least 2 blocks; got {len(leave_outs)}. Use 20 or more.")
-    if not 0 < level < 1:
-        raise ValueError(f"`level` must be between 0 and 1; got {level}.")
-    count = len(leave_outs)
-    spread = np.sqrt((count - 1) * np.var(leave_outs, axis=0))  # np.var divides by G
-    half = distributions.t.ppf(0.5 + level / 2, count - 1) * spread
-    return np.asarray(value) - half, np.asarray(value) + half
 
 
 LEAST = 0.25  # of the variance is left at any rate: half where all of it hangs on two groups together, but for noise

@@ -4,42 +4,77 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rgbd_insight.stats.estimates import Estimate, Number, scalar_or_array, with_interval, with_null
-from rgbd_insight.stats.groups import blocks_of, cut_groups, group_codes, permute_groups
+from rgbd_insight.stats.estimates import Estimate, Number, against, scalar_or_array, with_interval
+from rgbd_insight.stats.groups import blocks_of, cut_groups, exchanger, group_codes
+from rgbd_insight.stats.statistics import Statistic, evaluated, halved
 
 BLOCKS, PERMUTATIONS, LEAST = 20, 200, 5  # what intervals and nulls need; with fewer groups the estimate says so
 
 
+@dataclass(frozen=True)
+class Resampling:
+    """How a statistic is repeated: which parts of the groups are left out, and how often groups are exchanged.
+
+    Attributes
+    ----------
+    blocks : of whole groups, left out in turn, at least 20; as many as there are groups where there are fewer groups.
+    permutations : of whole groups, at least 20; fewer than 200 are noted.
+    seed : decides the permutations.
+
+    Raises
+    ------
+    ValueError
+        Where there are too few blocks or permutations.
+    """
+
+    blocks: int = 40
+    permutations: int = 200
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.blocks < BLOCKS:
+            raise ValueError(
+                f"`blocks` must be at least {BLOCKS}; got {self.blocks}. With few groups it is reduced by itself."
+            )
+        if self.permutations < 20:
+            raise ValueError(
+                f"`permutations` must be at least 20; got {self.permutations}. For no null at all, null=False."
+            )
+
+    def made(self, groups: ArrayLike, *, null: bool = True) -> dict[str, int]:
+        """What is really used of it with these groups (N,): blocks and, with a null, permutations and their seed.
+
+        Examples
+        --------
+        >>> Resampling().made([0, 1, 2, 3, 4, 5, 5], null=False)
+        {'blocks': 6}
+        """
+        used = {"blocks": min(self.blocks, len(np.unique(groups)))}
+        return used | ({"permutations": self.permutations, "seed": self.seed} if null else {})
+
+
+USUAL = Resampling()
+
+
 def estimate(
-    statistic: Callable[[np.ndarray, np.ndarray], Number],
-    groups: ArrayLike,
-    *,
-    permutations: int = 200,
-    blocks: int = 40,
-    seed: int = 0,
-    null: bool = True,
-    jumps: bool = False,
-    confidence: float = 0.95,
+    statistic: Statistic, groups: ArrayLike, plan: Resampling = USUAL, *, null: bool = True, confidence: float = 0.95
 ) -> Estimate:
     """Value, interval and permutation null of a statistic of paired samples, with whole groups as what varies.
 
     Parameters
     ----------
     statistic : (rows, partner) -> float or array; it takes one side from `rows` and the other from `partner`, two
-        integer arrays of the same length. A component that is NaN is reported in `missing`.
+        integer arrays of the same length. A component that is NaN is reported in `missing`. See `Statistic` for what it
+        may do beyond that.
     groups : (N,) physical scene of each sample; at least 5 different ones.
-    permutations : of whole groups, at least 20; fewer than 200 are noted.
-    blocks : left out in turn, at least 20; as many as there are groups where there are fewer groups.
-    seed : decides the permutations.
+    plan : how many blocks are left out, how many permutations are drawn, and their seed.
     null : False leaves the permutations out.
-    jumps : True for a statistic that jumps when a few samples are left out (`matching`, whose partners change): its
-        interval comes from its values on halves and quarters of the blocks. Needs 20 groups; of fewer, leave-outs.
     confidence : of the interval, per component.
 
     Returns
@@ -49,7 +84,7 @@ def estimate(
     Raises
     ------
     ValueError
-        Where there are fewer than 5 groups, or an option is out of range.
+        Where there are fewer than 5 groups, `confidence` is out of range, or the statistic changes its shape.
 
     Notes
     -----
@@ -59,7 +94,8 @@ def estimate(
     the interval.
 
     A statistic that jumps changes by as much for one block as for many, and the jackknife adds the jumps up: of
-    `matching` its standard error was 2.4 times too large. With `jumps`, `halved` says what is done instead.
+    `matching` its standard error was 2.4 times too large. Where a statistic says that it jumps, and there are 20 groups
+    or more, `halved` says what is done instead.
 
     Measured on 200 images in 40 groups: the standard error is right, or too large by up to a fifth, for what varies
     smoothly with the images (CKA, the partitioning, predictivity, probes).
@@ -79,63 +115,69 @@ def estimate(
     """
     codes = group_codes(groups)
     count = int(codes.max()) + 1
-    _check_options(count, permutations, blocks, confidence)
-    used = min(blocks, count)
+    if count < LEAST:
+        raise ValueError(
+            f"`groups` must hold at least {LEAST} groups; got {count}. An interval over groups needs more scenes; "
+            "more views of the same scenes do not help."
+        )
+    if not 0 < confidence < 1:
+        raise ValueError(f"`confidence` must be between 0 and 1; got {confidence}. For 95 %, pass 0.95.")
+    used = min(plan.blocks, count)
     block = blocks_of(codes, used)
-    every = np.arange(len(codes))
-    value = np.asarray(statistic(every, every), float)
-    halves = jumps and used >= BLOCKS
-    if halves:
-        leave_outs = halved(lambda pairs: _each(statistic, pairs), block, value, seed)
-    else:
-        kept = (np.flatnonzero(block != b) for b in range(used))
-        leave_outs = _each(statistic, [(rows, rows) for rows in kept])
+    halves = getattr(statistic, "jumps", False) and used >= BLOCKS
+    value, leave_outs = _jackknifed(statistic, block, halves, plan.seed)
     notes = [f"only {count} groups: {used} jackknife blocks instead of {BLOCKS} or more"] if used < BLOCKS else []
-    if null and permutations < PERMUTATIONS:
-        notes.append(f"only {permutations} permutations instead of {PERMUTATIONS} or more")
-    key = hashlib.sha1(block.astype("<i8").tobytes()).hexdigest()[:12] + f"-halves-{seed}" * halves
-    made = dict(n=len(codes), groups=count, confidence=confidence, seed=seed, key=key, note="; ".join(notes))
+    if null and plan.permutations < PERMUTATIONS:
+        notes.append(f"only {plan.permutations} permutations instead of {PERMUTATIONS} or more")
+    key = hashlib.sha1(block.astype("<i8").tobytes()).hexdigest()[:12] + f"-halves-{plan.seed}" * halves
+    made = dict(n=len(codes), groups=count, confidence=confidence, seed=plan.seed, key=key, note="; ".join(notes))
     found = with_interval(value, leave_outs, made)
     if not null:
         return found
-    rows, rng = cut_groups(codes, LEAST), np.random.default_rng(seed)
+    rows = cut_groups(codes, LEAST)
     reference = value if len(rows) == len(codes) else np.asarray(statistic(rows, rows), float)
-    partners = (rows[permute_groups(codes[rows], rng)] for _ in range(permutations))
-    draws = _each(statistic, [(rows, partner) for partner in partners])
-    return with_null(found, reference, draws, len(rows))
+    draws = permuted(statistic, codes, plan.permutations, plan.seed, rows=rows)
+    return against(found, draws, reference=reference, n=len(rows))
 
 
-def _each(statistic: Callable, pairs: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-    """The statistic of every (rows, partner), by its own `many` where it has one that shares work between them."""
-    many = getattr(statistic, "many", lambda pairs: [statistic(*pair) for pair in pairs])
-    return np.stack([np.asarray(value, float) for value in many(pairs)])
+def _jackknifed(statistic: Statistic, block: np.ndarray, halves: bool, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The value of all samples, and (blocks, …) of those without each block, or what stands in for these."""
+    every, count = np.arange(len(block)), int(block.max()) + 1
+    own = None if halves else getattr(statistic, "leave_outs", None)
+    leave_outs = None if own is None else np.asarray(own(block), float)
+    value = np.asarray(statistic(every, every), float)
+    if halves:
+        leave_outs = halved(statistic, block, value, seed)
+    elif leave_outs is None:
+        kept = (np.flatnonzero(block != b) for b in range(count))
+        leave_outs = evaluated(statistic, [(rows, rows) for rows in kept])
+    elif len(leave_outs) != count:
+        raise ValueError(f"`statistic.leave_outs` must give one for each of {count} blocks; got {len(leave_outs)}.")
+    return value, leave_outs
 
 
-def from_leave_outs(value: Number, leave_outs: ArrayLike, groups: ArrayLike, blocks: ArrayLike) -> Estimate:
-    """The estimate, without a null, of a measure that computed its own leave-outs.
+def permuted(
+    statistic: Statistic, groups: ArrayLike, permutations: int = 200, seed: int = 0, *, rows: np.ndarray | None = None
+) -> np.ndarray:
+    """Values (permutations, …) of a statistic whose partners come from other groups of the same size.
 
     Parameters
     ----------
-    value : float or array, the measure on all samples.
-    leave_outs : (G, …) the same without each block.
-    groups, blocks : (N,) group of each sample, and the block that was left out with it, from `blocks_of`.
-
-    Returns
-    -------
-    Estimate
+    statistic, groups : as for `estimate`, which asks for these draws.
+    permutations, seed : how many, and what decides them.
+    rows : the samples that take part; default all, groups that are the only ones of their size then keep their own.
 
     Examples
     --------
-    >>> x = np.random.default_rng(0).normal(size=100)
-    >>> blocks = blocks_of(np.arange(100), 20)
-    >>> found = from_leave_outs(x.mean(), [x[blocks != b].mean() for b in range(20)], np.arange(100), blocks)
-    >>> found.low < 0 < found.high
-    True
+    >>> x = np.random.default_rng(0).normal(size=60)
+    >>> draws = permuted(lambda i, j: float(x[i] @ x[j]), np.arange(60) // 2, 30)
+    >>> draws.shape, bool(draws.max() < x @ x)
+    ((30,), True)
     """
-    codes, block = group_codes(groups), np.asarray(blocks)
-    key = hashlib.sha1(block.astype("<i8").tobytes()).hexdigest()[:12]
-    made = dict(n=len(codes), groups=int(codes.max()) + 1, confidence=0.95, seed=0, key=key)
-    return with_interval(np.asarray(value, float), np.asarray(leave_outs, float), made)
+    codes, rng = group_codes(groups), np.random.default_rng(seed)
+    rows = np.arange(len(codes)) if rows is None else rows
+    permute = exchanger(codes[rows])
+    return evaluated(statistic, [(rows, rows[permute(rng)]) for _ in range(permutations)])
 
 
 def combine(function: Callable[..., Number], *estimates: Estimate | Number, null: bool = False) -> Estimate:
@@ -168,10 +210,10 @@ def combine(function: Callable[..., Number], *estimates: Estimate | Number, null
     made = [e for e in estimates if isinstance(e, Estimate)]
     if not made:
         raise ValueError("`estimates` must hold at least one Estimate; got plain numbers only.")
-    if len({e.key for e in made}) > 1:
+    if len({(e.key, e.blocks) for e in made}) > 1:
         raise ValueError(
-            "`estimates` must share their blocks of groups; got different ones. Estimate all of them on the same "
-            "samples in the same order, with the same `blocks`."
+            f"`estimates` must share their blocks of groups; got different ones ({[e.blocks for e in made]} of them). "
+            "Estimate all of them on the same samples in the same order, by the same plan."
         )
 
     def through(pick: Callable[[Estimate], Number]) -> np.ndarray:
@@ -188,7 +230,7 @@ def combine(function: Callable[..., Number], *estimates: Estimate | Number, null
     if len({(e.seed, e.permutations) for e in made}) > 1 or not made[0].permutations:
         raise ValueError("`estimates` must all have a null from the same `seed` and number of `permutations`.")
     draws = [through(lambda e, i=i: scalar_or_array(e.null_draws[i])) for i in range(made[0].permutations)]
-    return with_null(found, through(lambda e: e.null_value), np.stack(draws), made[0].null_n)
+    return against(found, np.stack(draws), reference=through(lambda e: e.null_value), n=made[0].null_n)
 
 
 def normalised(
@@ -255,57 +297,3 @@ def normalised(
         )
     masked = {k: np.where(missing == "", getattr(found, k), np.nan) for k in ("value", "low", "high", "se")}
     return replace(found, **{k: scalar_or_array(v) for k, v in masked.items()}, missing=scalar_or_array(missing))
-
-
-def _check_options(count: int, permutations: int, blocks: int, confidence: float) -> None:
-    if count < LEAST:
-        raise ValueError(
-            f"`groups` must hold at least {LEAST} groups; got {count}. An interval over groups needs more scenes; "
-            "more views of the same scenes do not help."
-        )
-    if blocks < BLOCKS:
-        raise ValueError(f"`blocks` must be at least {BLOCKS}; got {blocks}. With few groups it is reduced by itself.")
-    if permutations < 20:
-        raise ValueError(f"`permutations` must be at least 20; got {permutations}. For no null at all, null=False.")
-    if not 0 < confidence < 1:
-        raise ValueError(f"`confidence` must be between 0 and 1; got {confidence}. For 95 %, pass 0.95.")
-
-
-SPLITS = 40  # into halves; each gives two stand-ins
-RATES = 0.5, 1.0  # share of the variance on half of the groups that is left on all: that of a mean, and all of it
-
-
-def halved(
-    values: Callable[[list[tuple[np.ndarray, np.ndarray]]], np.ndarray], block: np.ndarray, value: np.ndarray, seed: int
-) -> np.ndarray:
-    """Stand-ins (2 · SPLITS, …) for leave-outs, from the statistic's values on disjoint halves and quarters.
-
-    Parameters
-    ----------
-    values : gives the statistic of every (rows, partner), stacked.
-    block : (N,) block of each sample.
-    value : (…) the statistic of all samples, about which the stand-ins lie.
-    seed : decides the splits.
-
-    Notes
-    -----
-    Values on two disjoint halves are independent, so half of the square of their difference is their variance, however
-    the statistic depends on its samples; quarters give theirs. From halves to all samples the variance is taken to
-    fall as from quarters to halves, but by no more than that of a mean (½) and no less than not at all. The stand-ins
-    are scaled so that the jackknife's formula gives that variance.
-
-    References
-    ----------
-    Politis, Romano, Wolf: Subsampling. Springer 1999, chapter 8 (estimated rates).
-    """
-    rng, parts = np.random.default_rng([seed, 2]), []
-    for _ in range(SPLITS):
-        quarters = np.array_split(rng.permutation(block.max() + 1), 4)
-        parts += [np.concatenate(quarters[:2]), np.concatenate(quarters[2:]), *quarters]
-    rows = (np.flatnonzero(np.isin(block, part)) for part in parts)
-    found = values([(part, part) for part in rows]).reshape(SPLITS, 6, *value.shape)
-    gaps = found[:, 0] - found[:, 1]  # (SPLITS, …)
-    half, quarter = (gaps**2).mean(0) / 2, found[:, 2:].var(1, ddof=1).mean(0)
-    rate = np.clip(np.divide(half, quarter, out=np.ones_like(half), where=quarter > 0), *RATES)
-    reach = gaps * np.sqrt(rate / 2 / (2 * SPLITS - 1))
-    return value + np.concatenate([reach, -reach])

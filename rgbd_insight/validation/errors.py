@@ -11,8 +11,8 @@ from rgbd_insight import stats
 from rgbd_insight.data import Knobs, World, drawn
 from rgbd_insight.metrics import MEASURES
 from rgbd_insight.metrics.cka import cka_statistic
-from rgbd_insight.metrics.partitioning import SHARES, explained, variance_partitioning
-from rgbd_insight.metrics.probes import decodability
+from rgbd_insight.metrics.partitioning import SHARES, PartitioningStatistic, explained, level_shares
+from rgbd_insight.metrics.probes import DecodabilityStatistic
 from rgbd_insight.metrics.semantic import profiles, semantic_variance
 from rgbd_insight.validation.plan import ALTERNATIVES, values
 
@@ -29,15 +29,14 @@ def null(plan: dict, seed: int) -> list[dict]:
     x, y, groups = world.stream("rgb"), world.stream("depth")[:, : knobs.width], world.groups
     present, images, rows = world.present, np.arange(len(world.groups)), []
     few, components = 12, 8
+    decoded = DecodabilityStatistic(y, present, groups, components=components, controls=0)
     tests: dict[str, Callable] = {
         "debiased_cka": MEASURES["debiased_cka"].statistic(x, y, groups),
         "debiased_cka, controlled": cka_statistic(x, y, world.areas[:, :2]),
         "matching": MEASURES["matching"].statistic(x, y, groups),
         "predictivity": MEASURES["predictivity"].statistic(x, y, groups),
         "profiles": lambda i, j: np.abs(profiles(y[:, :few], present, groups, rows=i, partner=j).s).max(),
-        "decodability": lambda i, j: np.nanmax(
-            decodability(y, present, groups, components=components, controls=0, rows=i, partner=j).delta
-        ),
+        "decodability": lambda i, j: np.nanmax(decoded(i, j)),
         "consistent share": lambda i, j: np.nansum(explained(x[i, :few], [y[j]], groups[i], components=components)),
     }
     for name, statistic in tests.items():
@@ -61,10 +60,8 @@ def null(plan: dict, seed: int) -> list[dict]:
 
 def _permutation(statistic: Callable, groups: np.ndarray, count: int, seed: int) -> float:
     """P-value as of `stats.estimate`, without its interval, which would double the work."""
-    every, rng = np.arange(len(groups)), np.random.default_rng(seed)
-    value = statistic(every, every)
-    draws = [statistic(every, stats.permute_groups(groups, rng)) for _ in range(count)]
-    return (1 + int(np.sum(~(np.array(draws) < value)))) / (1 + count)
+    every = np.arange(len(groups))
+    return stats.p_value(statistic(every, every), stats.permuted(statistic, groups, count, seed))
 
 
 def bias(plan: dict, seed: int, n: int, width: int, repetitions: int, alternatives: int) -> list[dict]:
@@ -130,31 +127,29 @@ def _measured(world: World, few: bool, interval: bool) -> dict[tuple, stats.Esti
     The others take too long there. Parts of decodability are the concepts, named by who shows them.
     """
     x, y, groups = world.stream("rgb", 0), world.stream("depth", 1), world.groups
-    every, found = np.arange(len(groups)), {}
-    for name in ("debiased_cka",) if few else ("debiased_cka", "predictivity", "matching"):
-        statistic = MEASURES[name].statistic(x, y, groups)
-        if interval:
-            blocks, jumps = 20 if few else 40, name == "matching"
-            found[name, None] = stats.estimate(statistic, groups, null=False, blocks=blocks, jumps=jumps)
-        else:
-            found[name, None] = _without_interval(statistic(every, every))
+    plan, every = stats.Resampling(blocks=20 if few else 40), np.arange(len(groups))
+
+    def asked(statistic: Callable) -> stats.Estimate | SimpleNamespace:
+        return (
+            stats.estimate(statistic, groups, plan, null=False)
+            if interval
+            else _without_interval(statistic(every, every))
+        )
+
+    names = ("debiased_cka",) if few else ("debiased_cka", "predictivity", "matching")
+    found = {(name, None): asked(MEASURES[name].statistic(x, y, groups)) for name in names}
     if few:
         return found
-    blocks = stats.blocks_of(groups, 40) if interval else None
-    probe = decodability(x, world.present, groups, components=16, blocks=blocks)
-    partitioning = variance_partitioning(
-        x[:, :12], world.areas, [y], [world.stream("rgb", 1)], groups, components=12, blocks=blocks
-    )
-    parts = {("decodability", f"{kind} {k}"): (probe.delta, probe.leave_outs, k) for k, kind in enumerate(world.kinds)}
-    parts |= {
-        (f"share, {name}", None): (partitioning.level, partitioning.level_out, i) for i, name in enumerate(SHARES)
-    }
-    for place, (value, out, i) in parts.items():
-        found[place] = (
-            stats.from_leave_outs(value[i], out[:, i], groups, blocks) if interval else _without_interval(value[i])
-        )
-    return found
+    delta = asked(DecodabilityStatistic(x, world.present, groups, components=16))
+    r2 = asked(PartitioningStatistic(x[:, :12], world.areas, [y], [world.stream("rgb", 1)], groups, components=12))
+    level = stats.combine(level_shares, r2) if interval else _without_interval(level_shares(r2.value))
+    found |= {("decodability", f"{kind} {k}"): _at(delta, k) for k, kind in enumerate(world.kinds)}
+    return found | {(f"share, {name}", None): _at(level, i) for i, name in enumerate(SHARES)}
 
 
-def _without_interval(value: float) -> SimpleNamespace:
-    return SimpleNamespace(value=float(value))
+def _at(found: stats.Estimate | SimpleNamespace, i: int) -> stats.Estimate | SimpleNamespace:
+    return found[i] if isinstance(found, stats.Estimate) else _without_interval(found.value[i])
+
+
+def _without_interval(value: float | np.ndarray) -> SimpleNamespace:
+    return SimpleNamespace(value=value)

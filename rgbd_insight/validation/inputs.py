@@ -9,7 +9,7 @@ import numpy as np
 from rgbd_insight import stats
 from rgbd_insight.metrics import MEASURES
 from rgbd_insight.metrics.cka import cka_statistic
-from rgbd_insight.metrics.partitioning import variance_partitioning
+from rgbd_insight.metrics.partitioning import PartitioningStatistic, variance_partitioning
 from rgbd_insight.metrics.probes import decodability
 from rgbd_insight.metrics.ranking import rank_units
 from rgbd_insight.metrics.semantic import profiles
@@ -102,16 +102,16 @@ def _partitioning(x, y, present, groups):
 
 
 def _ranking(x, y, present, groups):
-    blocks = stats.blocks_of(groups, 20)
-    partitioning = variance_partitioning(x, present.astype(float), [y], [x + 0.1 * y], groups, blocks=blocks)
+    partitioning = PartitioningStatistic(x, present.astype(float), [y], [x + 0.1 * y], groups)
+    r2 = stats.estimate(partitioning, groups, stats.Resampling(blocks=20), null=False)
     delta = decodability(y, present, groups, controls=2).delta
     nearest = MEASURES["max_correlation"].function(x, y, groups) * np.ones(x.shape[1])
-    found = rank_units(nearest, profiles(x, present, groups).s, delta, partitioning)
+    found = rank_units(nearest, profiles(x, present, groups).s, delta, r2)
     return found.j, "unreliable units are named in `unreliable`" if found.unreliable.any() else ""
 
 
 def _estimate(x, y, present, groups):
-    found = stats.estimate(cka_statistic(x, y), groups, permutations=20)
+    found = stats.estimate(cka_statistic(x, y), groups, stats.Resampling(permutations=20))
     return [found.value, found.low, found.high, found.p], found.missing
 
 

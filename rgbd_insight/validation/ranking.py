@@ -7,7 +7,7 @@ import numpy as np
 from rgbd_insight import stats
 from rgbd_insight.data import World
 from rgbd_insight.metrics.auroc import pair_counts
-from rgbd_insight.metrics.partitioning import variance_partitioning
+from rgbd_insight.metrics.partitioning import OTHER, SAME, PartitioningStatistic, variance_partitioning
 from rgbd_insight.metrics.probes import decodability
 from rgbd_insight.metrics.ranking import bounded, rank_units
 from rgbd_insight.metrics.semantic import profiles
@@ -15,6 +15,9 @@ from rgbd_insight.metrics.soft_matching import matching, max_correlation
 from rgbd_insight.validation.plan import best_iou, held_out_knobs
 
 UNITS = 64  # ranked of the first network at most; they are drawn alike, and the time goes with their number
+PLAN = stats.Resampling(
+    blocks=20
+)  # of the interval of every unit's ceiling: worlds are many, and the time goes with it
 KNOBS = ("noise", "noise_ratio", "unit_noise", "polysemy", "cooccurrence", "coverage", "nuisance", "outlier")
 
 
@@ -43,25 +46,24 @@ def ranking(plan: dict, seed: int, coverage: float, beyond: bool = False) -> lis
 def scored(world: World) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Score (U,) of every unit of the first network by each way of ranking, and which units are unreliable."""
     streams = [world.stream("rgb", 0)[:, :UNITS], *world.streams("depth", [1, 2]), *world.streams("rgb", [1, 2])]
-    found, alone = _alternatives(world, streams), _evidence(world, streams)[:3]
-    nearest, profile, delta, partitioning = _evidence(world, [bounded(z) for z in streams], blocks=True)
+    found, alone = _alternatives(world, streams), _evidence(world, streams)
+    nearest, profile, delta, r2 = _evidence(world, [bounded(z) for z in streams], interval=True)
     found["concepts alone"] = _kappa(*alone[1:])
     if not (np.isfinite(profile).all(0) & np.isfinite(delta)).any():  # no named concept is frequent enough
         profile, delta = np.zeros((len(nearest), 1)), np.zeros(1)
-    ranked = rank_units(nearest, profile, delta, partitioning)
+    ranked = rank_units(nearest, profile, delta, r2)
     return found | {"rank_units": ranked.j}, ranked.unreliable
 
 
-def _evidence(world: World, streams: list[np.ndarray], blocks: bool = False) -> tuple:
+def _evidence(world: World, streams: list[np.ndarray], interval: bool = False) -> tuple:
     """What `rank_units` takes, from the ranked units, two networks of the other and two of the same modality."""
     x, groups = streams[0], world.groups
     nearest, profile = max_correlation(x, streams[1]), profiles(x, world.present, groups).s
     delta = decodability(streams[1], world.present, groups).delta
-    left_out = stats.blocks_of(groups, 20) if blocks else None
-    partitioning = (
-        variance_partitioning(x, world.areas, streams[1:3], streams[3:], groups, blocks=left_out) if blocks else None
-    )
-    return nearest, profile, delta, partitioning
+    if not interval:
+        return nearest, profile, delta
+    partitioning = PartitioningStatistic(x, world.areas, streams[1:3], streams[3:], groups)
+    return nearest, profile, delta, stats.estimate(partitioning, groups, PLAN, null=False)
 
 
 def _alternatives(world: World, streams: list[np.ndarray]) -> dict[str, np.ndarray]:
@@ -69,18 +71,18 @@ def _alternatives(world: World, streams: list[np.ndarray]) -> dict[str, np.ndarr
     iou, other_iou = best_iou(x, world.present), best_iou(y, world.present)
     best, units = iou.argmax(1), np.arange(len(iou))
     partitioning = variance_partitioning(x, world.areas, streams[1:3], streams[3:], world.groups)
-    ceiling = np.maximum(partitioning.r2[:, 2], 1e-3)
+    ceiling = np.maximum(partitioning.r2[:, SAME], 1e-3)
     return {
         "NetDissect IoU": iou[units, best] - other_iou.max(0)[best],
         "matching alone": -matching(x, y, world.groups).correlation,
         "maximum correlation alone": -max_correlation(x, y),
-        "predictivity alone": -partitioning.r2[:, 1],
+        "predictivity alone": -partitioning.r2[:, OTHER],
         "specific share": (partitioning.shares[:, 1] + partitioning.shares[:, 3]) / ceiling,
     }
 
 
 def _kappa(profile: np.ndarray, delta: np.ndarray) -> np.ndarray:
-    """1 - κ of every unit: how little of its concepts the other stream tells."""
+    """1 - κ of every unit: how little of its concepts is decoded from the other stream."""
     valued = np.isfinite(profile).all(0) & np.isfinite(delta)
     weight = profile[:, valued] ** 2
     return 1 - weight @ delta[valued] / np.maximum(weight.sum(1), 1e-12)

@@ -10,7 +10,7 @@ from scipy.stats import rankdata
 
 from rgbd_insight import stats
 from rgbd_insight.features import Features, load, write_table
-from rgbd_insight.metrics.probes import decodability
+from rgbd_insight.metrics.probes import DecodabilityStatistic
 from rgbd_insight.questions.networks import TWINS
 from rgbd_insight.questions.specificity import COMPONENTS, MARGIN, specificity
 
@@ -53,10 +53,9 @@ def _on_and_off(features: Features, modality: str, seed: int) -> list[dict]:
         part = slice(i * size, (i + 1) * size)
         k = features.concepts.index[features.concepts.name == thing][0]
         groups = pd.factorize(features.samples.group[part])[0]
-        blocks = stats.blocks_of(groups, 40)
         present = np.arange(size)[:, None] % 2 == 0  # even samples have the thing
-        found = decodability(pooled[part], present, groups, blocks=blocks, controls=0)
-        estimate = stats.from_leave_outs(found.delta, found.leave_outs, groups, blocks).simultaneous(2 * len(things))
+        statistic = DecodabilityStatistic(pooled[part], present, groups, controls=0)
+        found = stats.estimate(statistic, groups, null=False).simultaneous(2 * len(things))[0]
         rows.append(
             {
                 "concept": thing,
@@ -65,9 +64,9 @@ def _on_and_off(features: Features, modality: str, seed: int) -> list[dict]:
                 "seed": seed,
                 "run": run,
                 "planted": features.concepts[f"visible_{modality}"][k],
-                "value": float(found.delta[0]),
-                "low": float(estimate.low[0]),
-                "high": float(estimate.high[0]),
+                "value": found.value,
+                "low": found.low,
+                "high": found.high,
                 "pairs": size // 2,
             }
         )
@@ -147,6 +146,7 @@ def _scores(rows: pd.DataFrame) -> dict:
     error = (graded["high"] - graded["low"]).to_numpy(float) / 4
     moved = np.random.default_rng(0).normal(value, error, size=(DRAWS, len(value)))
     rho, *draws = _rank_correlations(np.vstack([value, moved]), graded["planted"].to_numpy(float))
+    low, high = stats.central_interval(draws)
     return {
         "concepts": len(found),
         "judged": len(judged),
@@ -155,8 +155,8 @@ def _scores(rows: pd.DataFrame) -> dict:
         "undecided": open_.mean(),
         "together": (conjunctions["label"] == "together").mean(),
         "spearman": rho,
-        "spearman_low": np.quantile(draws, 0.025),
-        "spearman_high": np.quantile(draws, 0.975),
+        "spearman_low": low,
+        "spearman_high": high,
         "scenes": rows["n"].max(),
     }
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
-from scipy import stats as distributions
+
+from rgbd_insight import stats
 
 CERTAIN = 0.99  # of the bound on a false-positive rate, corrected for the number of tests
 OURS = {
@@ -25,15 +26,8 @@ def false_positives(table: pd.DataFrame) -> pd.DataFrame:
     found = rows.groupby(["measure", "condition"], sort=False)["value"].agg(rate="mean", worlds="size").reset_index()
     hits = (found["rate"] * found["worlds"]).round()
     each = (1 - CERTAIN) / found["measure"].nunique()
-    found["low"], found["high"] = _bounds(hits, found["worlds"], each)
+    found["low"], found["high"] = stats.proportion_interval(hits, found["worlds"], each)
     return found
-
-
-def _bounds(hits: pd.Series, count: pd.Series, each: float) -> tuple[np.ndarray, np.ndarray]:
-    """One-sided Clopper-Pearson bounds of a rate, each wrong with probability `each`."""
-    low = distributions.beta.ppf(each, hits, count - hits + 1)
-    high = distributions.beta.ppf(1 - each, hits + 1, count - hits)
-    return np.where(hits > 0, low, 0), np.where(hits < count, high, 1)
 
 
 def null_means(table: pd.DataFrame) -> pd.DataFrame:
@@ -72,7 +66,7 @@ def containment(table: pd.DataFrame, *, kinds: bool = False) -> pd.DataFrame:
     )
     found["spread"] **= 0.5
     hits = (found["coverage"] * found["repetitions"]).round()  # concepts of one draw are no repetitions
-    found["low"], found["high"] = _bounds(hits, found["repetitions"], 0.025)
+    found["low"], found["high"] = stats.proportion_interval(hits, found["repetitions"])
     return found.reset_index()
 
 
@@ -96,8 +90,8 @@ def shares(table: pd.DataFrame) -> pd.DataFrame:
     means = rows.groupby([*keys, "part"], sort=False)["error"].agg(["mean", "std", "size"])
     means = means.assign(error=means["mean"].abs())
     found = means.loc[means.groupby(keys, sort=False)["error"].idxmax()].droplevel("part")
-    half = distributions.t.ppf(0.975, np.maximum(found["size"] - 1, 1)) * found["std"] / np.sqrt(found["size"])
-    found = found[["error"]].assign(low=found["error"] - half, high=found["error"] + half)
+    low, high = stats.student_interval(found["error"], found["std"], found["size"])
+    found = found[["error"]].assign(low=low, high=high)
     found["worst world"] = rows["error"].abs().groupby([rows[k] for k in keys], sort=False).max()
     sums = rows.assign(type=rows["part"].str.split(" -> ").str[0]).groupby([*keys, "world", "type"])["value"].sum()
     found["sum off by"] = (sums - 1).abs().groupby(keys).max()
@@ -106,11 +100,12 @@ def shares(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def called_absent(table: pd.DataFrame) -> pd.DataFrame:
-    """How often a concept of which depth tells δ = .1 is called visible in rgb only, with the rate's 95 % bounds."""
+    """How often a concept of which δ from depth is .1 is called visible in rgb only, with the rate's 95 % bounds."""
     rows = _of(table, "absence")
     rows = rows.assign(absent=rows["part"].isin(["rgb", "neither"]))
     found = rows.groupby(["condition", "n"], sort=False)["absent"].agg(rate="mean", concepts="size").reset_index()
-    found["low"], found["high"] = _bounds((found["rate"] * found["concepts"]).round(), found["concepts"], 0.025)
+    hits = (found["rate"] * found["concepts"]).round()
+    found["low"], found["high"] = stats.proportion_interval(hits, found["concepts"])
     return found
 
 
@@ -165,8 +160,7 @@ def _compared(score: str, where: str, values: pd.DataFrame, better: str = "large
     rows = []
     for name in others:
         gap = (sign * (ours - others[name])).dropna()
-        half = distributions.t.ppf(0.975, max(len(gap) - 1, 1)) * gap.std() / np.sqrt(max(len(gap), 1))
-        low, high = gap.mean() - half, gap.mean() + half
+        low, high = stats.student_interval(gap.mean(), gap.std(), len(gap))
         verdict = "ours is better" if low > 0 else "the alternative is better" if high < 0 else "not certain"
         rows.append(
             {

@@ -9,7 +9,7 @@ from rgbd_insight.data import Knobs, World
 from rgbd_insight.metrics.attenuation import corrected_partitioning
 from rgbd_insight.metrics.labels import concept_labels
 from rgbd_insight.metrics.partitioning import SHARES, variance_partitioning
-from rgbd_insight.metrics.probes import decodability
+from rgbd_insight.metrics.probes import DecodabilityStatistic
 from rgbd_insight.validation.plan import ALTERNATIVES, held_out_knobs, values
 
 NETS = (("rgb", 0), ("depth", 0))
@@ -128,17 +128,17 @@ def concepts(plan: dict, seed: int, cooccurrence: float) -> list[dict]:
     size = {"n": p["n"], "width": p["width"], "other_width": p["width"]}
     knobs = Knobs(noise=0.6, nuisance=0.3, cooccurrence=cooccurrence, **size)
     world = World(knobs, seed)
-    blocks = stats.blocks_of(world.groups, 40)
 
-    def probe(*streams: np.ndarray):
-        size = {"components": 32 * len(streams), "controls": 4, "strata": world.areas, "blocks": blocks}
-        return decodability(np.hstack(streams), world.present, world.groups, **size)
+    def probe(*streams: np.ndarray) -> stats.Estimate:
+        size = {"components": 32 * len(streams), "controls": 4, "strata": world.areas}
+        statistic = DecodabilityStatistic(np.hstack(streams), world.present, world.groups, **size)
+        return stats.estimate(statistic, world.groups, null=False)
 
     x, y = world.streams("rgb", [0, 1]), world.streams("depth", [0, 1])
     first, second = probe(x[0]), probe(y[0])
     labels = concept_labels(first, second, probe(x[0], y[0]), probe(*x), probe(*y))
-    bounds = stats.from_leave_outs(second.delta, second.leave_outs, world.groups, blocks).simultaneous(2 * len(labels))
-    base = {"ours": True, "n": len(blocks), "width": knobs.width, "cooccurrence": cooccurrence}
+    bounds = second.simultaneous(2 * len(labels))
+    base = {"ours": True, "n": len(world.groups), "width": knobs.width, "cooccurrence": cooccurrence}
     return [
         base
         | {
@@ -146,7 +146,7 @@ def concepts(plan: dict, seed: int, cooccurrence: float) -> list[dict]:
             "condition": kind,
             "part": label,
             "repetition": k,
-            "value": second.delta[k],
+            "value": second.value[k],
             "low": bounds.low[k],
             "high": bounds.high[k],
         }
@@ -155,28 +155,28 @@ def concepts(plan: dict, seed: int, cooccurrence: float) -> list[dict]:
 
 
 def absence(plan: dict, seed: int, n: int, folds: int) -> list[dict]:
-    """Labels of concepts of which depth tells exactly δ = .1, the margin, and rgb nearly everything.
+    """Labels of concepts of which depth shows exactly δ = .1, the margin, and rgb nearly everything.
 
     "dimmed": depth shows it clearly, in one of ten images; "thin": in every image, as .006 of the variance of a unit.
     """
     p, rng = plan["absence"], np.random.default_rng([seed, 9])
     world = World(Knobs(n=n, width=p["width"], other_width=p["width"], networks=1, related=False, nuisance=1.0), seed)
     areas = rng.normal(size=(len(world.groups), p["concepts"]))
-    present, blocks, units = areas > 0, stats.blocks_of(world.groups, 40), slice(0, p["concepts"])
+    present, units = areas > 0, slice(0, p["concepts"])
     rgb, dimmed, thin = world.stream("rgb"), world.stream("depth"), rng.normal(size=(len(areas), p["width"]))
     rgb[:, units] += 10 * present
     dimmed[:, units] += 10 * (present & (rng.random(present.shape) < MARGIN))
     thin[:, units] = THIN * areas + np.sqrt(1 - THIN**2) * thin[:, units]
 
-    def probe(stream: np.ndarray):
-        return decodability(stream, present, world.groups, folds=folds, controls=4, blocks=blocks)
+    def probe(stream: np.ndarray) -> stats.Estimate:
+        statistic = DecodabilityStatistic(stream, present, world.groups, folds=folds, controls=4)
+        return stats.estimate(statistic, world.groups, null=False)
 
     first, rows = probe(rgb), []
     for condition, stream in (("dimmed", dimmed), ("thin", thin)):
         second = probe(stream)
         labels = concept_labels(first, second, margin=MARGIN)
-        bounds = stats.from_leave_outs(second.delta, second.leave_outs, world.groups, blocks)
-        bounds = bounds.simultaneous(2 * len(labels))
+        bounds = second.simultaneous(2 * len(labels))
         rows += [
             {
                 "measure": "decodability",
@@ -184,10 +184,10 @@ def absence(plan: dict, seed: int, n: int, folds: int) -> list[dict]:
                 "condition": condition,
                 "part": label,
                 "repetition": k,
-                "n": len(blocks),
+                "n": len(areas),
                 "width": p["width"],
                 "count": folds,
-                "value": second.delta[k],
+                "value": second.value[k],
                 "low": bounds.low[k],
                 "high": bounds.high[k],
                 "truth": MARGIN,

@@ -10,7 +10,7 @@ from rgbd_insight.metrics import baselines
 from rgbd_insight.metrics.cka import cka_matrix, cka_statistic
 from rgbd_insight.metrics.dissection import TopValues, dissect
 from rgbd_insight.metrics.hsic import Moments
-from rgbd_insight.metrics.partitioning import PENALTIES, variance_partitioning
+from rgbd_insight.metrics.partitioning import PENALTIES, PartitioningStatistic, variance_partitioning
 from rgbd_insight.stats.groups import blocks_of, group_folds
 from tests.benchmarks import _published as published
 from tests.benchmarks._race import RUNS, Way, exponent, race
@@ -147,11 +147,11 @@ def test_variance_partitioning():
     y, concepts, other, same, groups = workload_v()
     fold, blocks = group_folds(groups, 5, 0), blocks_of(groups, 40)
     bands = [[concepts], [other], [same], [concepts, other], [concepts, same]]
-    found = variance_partitioning(y, concepts, [other], [same], groups, blocks=blocks)
+    found = variance_partitioning(y, concepts, [other], [same], groups)
     ways = [
         Way(
             "variance_partitioning",
-            lambda: variance_partitioning(y, concepts, [other], [same], groups, blocks=blocks),
+            lambda: PartitioningStatistic(y, concepts, [other], [same], groups).leave_outs(blocks),
             ours=True,
             note="value and 40 leave-outs",
             pick=lambda _: found.r2,

@@ -18,7 +18,7 @@ from rgbd_insight.claims.rows import VERDICTS, judged
 from rgbd_insight.extraction import extract
 from rgbd_insight.features import FeaturesError
 from rgbd_insight.features.tables import write_table
-from rgbd_insight.questions.ablation import ablations
+from rgbd_insight.questions.ablation import ablations, chosen_on
 from rgbd_insight.questions.networks import networks as networks_of
 from tests._toy import ToyData, ToyNet
 from tests.claims.test_intervention import outcomes
@@ -137,11 +137,6 @@ def test_profiles_beyond_the_twins_spread():
     assert 0.25 < np.mean(p) < 0.75
 
 
-def test_sign_flips():
-    assert inference.sign_flip(np.array([1.0, -1.0])) == 1.0
-    assert inference.sign_flip(np.linspace(0.9, 1.1, 20)) == pytest.approx(1 / 4097, rel=0.5)
-
-
 @pytest.fixture
 def results(tmp_path):
     write_table(outcomes(), tmp_path, "intervention", "a command")
@@ -233,7 +228,7 @@ def silenced(tmp_path_factory):
 
 def lost(features, name, given):
     """Accuracy lost on the half of the groups on which no units were chosen."""
-    judged = networks_of(features, "sum").blocks % 2 == 1
+    judged = ~chosen_on(networks_of(features, "sum"))
     hit, target = (
         np.stack([features.predictions("sum", c)[part][judged].sum(0) for c in (given, name)])
         for part in ("hit", "target")

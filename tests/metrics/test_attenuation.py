@@ -115,7 +115,7 @@ def test_it_has_an_interval_over_groups():
     def level(i, _):
         return corrected_partitioning(y[i], concepts[i], [x[i] for x in other], [x[i] for x in same], groups[i]).level
 
-    found = stats.estimate(level, groups, null=False, blocks=20)
+    found = stats.estimate(level, groups, stats.Resampling(blocks=20), null=False)
     assert (found.low < found.value).all() and (found.value < found.high).all()
 
 

@@ -93,7 +93,7 @@ def test_estimates_are_the_same_either_way(monkeypatch):
     found = []
     for answer in (True, False):
         monkeypatch.setattr(_cka, "worthwhile", lambda *_, answer=answer: answer)
-        found.append(stats.estimate(statistic, np.arange(80) // 4, permutations=30))
+        found.append(stats.estimate(statistic, np.arange(80) // 4, stats.Resampling(permutations=30)))
     for name in ("value", "low", "high", "null", "p", "leave_outs", "null_draws"):
         np.testing.assert_allclose(getattr(found[0], name), getattr(found[1], name), atol=1e-10)
 

@@ -1,7 +1,5 @@
 """Decodability against scikit-learn and double loops; co-occurrence, controls, leave-outs, labels on planted data."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from sklearn.decomposition import PCA
@@ -9,12 +7,13 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
+from rgbd_insight import stats
 from rgbd_insight.metrics import probes, ridge
 from rgbd_insight.metrics.auroc import pair_counts
 from rgbd_insight.metrics.labels import concept_labels
-from rgbd_insight.metrics.probes import decodability
+from rgbd_insight.metrics.probes import DecodabilityStatistic, decodability
 from rgbd_insight.metrics.strata import _leave_own_column_out, cooccurrence_strata
-from rgbd_insight.stats.groups import blocks_of, checked_blocks, counted_once, group_folds, jackknife_bounds
+from rgbd_insight.stats.groups import blocks_of, checked_blocks, counted_once, group_folds
 
 
 def world(n=600, concepts=6, units=48, noise=2.0, seed=0, size=5):
@@ -47,7 +46,7 @@ def test_equals_scikit_learn():
     x, present, groups = world()
     ours = decodability(x, present, groups, controls=0)
     assert np.allclose(ours.delta, naive_delta(x, present, group_folds(groups, 5, 0)), atol=1e-9)
-    assert (ours.reason == "").all() and ours.components == 32 and ours.leave_outs is None
+    assert (ours.reason == "").all() and ours.components == 32
     assert np.array_equal(ours.positives, present.sum(0))
 
 
@@ -74,10 +73,10 @@ def test_leave_outs_are_the_procedure_on_the_other_rows(with_strata, monkeypatch
     x, present, groups = world(n=400)
     blocks = blocks_of(groups, 8)
     options = {"controls": 0, "strata": present if with_strata else None}
-    whole = decodability(x, present, groups, blocks=blocks, **options)
+    leave_outs = DecodabilityStatistic(x, present, groups, **options).leave_outs(blocks)
     for g in (0, 7):
         again = decodability(x, present, groups, rows=np.flatnonzero(blocks != g), **options)
-        assert np.allclose(whole.leave_outs[g], again.delta, atol=1e-10)
+        assert np.allclose(leave_outs[g], again.delta, atol=1e-10)
 
 
 @pytest.mark.parametrize("with_strata", [False, True])
@@ -88,7 +87,7 @@ def test_what_a_block_in_the_fit_changes_in_every_block_that_is_judged(with_stra
     present = present[:, :2]
     strata = present if with_strata else None
     block, fold = blocks_of(groups, 6), group_folds(groups, 5, 0)
-    decodability(x, present, groups, blocks=block, controls=0, strata=strata, components=4)
+    DecodabilityStatistic(x, present, groups, controls=0, strata=strata, components=4).leave_outs(block)
     code = np.zeros(present.shape, int) if strata is None else cooccurrence_strata(strata, present, groups)
     x = x - x.mean(0)
 
@@ -138,11 +137,11 @@ def test_what_hangs_on_two_groups_is_counted_once():
 
 
 def test_jackknife_error_matches_the_spread_over_worlds():
-    results = [
-        decodability(*data, controls=0, blocks=blocks_of(data[2], 20))
-        for data in (world(n=400, noise=4, seed=s, units=16) for s in range(16))
-    ]
-    spread = np.std([r.delta[3:] for r in results])  # concepts that are not there: the same truth in every world
+    plan, results = stats.Resampling(blocks=20), []
+    for seed in range(16):
+        data = world(n=400, noise=4, seed=seed, units=16)
+        results.append(stats.estimate(DecodabilityStatistic(*data, controls=0), data[2], plan, null=False))
+    spread = np.std([r.value[3:] for r in results])  # concepts that are not there: the same truth in every world
     errors = np.mean([np.sqrt(19 * r.leave_outs[:, 3:].var(0)) for r in results])
     assert 0.8 < errors / spread < 1.6  # near δ = 0 the jackknife is wide (1.3 times), never narrow
 
@@ -224,15 +223,23 @@ def test_constant_units_and_wrong_input():
     with pytest.raises(ValueError, match="folds"):
         decodability(x, present, groups // 60)
     with pytest.raises(ValueError, match="whole groups"):
-        decodability(x, present, groups, blocks=np.arange(600) % 40)
+        DecodabilityStatistic(x, present, groups).leave_outs(np.arange(600) % 40)
     with pytest.raises(ValueError, match="one length"):
         decodability(x, present, groups, rows=np.arange(9), partner=np.arange(8))
 
 
 def probe(*delta, error=0.01, seed=0):
+    """An estimate of these δ whose leave-outs are spread by error / √40."""
     rng = np.random.default_rng(seed)
-    delta = np.array(delta, float)
-    return SimpleNamespace(delta=delta, leave_outs=delta + error / 40**0.5 * rng.normal(size=(40, len(delta))))
+    delta, groups = np.array(delta, float), np.arange(40)
+    leave_outs = delta + error / 40**0.5 * rng.normal(size=(40, len(delta)))
+    block = stats.blocks_of(groups, 40)
+
+    def statistic(rows, _):
+        without = np.setdiff1d(groups, rows)
+        return leave_outs[block[without[0]]] if len(without) else delta
+
+    return stats.estimate(statistic, groups, null=False)
 
 
 def test_every_label_and_its_order():
@@ -257,21 +264,18 @@ def test_label_errors():
         concept_labels(probe(0.1), probe(0.1), joint=probe(0.1))
     with pytest.raises(ValueError, match="agree in blocks"):
         concept_labels(probe(0.1), probe(0.1, 0.2))
-    with pytest.raises(ValueError, match="carry leave-outs"):
-        concept_labels(probe(0.1), SimpleNamespace(delta=np.zeros(1), leave_outs=None))
     with pytest.raises(ValueError, match="margin"):
         concept_labels(probe(0.1), probe(0.1), margin=1.5)
 
 
-def test_jackknife_of_a_mean_is_the_t_interval():
-    values = np.random.default_rng(5).normal(size=30)
-    leave_outs = (values.sum() - values) / 29
-    low, high = jackknife_bounds(values.mean(), leave_outs)
-    assert np.isclose(high - low, 2 * 2.045229642 * values.std(ddof=1) / 30**0.5)
-    with pytest.raises(ValueError, match="at least 2"):
-        jackknife_bounds(0.0, [1.0])
-    with pytest.raises(ValueError, match="between 0 and 1"):
-        jackknife_bounds(0.0, [1.0, 2.0], level=95)
+def test_value_and_leave_outs_are_those_of_the_plain_function():
+    x, present, groups = world(n=400)
+    statistic = DecodabilityStatistic(x, present, groups)
+    found = stats.estimate(statistic, groups, null=False)
+    plain = decodability(x, present, groups)
+    assert np.allclose(found.value, plain.delta, atol=1e-12)
+    for field in ("delta", "by_fold", "control"):
+        assert np.allclose(getattr(statistic.whole, field), getattr(plain, field), atol=1e-12)
     with pytest.raises(ValueError, match="at least 2 blocks"):
         checked_blocks([1, 1], [0, 1])
 
@@ -288,7 +292,7 @@ def test_fewer_rows_than_units_are_fitted_the_same(n, monkeypatch):
     groups, blocks = np.arange(200), np.arange(200) % 20
     x, y = rng.normal(size=(200, 300)), rng.random((200, 3)) < 0.5
     x[:, :5] += y[:, :1]
-    found = decodability(x, y, groups, blocks=blocks)
+    found = DecodabilityStatistic(x, y, groups).leave_outs(blocks)
     monkeypatch.setattr(ridge, "FEW", 0)
-    again = decodability(x, y, groups, blocks=blocks)
-    np.testing.assert_allclose(found.leave_outs, again.leave_outs, atol=1e-9)
+    again = DecodabilityStatistic(x, y, groups).leave_outs(blocks)
+    np.testing.assert_allclose(found, again, atol=1e-9)

@@ -13,7 +13,7 @@ from rgbd_insight.metrics.baselines import cka
 from rgbd_insight.metrics.partitioning import variance_partitioning
 from rgbd_insight.metrics.soft_matching import matching
 from rgbd_insight.stats.groups import group_folds
-from tests.metrics.test_joint import components_of, world
+from tests.metrics.test_partitioning import components_of, world
 
 
 def streams(seed=0, n=60, widths=(6, 4)):

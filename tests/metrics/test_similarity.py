@@ -85,7 +85,7 @@ def test_value_minus_null_is_zero_on_average_when_images_come_in_groups():
     gaps, p = [], []
     for seed in range(120):
         x, y, groups = worlds(seed, n=80, shared=0, widths=(10, 8), within=0.7)
-        found = stats.estimate(similarity.cka_statistic(x, y), groups, permutations=39)
+        found = stats.estimate(similarity.cka_statistic(x, y), groups, stats.Resampling(permutations=39))
         gaps.append(found.value - found.null)
         p.append(found.p)
     assert abs(np.mean(gaps)) <= 4 * np.std(gaps) / np.sqrt(len(gaps))

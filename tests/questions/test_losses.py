@@ -6,7 +6,7 @@ import torch
 
 from rgbd_insight.extraction import extract
 from rgbd_insight.features import Ablation, load, write_quantised
-from rgbd_insight.questions.ablation import ablations
+from rgbd_insight.questions.ablation import ablations, chosen_on
 from rgbd_insight.questions.balance import balance, shares
 from rgbd_insight.questions.collaboration import collaboration, predicted
 from rgbd_insight.questions.losses import REMOVALS, accuracy_estimate, by_dose
@@ -62,7 +62,7 @@ def test_what_was_not_recorded_is_missing_with_the_call(toy):
 def test_doses_stand_beside_their_random_sets(toy):
     found = collaboration(toy, "sum", measures=["dose"])
     row = found.one("dose", label="specific")
-    half = np.isin(networks(toy, "sum").blocks % 2, [1])
+    half = ~chosen_on(networks(toy, "sum"))
     whole = accuracy(toy, "both", half)
     assert row.value == pytest.approx(whole - accuracy(toy, "specific rgb", half))
     random = np.array([whole - accuracy(toy, f"random rgb {i + 1}", half) for i in range(99)])
@@ -76,7 +76,7 @@ def test_doses_stand_beside_their_random_sets(toy):
 def test_dose_on_some_classes_and_one_input(toy):
     rows = by_dose(networks(toy, "sum"), classes=[0], given="both")[0]
     row = next(row for row in rows if row["label"] == "specific")
-    half = networks(toy, "sum").blocks % 2 == 1
+    half = ~chosen_on(networks(toy, "sum"))
     counts = [toy.predictions("sum", name) for name in ("both", row["label"] + " rgb")]
     one = [c["hit"][half, 0].sum() / c["target"][half, 0].sum() for c in counts]
     assert row["value"] == pytest.approx(one[0] - one[1])

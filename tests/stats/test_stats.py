@@ -12,6 +12,32 @@ def mean_of(x):
     return lambda rows, partner: x[rows].mean(0)
 
 
+class Jumps:
+    """A statistic that says that it jumps."""
+
+    jumps = True
+
+    def __init__(self, statistic):
+        self.statistic = statistic
+
+    def __call__(self, rows, partner):
+        return self.statistic(rows, partner)
+
+
+class Given:
+    """A statistic whose value and leave-outs are given."""
+
+    def __init__(self, value, leave_outs):
+        self.value, self.given = value, leave_outs
+
+    def __call__(self, rows, partner):
+        return self.value
+
+    def leave_outs(self, blocks):
+        assert len(np.unique(blocks)) == blocks.max() + 1
+        return self.given
+
+
 def correlation(x, y):
     return lambda rows, partner: np.corrcoef(x[rows], y[partner])[0, 1]
 
@@ -69,7 +95,7 @@ def test_p_is_uniform_for_unrelated_groups_and_small_for_related_ones():
         rng = np.random.default_rng(seed)
         groups = uneven(rng, 24, 4)
         x, y = grouped(rng, groups, 0.9), grouped(rng, groups, 0.9)
-        p.append(stats.estimate(correlation(x, y), groups, permutations=39).p)
+        p.append(stats.estimate(correlation(x, y), groups, stats.Resampling(permutations=39)).p)
     share = np.mean(np.array(p) <= 0.1)
     assert abs(share - 0.1) <= 4 * np.sqrt(0.1 * 0.9 / len(p))
     assert stats.estimate(correlation(x, x + 0.3 * y), groups).p == pytest.approx(1 / 201)
@@ -118,7 +144,7 @@ def test_value_has_all_samples_and_null_the_cut_ones():
         seen.append((rows, partner))
         return np.corrcoef(x[rows], y[partner])[0, 1]
 
-    found = stats.estimate(statistic, groups, permutations=50)
+    found = stats.estimate(statistic, groups, stats.Resampling(permutations=50))
     rows = stats.cut_groups(groups)
     assert found.n == len(x) and found.null_n == len(rows) == 12 * 5 + 12 * 7
     assert found.value == np.corrcoef(x, y)[0, 1]
@@ -139,11 +165,12 @@ def test_many_components_at_once_are_each_its_own():
     groups = np.arange(60) // 2
     x, y = rng.normal(size=(60, 2, 3)), rng.normal(size=(60, 2, 3))
     y[:, 0, 0] = x[:, 0, 0]
-    found = stats.estimate(lambda i, j: (x[i] * y[j]).mean(0), groups, permutations=40, seed=5)
+    plan = stats.Resampling(permutations=40, seed=5)
+    found = stats.estimate(lambda i, j: (x[i] * y[j]).mean(0), groups, plan)
     assert found.value.shape == found.p.shape == found.missing.shape == (2, 3)
     for a in range(2):
         for b in range(3):
-            one = stats.estimate(lambda i, j: (x[i, a, b] * y[j, a, b]).mean(), groups, permutations=40, seed=5)  # noqa: B023
+            one = stats.estimate(lambda i, j, a=a, b=b: (x[i, a, b] * y[j, a, b]).mean(), groups, plan)
             part = found[a, b]
             for name in ("value", "low", "high", "se", "null", "null_low", "null_high", "null_value", "p"):
                 assert getattr(part, name) == pytest.approx(getattr(one, name)), name
@@ -155,7 +182,10 @@ def test_many_components_at_once_are_each_its_own():
 def test_same_seed_same_numbers():
     rng = np.random.default_rng(4)
     x, y, groups = rng.normal(size=60), rng.normal(size=60), np.arange(60) // 2
-    draws = [stats.estimate(correlation(x, y), groups, permutations=20, seed=s).null_draws for s in (1, 1, 2)]
+    draws = [
+        stats.estimate(correlation(x, y), groups, stats.Resampling(permutations=20, seed=s)).null_draws
+        for s in (1, 1, 2)
+    ]
     assert (draws[0] == draws[1]).all() and (draws[0] != draws[2]).any()
 
 
@@ -170,14 +200,14 @@ def test_undefined_components_are_reported():
             out[2] = np.nan
         return out
 
-    found = stats.estimate(statistic, groups, permutations=20)
+    found = stats.estimate(statistic, groups, stats.Resampling(permutations=20))
     assert found.missing.tolist() == ["", "undefined on these samples", "no interval: undefined without block 0"]
     assert np.isfinite(found.value).tolist() == [True, False, True]
     assert np.isfinite(found.low).tolist() == np.isfinite(found.high).tolist() == [True, False, False]
     assert np.isfinite(found.p).tolist() == [True, False, True]
     calls = iter([1.0] * 41 + [np.nan, 0.0] * 10)
     assert (
-        stats.estimate(lambda i, j: next(calls), groups, permutations=20).p == 11 / 21
+        stats.estimate(lambda i, j: next(calls), groups, stats.Resampling(permutations=20)).p == 11 / 21
     )  # undefined draws count against
 
 
@@ -199,7 +229,8 @@ def test_statistic_must_keep_its_shape():
 )
 def test_options_are_checked(options, message):
     with pytest.raises(ValueError, match=message):
-        stats.estimate(lambda i, j: 0.0, options.pop("groups", np.arange(30)), **options)
+        plan = stats.Resampling(**{k: options.pop(k) for k in ("blocks", "permutations") if k in options})
+        stats.estimate(lambda i, j: 0.0, options.pop("groups", np.arange(30)), plan, **options)
 
 
 def test_folds_and_blocks_keep_groups_whole_and_balanced():
@@ -261,9 +292,9 @@ def test_combining_needs_the_same_blocks():
         stats.combine(np.add, 1.0, 2.0)
     with pytest.raises(ValueError, match="must all have a null"):
         stats.combine(np.negative, a, null=True)
-    other = stats.estimate(mean_of(x), groups, permutations=20, seed=1)
+    other = stats.estimate(mean_of(x), groups, stats.Resampling(permutations=20, seed=1))
     with pytest.raises(ValueError, match="must all have a null"):
-        stats.combine(np.add, stats.estimate(mean_of(x), groups, permutations=20), other, null=True)
+        stats.combine(np.add, stats.estimate(mean_of(x), groups, stats.Resampling(permutations=20)), other, null=True)
 
 
 def test_normalised_is_a_ratio_of_sums():
@@ -351,7 +382,7 @@ def test_halves_give_a_mean_its_standard_error():
     rng = np.random.default_rng(3)
     groups = np.arange(400) // 5
     x = rng.normal(size=(400, 3)) + rng.normal(size=(80, 3))[groups]
-    mean = [stats.estimate(lambda i, _: x[i].mean(0), groups, null=False, jumps=jumps) for jumps in (False, True)]
+    mean = [stats.estimate(f, groups, null=False) for f in (mean_of(x), Jumps(mean_of(x)))]
     np.testing.assert_allclose(mean[1].se, mean[0].se, rtol=0.35)  # their rate is estimated
     assert (mean[1].se >= 0.85 * mean[0].se).all()  # but never below that of a mean, up to the choice of the splits
     np.testing.assert_allclose(mean[1].leave_outs.mean(0), mean[1].value)
@@ -362,7 +393,7 @@ def test_halves_give_a_mean_its_standard_error():
 def test_halves_are_the_stated_formula():
     x, block = np.random.default_rng(4).normal(size=120) ** 3, np.arange(120) // 3
     statistic = lambda rows, _: float(np.median(x[rows]))  # noqa: E731
-    found = stats.estimate(statistic, block, null=False, jumps=True, seed=5)
+    found = stats.estimate(Jumps(statistic), block, stats.Resampling(seed=5), null=False)
     rng, half, quarter = np.random.default_rng([5, 2]), [], []
     for _ in range(40):
         parts = np.array_split(rng.permutation(40), 4)
@@ -382,7 +413,7 @@ def test_halves_hold_what_jumps_where_leave_outs_are_far_too_wide():
         x, y = (shared @ np.random.default_rng(k).normal(size=(8, 30)) + 8 * rng.normal(size=(200, 30)) for k in (1, 2))
         statistic = matching_statistic(x, y, groups)
         for jumps, kept in spans.items():
-            found = stats.estimate(statistic, groups, null=False, jumps=jumps)
+            found = stats.estimate(statistic if jumps else statistic.__call__, groups, null=False)
             kept.append(found.se)
         values.append(found.value)
     spread = np.std(values, ddof=1)
@@ -392,6 +423,77 @@ def test_halves_hold_what_jumps_where_leave_outs_are_far_too_wide():
 
 def test_what_jumps_is_left_out_where_there_are_few_groups():
     x, groups = np.random.default_rng(0).normal(size=45), np.arange(45) // 5
-    found = stats.estimate(lambda i, _: x[i].mean(), groups, null=False, jumps=True)
+    found = stats.estimate(Jumps(mean_of(x)), groups, null=False)
     assert found.blocks == 9 and "9 jackknife blocks" in found.note
     np.testing.assert_allclose(found.leave_outs[0], x[stats.blocks_of(groups, 9) != 0].mean())
+
+
+def test_leave_outs_that_share_work_are_taken_as_they_are():
+    values = np.random.default_rng(5).normal(size=40)
+    leave_outs = (values.sum() - values) / 39
+    found = stats.estimate(Given(values.mean(), leave_outs), np.arange(40), null=False)
+    assert found.high - found.low == pytest.approx(2 * reference.t.ppf(0.975, 39) * values.std(ddof=1) / 40**0.5)
+    np.testing.assert_array_equal(found.leave_outs, leave_outs)
+    with pytest.raises(ValueError, match="must give one for each of 40 blocks; got 39"):
+        stats.estimate(Given(values.mean(), leave_outs[1:]), np.arange(40), null=False)
+
+
+def test_an_average_can_what_all_of_its_parts_can():
+    rng = np.random.default_rng(6)
+    x, groups = rng.normal(size=(60, 2)), np.arange(60)
+    parts = [stats.estimate(f, groups, null=False) for f in (mean_of(x[:, 0]), mean_of(x[:, 1]))]
+    given = [Given(part.value, part.leave_outs) for part in parts]
+    shared, plain = stats.averaged(given), stats.averaged([mean_of(x[:, 0]), given[1]])
+    assert hasattr(shared, "leave_outs") and not hasattr(plain, "leave_outs")
+    found, want = (stats.estimate(f, groups, null=False) for f in (shared, mean_of(x.mean(1))))
+    assert (found.value, found.se) == pytest.approx((want.value, want.se))
+    assert not shared.jumps and stats.averaged([mean_of(x), Jumps(mean_of(x))]).jumps
+    y = rng.normal(size=(60, 2))
+    both = [correlation(x[:, k], y[:, k]) for k in range(2)]
+    draws = stats.estimate(stats.averaged(both), groups, stats.Resampling(permutations=20)).null_draws
+    assert draws == pytest.approx(sum(stats.permuted(one, groups, 20) for one in both) / 2)
+
+
+def test_draws_made_otherwise_stand_beside_an_estimate():
+    x, groups = np.random.default_rng(7).normal(size=(80, 2)), np.arange(80)
+    found = stats.estimate(mean_of(x), groups, null=False)
+    draws = np.random.default_rng(8).normal(size=(99, 2))
+    beside = stats.against(found, draws)
+    np.testing.assert_allclose(beside.null_high, np.quantile(draws, 0.975, axis=0))
+    np.testing.assert_allclose(beside.p, (1 + (draws >= found.value).sum(0)) / 100)
+    assert (beside.low == found.low).all() and beside.permutations == 99
+    with pytest.raises(ValueError, match="`draws` must be one or more values of shape"):
+        stats.against(found, draws[:, :1])
+
+
+def test_p_counts_ties_but_for_rounding_and_what_is_undefined():
+    assert stats.p_value(0.3, [0.1 + 0.2, 0.0, 0.0]) == 2 / 4
+    assert stats.p_value(0.3, [0.1, np.nan, 0.0]) == 2 / 4
+    assert stats.p_value(1.0, [1.0, 0.0, 0.5, 0.2], exact=True) == 1 / 4
+    assert np.isnan(stats.p_value(np.nan, [1.0, 0.0]))
+
+
+def test_what_is_made_is_what_was_used():
+    plan = stats.Resampling(permutations=50, seed=3)
+    assert plan.made(np.arange(25)) == {"blocks": 25, "permutations": 50, "seed": 3}
+    assert plan.made(np.arange(600) // 2, null=False) == {"blocks": 40}
+
+
+def test_classical_intervals_and_tests_against_scipy():
+    values = np.random.default_rng(9).normal(0.4, 1, size=12)
+    low, high = stats.student_interval(values.mean(), values.std(ddof=1), 12)
+    want = reference.t.interval(0.95, 11, values.mean(), reference.sem(values))
+    assert (low, high) == pytest.approx(want)
+    assert stats.student_p(values) == pytest.approx(reference.ttest_1samp(values, 0).pvalue)
+    hits, count = np.array([0, 3, 10]), np.array([10, 10, 10])
+    bounds = np.transpose(stats.proportion_interval(hits, count))
+    want = [reference.binomtest(h, n).proportion_ci(0.95, "exact") for h, n in zip(hits, count, strict=True)]
+    np.testing.assert_allclose(bounds, [(ci.low, ci.high) for ci in want])
+    table = np.random.default_rng(0).normal(size=(5, 4)) + np.arange(4)
+    up = reference.page_trend_test(table).pvalue
+    assert stats.page_trend(table) == pytest.approx(2 * up) == pytest.approx(stats.page_trend(-table))
+
+
+def test_sign_flips():
+    assert stats.sign_flip(np.array([1.0, -1.0])) == 1.0
+    assert stats.sign_flip(np.linspace(0.9, 1.1, 20)) == pytest.approx(1 / 4097, rel=0.5)

@@ -5,9 +5,21 @@ from itertools import product
 import numpy as np
 import pytest
 
-from rgbd_insight.metrics.partitioning import SHARES, Partitioning, explained, variance_partitioning
-from rgbd_insight.metrics.ranking import bounded, rank_units
-from rgbd_insight.stats.groups import blocks_of, group_folds
+from rgbd_insight import stats
+from rgbd_insight.metrics import (
+    ConsistentShare,
+    PartitioningStatistic,
+    bounded,
+    consistent_share,
+    explained,
+    level_shares,
+    partitionings,
+    rank_units,
+    shares,
+    variance_partitioning,
+)
+from rgbd_insight.metrics.partitioning import SHARES
+from rgbd_insight.stats import blocks_of, group_folds
 
 
 def world(n=650, units=32, width=64, concepts=24, kinds=4, noise=0.3, seed=0):
@@ -80,15 +92,48 @@ def test_equals_a_plain_banded_ridge():
 def test_leave_outs_equal_the_plain_ridge_on_the_other_rows():
     y, named, other, same, groups, _ = world(n=150, units=2, width=10, kinds=2)
     fold, blocks = group_folds(groups, 3, 0), blocks_of(groups, 5)
-    partitioning = variance_partitioning(
-        y, named, other, same, groups, components=6, folds=3, penalties=(0.3,), blocks=blocks
-    )
+    statistic = PartitioningStatistic(y, named, other, same, groups, components=6, folds=3, penalties=(0.3,))
+    r2 = statistic.leave_outs(blocks)
     keep = blocks != 3
     sets = [[named], other, same, [named, *other], [named, *same]]
     expected = [naive_r2([z[keep] for z in inputs], y[keep, 1], fold[keep], 6, (0.3,)) for inputs in sets]
-    assert np.allclose(partitioning.r2_out[3, 1], expected, atol=1e-9)
-    assert partitioning.shares_out.shape == (5, 2, 4) and partitioning.level_out.shape == (5, 4)
-    assert np.allclose(partitioning.shares_out.sum(-1), partitioning.r2_out[..., 2], atol=1e-12)
+    assert np.allclose(r2[3, 1], expected, atol=1e-9) and r2.shape == (5, 2, 5)
+    assert shares(r2).shape == (5, 2, 4) and np.allclose(shares(r2).sum(-1), r2[..., 2], atol=1e-12)
+    afresh = statistic(np.flatnonzero(keep), np.flatnonzero(keep))  # with one penalty there is nothing that stays
+    assert np.allclose(r2[3], afresh, atol=1e-9)
+
+
+def test_two_modalities_together_are_what_each_is_alone():
+    y, named, other, same, groups, _ = world(n=200, units=4, width=12)
+    rng = np.random.default_rng(1)
+    second, blocks = other[0][:, :3] + rng.normal(size=(200, 3)), blocks_of(groups, 20)
+    both = partitionings([y, second], named, [same, other], groups)
+    for one, units, mine, theirs in zip(both, (y, second), (same, other), (other, same), strict=True):
+        alone = PartitioningStatistic(units, named, theirs, mine, groups)
+        assert np.allclose(one.whole, alone.whole, atol=1e-12)
+        assert np.allclose(one.leave_outs(blocks), alone.leave_outs(blocks), atol=1e-12)
+
+
+def test_the_consistent_share_and_its_null():
+    y, named, other, same, groups, kind = world(n=300, units=8, width=12)
+    groups = np.sort(np.random.default_rng(0).permutation(300) % 70)  # of unequal sizes, some of them rare
+    statistic = PartitioningStatistic(y, named, other, same, groups)
+    plan = stats.Resampling(permutations=20)
+    found = stats.estimate(ConsistentShare(statistic), groups, plan)
+    r2 = stats.estimate(statistic, groups, plan, null=False)
+    level = stats.combine(lambda r2: level_shares(r2)[[0, 2]].sum(), r2)
+    assert (found.value, found.low, found.high) == pytest.approx((level.value, level.low, level.high))
+    assert found.value == pytest.approx(consistent_share(r2.value)) and found.p == 1 / 21
+    rows = stats.cut_groups(groups)
+    partner = rows[stats.permute_groups(groups[rows], np.random.default_rng(0))]
+    fold = group_folds(groups, 5, 0)[rows]
+    scale = [(z - z.mean(0)) / z.std(0) for z in (y, other[0], same[0])]
+    grid = (0.01, 0.1, 1.0, 10.0, 1000.0)
+    draw = sum(naive_r2([scale[1][rows]], scale[0][partner, u], fold, 32, grid) for u in range(8))
+    ceiling = sum(naive_r2([scale[2][rows]], scale[0][rows, u], fold, 32, grid) for u in range(8))
+    assert found.null_draws[0] == pytest.approx(draw / ceiling, abs=1e-9)
+    unrelated = PartitioningStatistic(y, named, [np.random.default_rng(2).normal(size=(300, 12))], same, groups)
+    assert stats.estimate(ConsistentShare(unrelated), groups, plan).p > 0.05
 
 
 def test_one_block_alone_is_the_same_model():
@@ -113,9 +158,9 @@ def test_four_planted_kinds_are_recovered():
 
 def test_the_interval_of_the_level_holds_the_planted_shares():
     y, named, other, same, groups, _ = world(units=16)
-    ours = variance_partitioning(y, named, other, same, groups, blocks=blocks_of(groups, 20))
-    error = np.sqrt(19 * ours.level_out.var(0))
-    assert (error < 0.02).all() and (np.abs(ours.level - 0.25) < 4 * error + 0.02).all()
+    r2 = stats.estimate(PartitioningStatistic(y, named, other, same, groups), groups, null=False)
+    ours = stats.combine(level_shares, r2)
+    assert (ours.se < 0.02).all() and (np.abs(ours.value - 0.25) < 4 * ours.se + 0.02).all()
 
 
 def test_units_of_pure_noise_leave_the_level_missing_with_a_reason():
@@ -130,17 +175,13 @@ def test_units_of_pure_noise_leave_the_level_missing_with_a_reason():
 def test_constant_units_are_left_out_and_columns_may_be_constant():
     y, named, other, same, groups, _ = world(n=300, units=4)
     partitioning = variance_partitioning(y, named, other, same, groups, components=16)
-    more = variance_partitioning(
-        np.hstack([y, np.full((300, 1), 3.3)]),
-        np.hstack([named, np.ones((300, 1))]),
-        other,
-        same,
-        groups,
-        components=16,
-        blocks=blocks_of(groups, 10),
-    )
+    still = np.hstack([y, np.full((300, 1), 3.3)]), np.hstack([named, np.ones((300, 1))])
+    more = variance_partitioning(*still, other, same, groups, components=16)
     assert np.isnan(more.shares[4]).all() and more.constant.tolist() == [False] * 4 + [True]
-    assert np.allclose(more.level, partitioning.level, atol=1e-9) and np.isfinite(more.level_out).all()
+    r2 = stats.estimate(PartitioningStatistic(*still, other, same, groups, components=16), groups, null=False)
+    level = stats.combine(level_shares, r2)
+    assert np.allclose(more.level, partitioning.level, atol=1e-9) and np.isfinite(level.leave_outs).all()
+    assert np.isnan(r2.leave_outs[:, 4]).all() and np.isfinite(r2.leave_outs[:, :4]).all()
 
 
 def test_shift_scale_and_order_do_not_matter():
@@ -165,19 +206,21 @@ def test_errors():
     with pytest.raises(ValueError, match="folds"):
         variance_partitioning(y, named, other, same, groups, folds=2)
     with pytest.raises(ValueError, match="whole groups"):
-        variance_partitioning(y, named, other, same, groups, blocks=np.arange(100) % 7)
+        PartitioningStatistic(y, named, other, same, groups).leave_outs(np.arange(100) % 7)
 
 
-def account_of(named, ceiling, other=0.0, error=0.001):
+def explained_by(named, ceiling, other=0.0, error=0.001):
+    """An estimate of R² of units, hardly uncertain."""
     rng = np.random.default_rng(0)
     r2 = np.zeros((len(named), 5))
     r2[:, 0], r2[:, 1], r2[:, 2] = named, other, ceiling
-    out = r2 + error * rng.normal(size=(40, *r2.shape))
-    return Partitioning(np.zeros((len(named), 4)), r2, np.zeros(4), "", np.zeros(len(named), bool), r2_out=out)
+    noise = error * rng.normal(size=(40, *r2.shape))
+    statistic = lambda rows, _: r2 + noise[np.setdiff1d(np.arange(40), rows)].sum(0)  # noqa: E731
+    return stats.estimate(statistic, np.arange(40), null=False)
 
 
 def test_ranking_orders_counts_and_says_what_is_missing():
-    partitioning = account_of([0.5, 0.7, 0.2, 0.01, 0.5], [0.8, 0.8, 0.8, 0.8, 0.04], other=[0.4, 0.1, 0.3, 0.2, 0])
+    partitioning = explained_by([0.5, 0.7, 0.2, 0.01, 0.5], [0.8, 0.8, 0.8, 0.8, 0.04], other=[0.4, 0.1, 0.3, 0.2, 0])
     profile = np.array([[1, 0, np.nan], [0, 1, 0], [1, 1, 0], [1, 0, 0], [1, 0, 0]], float)
     ranking = rank_units([0.9, 0.1, 0.5, 0.3, 0.2], profile, [0.8, 0.0, 0.4], partitioning)
     assert np.allclose(ranking.kappa, [0.8, 0.0, 0.4, np.nan, np.nan], equal_nan=True)
@@ -205,15 +248,8 @@ def test_bounded_holds_back_the_one_image_and_nothing_else():
 
 
 def test_ranking_errors():
-    partitioning = account_of(named=[0.5], ceiling=[0.8])
+    partitioning = explained_by(named=[0.5], ceiling=[0.8])
     with pytest.raises(ValueError, match="units, concepts"):
         rank_units([0.1, 0.2], np.ones((1, 2)), [0.1, 0.2], partitioning)
     with pytest.raises(ValueError, match="finite"):
         rank_units([np.nan], np.ones((1, 1)), [0.1], partitioning)
-    with pytest.raises(ValueError, match="leave-outs"):
-        rank_units(
-            [0.1],
-            np.ones((1, 1)),
-            [0.1],
-            Partitioning(*[partitioning.shares, partitioning.r2, partitioning.level, "", None]),
-        )
