@@ -12,7 +12,7 @@ from rgbd_insight.metrics.checks import check_rows
 from rgbd_insight.metrics.partitioning import CONCEPTS, OTHER, SAME
 from rgbd_insight.stats import Estimate
 
-MOST = 0.75  # weight of the concepts' rank at most: a stream may tell a concept and not in the way that the unit does
+MOST = 0.75  # weight of the concepts' rank at most: a stream may show a concept, but not in the way that the unit does
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,7 @@ def exponent(table, x, y):
     return float(np.polyfit(np.log(table[x]), np.log(table[y]), 1)[0])
 
 
-def told(rows):
+def beside_ours(rows):
     """The rows as a table that says how much longer each way takes than the fastest of ours."""
     table = pd.DataFrame(rows)
     ours = table[table["ours"]].groupby(["workload", "work"])["seconds"].min().rename("fastest")

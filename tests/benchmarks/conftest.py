@@ -9,7 +9,7 @@ import torch
 
 from rgbd_insight.features.tables import write_table
 from tests.benchmarks import _published as published
-from tests.benchmarks._race import conditions, told
+from tests.benchmarks._race import conditions, beside_ours
 from tests.benchmarks._results import ROWS, SCALING
 
 OUT = Path(os.environ.get("RGBD_INSIGHT_BENCH", Path(__file__).parents[2] / "book" / "results"))
@@ -26,7 +26,7 @@ def results():
         print(f"  {what}: {name}")
     name = f"{'gpu' if torch.cuda.is_available() else 'cpu'}_{started['cores']}cores"
     for kind, rows in (
-        ("speed", told(ROWS) if ROWS else None),
+        ("speed", beside_ours(ROWS) if ROWS else None),
         ("scaling", pd.DataFrame(SCALING) if SCALING else None),
     ):
         if rows is None:

@@ -24,7 +24,7 @@ def standard(a):
     return (a - a.mean(0)) / a.std(0)
 
 
-def told_by_hand(y, nets, concepts, groups, without):
+def covariances_by_hand(y, nets, concepts, groups, without):
     """Σ cov(y, û) and Σ cov(û_A, û_B) of two networks, by scikit-learn, one side and half after the other."""
     n, fold = len(y), group_folds(groups, 3, 0)
     found = np.zeros((2, y.shape[1]))
@@ -56,7 +56,7 @@ def test_it_is_the_stated_formula():
     parts = {}
     for name, nets in (("other", other), ("same", same)):
         arrays = [standard(a) for a in (y, *nets, concepts)]
-        whole, rest = (told_by_hand(arrays[0], arrays[1:-1], arrays[-1], groups, w) for w in (False, True))
+        whole, rest = (covariances_by_hand(arrays[0], arrays[1:-1], arrays[-1], groups, w) for w in (False, True))
         named = whole - rest
         attenuation = [part[1].sum() / part[0].sum() for part in (named, rest)]
         parts[name] = [named[0] / attenuation[0], rest[0] / attenuation[1]]
@@ -84,7 +84,7 @@ def test_reliable_networks_need_no_correction():
     world, given = planted(1, n=1000, noise=0.3)
     found, plain = corrected_partitioning(*given), variance_partitioning(*given)
     np.testing.assert_allclose(found.level, plain.level, atol=0.04)
-    noiseless = 1 / (1 + world.knobs.noise**2)  # what can be told of a unit at all
+    noiseless = 1 / (1 + world.knobs.noise**2)  # what can be predicted of a unit at all
     assert np.median(found.ceiling) == pytest.approx(noiseless, abs=0.03)
 
 
