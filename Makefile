@@ -57,7 +57,7 @@ lab: $(LAB)
 	$(BIN)/jupyter lab book
 
 features: $(READY)
-	$(BIN)/python -m rgbd_insight.experiments.campaign --profile $(PROFILE) $(if $(NYUV2),--nyuv2 "$(NYUV2)")
+	$(BIN)/rgbd-insight campaign all --profile $(PROFILE) $(if $(NYUV2),--nyuv2 "$(NYUV2)")
 
 figure: $(READY)
 	$(BIN)/python book/_tools/readme.py

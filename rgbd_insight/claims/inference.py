@@ -18,8 +18,8 @@ from rgbd_insight.claims.rows import Row, untested
 from rgbd_insight.features import Features, FeaturesError
 from rgbd_insight.questions.losses import accuracy_estimate
 
-INTERVENTION = "python -m rgbd_insight.experiments.campaign --intervention"
-DERIVED = "python -m rgbd_insight.experiments.campaign --derived"
+INTERVENTION = "rgbd-insight campaign intervention"
+DERIVED = "rgbd-insight campaign derived"
 LEAST = 4  # strategies, for a rank correlation to be worth printing
 
 

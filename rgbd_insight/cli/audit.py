@@ -6,8 +6,38 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from rgbd_insight.cli.sources import command
 from rgbd_insight.features import load
-from rgbd_insight.report import Audit, audit, compare_reports, read_report
+from rgbd_insight.report import Audit, audit, check_suffix, compare_reports, read_report
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    """The command `audit`."""
+    sub = command(commands, "audit", run, "print what the features say of the four questions, or compare two audits")
+    sub.add_argument(
+        "features",
+        nargs="*",
+        default=["features/mine"],
+        help="a directory that `extract` wrote, or a report saved as .json; two of them are compared",
+    )
+    sub.add_argument(
+        "--join",
+        nargs="+",
+        default=[],
+        metavar="FEATURES",
+        help="directories with more runs on the same samples: seeds, twins",
+    )
+    sub.add_argument("--run", help="run id or fusion; none: the first that sees both modalities")
+    sub.add_argument("--permutations", type=int, default=200, help="for the nulls, at least 20")
+    sub.add_argument("--html", type=_report, metavar="PATH", help="also write a page with tables and figures")
+    sub.add_argument("--json", type=_report, metavar="PATH", help="also write tables and card")
+
+
+def _report(word: str) -> Path:
+    try:
+        return check_suffix(word)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def run(options: argparse.Namespace) -> None:

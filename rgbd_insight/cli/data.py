@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from rgbd_insight.cli.sources import command, count
 from rgbd_insight.data import check, nyuv2, sunrgbd
 from rgbd_insight.data.convert import DEPTHS
 
@@ -14,32 +15,24 @@ class Found(Exception):
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    """The commands below `data`."""
-    shown = argparse.ArgumentDefaultsHelpFormatter
+    """The commands of `data`."""
+    text = "look a folder of images over, or make one from what NYUv2 or SUN RGB-D distribute"
+    parts = command(commands, "data", None, text).add_subparsers(required=True, metavar="check|nyuv2|sunrgbd")
     text = "look a folder of images over for the mistakes that people make; 1 where there are any"
-    sub = commands.add_parser("check", help=text, description=text, formatter_class=shown)
+    sub = command(parts, "check", _check, text)
     sub.add_argument("path", type=Path, help="the folder")
-    sub.add_argument("--sample", type=_count, default=64, help="images that are looked into")
-    sub.set_defaults(command=_check)
+    sub.add_argument("--sample", type=count, default=64, help="images that are looked into")
     text = "convert nyu_depth_v2_labeled.mat, as its page distributes it, into a folder of images"
-    sub = commands.add_parser("nyuv2", help=text, description=text, formatter_class=shown)
+    sub = command(parts, "nyuv2", _nyuv2, text)
     sub.add_argument("file", type=Path, help="nyu_depth_v2_labeled.mat")
     sub.add_argument("out", type=Path, help="the new folder")
     sub.add_argument("--splits", type=Path, help="the official splits.mat; none: beside the file")
     sub.add_argument("--classes", type=int, choices=(40, 13), default=40, help="that the 894 names are mapped to")
     sub.add_argument("--depth", choices=tuple(DEPTHS), default="raw", help="as measured, or in-painted by the authors")
-    sub.set_defaults(command=_nyuv2)
     text = "convert the folders of SUN RGB-D, with its toolbox where that lies beside them"
-    sub = commands.add_parser("sunrgbd", help=text, description=text, formatter_class=shown)
+    sub = command(parts, "sunrgbd", _sunrgbd, text)
     sub.add_argument("root", type=Path, help="the folder that holds SUNRGBD/ and SUNRGBDtoolbox/")
     sub.add_argument("out", type=Path, help="the new folder")
-    sub.set_defaults(command=_sunrgbd)
-
-
-def _count(word: str) -> int:
-    if not word.isdecimal() or int(word) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 1; got {word!r}")
-    return int(word)
 
 
 def _check(options: argparse.Namespace) -> None:

@@ -1,16 +1,61 @@
-"""What the words of a command stand for: a dataset, a file of weights."""
+"""What commands share: options, and what the words behind them stand for: a dataset, a file of weights, a device."""
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
 from rgbd_insight.data import Folder, Scenes
 from rgbd_insight.data.batch import Dataset, batches
-from rgbd_insight.training import state as _state
+from rgbd_insight.training import checkpoints, state
 
+NETWORK = "folder of a run, one of its .safetensors, or MODULE:FACTORY for a network of your own code, which is run"
+DATA = 'what to use: "scenes", or "folder:PATH" or "folder:PATH:SPLIT" for a folder of images'
 SAMPLED = 200  # training images that the depth scale is taken from
+
+
+def command(
+    commands: argparse._SubParsersAction, name: str, run: Callable[[argparse.Namespace], None] | None, text: str
+) -> argparse.ArgumentParser:
+    """A new command below `commands`, which calls `run`; every option's help ends in its default."""
+    sub = commands.add_parser(name, help=text, description=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    sub.set_defaults(command=run)
+    return sub
+
+
+def add_images(sub: argparse.ArgumentParser) -> None:
+    """Options of commands that run images through a network."""
+    sub.add_argument(
+        "--size",
+        type=_size,
+        metavar="HxW",
+        help="size of a folder's images, such as 96x128; none: as they are (extract: as in training)",
+    )
+    sub.add_argument("--device", type=_device, help="cpu, cuda, cuda:1, mps; none: a GPU where there is one")
+
+
+def _size(word: str) -> tuple[int, int]:
+    parts = word.lower().split("x")
+    if len(parts) != 2 or not all(p.isdecimal() and int(p) > 0 for p in parts):
+        raise argparse.ArgumentTypeError(f"must be HEIGHTxWIDTH in pixels, such as 96x128; got {word!r}")
+    return int(parts[0]), int(parts[1])
+
+
+def _device(word: str) -> torch.device:
+    try:
+        return torch.zeros(1, device=word).device
+    except (RuntimeError, AssertionError, NotImplementedError, ValueError):  # torch has one of these for each device
+        raise argparse.ArgumentTypeError(f"must be a device of this machine, such as cpu; got {word!r}") from None
+
+
+def count(word: str) -> int:
+    """A whole number from 1."""
+    if not word.isdecimal() or int(word) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1; got {word!r}")
+    return int(word)
 
 
 def data_from(word: str, *, split: str, n: int | None = None, size: tuple[int, int] | None = None) -> Dataset:
@@ -89,8 +134,7 @@ def weights_of(path: Path, epoch: str) -> tuple[Path, str]:
             f"`--model` must be a run's folder or a .safetensors file; there is none at {path}. "
             "Train one first, with `rgbd-insight train`."
         )
-    files = {file.stem.removeprefix("epoch-"): file for file in sorted(path.glob("epoch-*.safetensors"))}
-    kept = {str(int(number)): file for number, file in files.items() if number.isdecimal()}
+    kept = {str(number): file for number, file in checkpoints(path).items()}
     if not kept:
         raise ValueError(
             f"`--model` must be a folder with epoch-0001.safetensors …; {path} has none. Train one first, "
@@ -105,6 +149,6 @@ def weights_of(path: Path, epoch: str) -> tuple[Path, str]:
 
 def trained_size(folder: Path) -> tuple[int, int] | None:
     """The size of the images that the run in `folder` was trained on; None where it is not recorded."""
-    about = _state.read(folder)
+    about = state.read(folder)
     size = about and about["run"]["data"].get("size")
     return tuple(size) if size else None

@@ -6,11 +6,22 @@ import argparse
 
 import pandas as pd
 
-from rgbd_insight.cli.attach import attach
-from rgbd_insight.cli.sources import data_from
+from rgbd_insight.cli.attach import add_options, attach
+from rgbd_insight.cli.sources import DATA, NETWORK, add_images, command, data_from
 from rgbd_insight.hooks import candidates
 
 SEEN = 4  # images
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    """The command `taps`."""
+    text = "list where a network could be tapped, by level, and which input moves each place"
+    sub = command(commands, "taps", show, text)
+    sub.add_argument("model", help=NETWORK)
+    sub.add_argument("--data", default="scenes", help=f"{DATA} (split: test)")
+    sub.add_argument("--all", action="store_true", help="also list what is inside blocks")
+    add_options(sub, taps=False)
+    add_images(sub)
 
 
 def show(options: argparse.Namespace) -> None:

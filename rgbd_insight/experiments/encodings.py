@@ -1,4 +1,4 @@
-"""What becomes of consistency and specificity when depth is given in another way. Use `campaign` instead."""
+"""What becomes of consistency and specificity when depth is given in another way."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ import numpy as np
 import pandas as pd
 
 from rgbd_insight import stats
-from rgbd_insight.experiments.jobs import work_off, zoo_jobs
-from rgbd_insight.experiments.plans import FUSED, GIVEN, ISOLATED, Plan, encodings, named, overlaps
-from rgbd_insight.experiments.steps import device_of, folder, name_of
+from rgbd_insight.experiments.plans import FUSED, GIVEN, ISOLATED, Plan, encoding_plans, overlap_plans
+from rgbd_insight.experiments.steps import device_of, do_all, folder, locations_of, zoo_jobs
 from rgbd_insight.experiments.zoo import overlap_table
-from rgbd_insight.features import Features, load
+from rgbd_insight.features import Features, RunId, load, write_table
 from rgbd_insight.metrics.cka import cka_statistic
 from rgbd_insight.metrics.partitioning import SAME, ConsistentShare, shares
 from rgbd_insight.questions.evolution import families
@@ -24,7 +23,7 @@ from rgbd_insight.questions.shares import level_partitioning
 from rgbd_insight.questions.specificity import probe
 from rgbd_insight.result import numbers
 from rgbd_insight.stats import Estimate
-from rgbd_insight.validation import scenes as tables
+from rgbd_insight.utils.jobs import ALONE, Pool
 
 METRIC = "metric"  # what the others are compared with
 SHARES = {"consistent share": (0, 2), "named-specific share": (1,)}  # places in the variance partitioning
@@ -56,24 +55,25 @@ def encoding_table(plan: Plan, work: Path) -> pd.DataFrame:
     whose interval holds for the three encodings and all families together; else None), and of the runs: device, epochs,
     train (images).
     """
-    tapes = {name: load(*_homes(plan, work, name), verify=False) for name in (METRIC, *GIVEN)}
-    answers = {name: _ask(networks(tape, TWINS), colour=name == METRIC) for name, tape in tapes.items()}
+    loaded = {name: load(*_homes(plan, work, name), verify=False) for name in (METRIC, *GIVEN)}
+    answers = {name: _ask(networks(features, TWINS), colour=name == METRIC) for name, features in loaded.items()}
     rows = [row for name, answer in answers.items() for row in _rows(name, plan.seeds, answer)]
     rows += [row for name in GIVEN for row in _changes(name, plan.seeds, answers)]
-    rows += [row for name, tape in tapes.items() for row in _accuracies(name, tape)]
+    rows += [row for name, features in loaded.items() for row in _accuracies(name, features)]
     if FUSED in plan.fusions:
         rows += _fused(plan, work)
     return pd.DataFrame(rows).assign(
-        device=device_of(tapes.values()), epochs=plan.recipe["epochs"], train=len(plan.data("train"))
+        device=device_of(loaded.values()), epochs=plan.recipe["epochs"], train=len(plan.data("train"))
     )
 
 
 def _homes(plan: Plan, work: Path, encoding: str) -> list[Path]:
-    return [folder(plan, work, (fusion, seed)) for seed in plan.seeds for fusion in ("rgb", _run("depth", encoding))]
+    runs = [run for seed in plan.seeds for run in (RunId("rgb", seed), _run("depth", seed, encoding))]
+    return [folder(plan, work, run) for run in runs]
 
 
-def _run(fusion: str, encoding: str) -> str:
-    return fusion if encoding == METRIC else named(fusion, encoding)
+def _run(fusion: str, seed: int, encoding: str) -> RunId:
+    return RunId(fusion, seed, encoding="" if encoding == METRIC else encoding)
 
 
 def _ask(nets: Networks, *, colour: bool) -> dict[tuple, _Asked]:
@@ -174,14 +174,14 @@ def _seeds(one: _Asked, seeds: tuple[int, ...]) -> list[tuple]:
     return [(i, str(name)) for i, name in enumerate((*seeds, MEAN))]
 
 
-def _accuracies(encoding: str, tape: Features) -> list[dict]:
+def _accuracies(encoding: str, features: Features) -> list[dict]:
     """How well each network does: what it can say at all bounds what it can share."""
     rows = []
     for modality in ISOLATED if encoding == METRIC else ("depth",):
-        for run in tape.find(fusion=modality, role="final"):
+        for run in features.find(fusion=modality, role="final"):
             cells = {"encoding": encoding, "versus": None} | _cells("accuracy", modality, WHOLE)
-            seed = {"seed": str(tape.runs.seed[run])}
-            rows.append(cells | seed | numbers(accuracy_estimate(tape, run, modality)))
+            seed = {"seed": str(features.runs.seed[run])}
+            rows.append(cells | seed | numbers(accuracy_estimate(features, run, modality)))
     return rows
 
 
@@ -189,12 +189,12 @@ def _fused(plan: Plan, work: Path) -> list[dict]:
     """How well the fusion does with each encoding, given both inputs or one; `modality` is then what it was given."""
     answers = {}
     for name in (METRIC, *GIVEN):
-        tape = load(*(folder(plan, work, (_run(FUSED, name), seed)) for seed in plan.seeds), verify=False)
-        runs = [only for seed in plan.seeds for only in tape.find(seed=seed, role="final")]
+        features = load(*(folder(plan, work, _run(FUSED, seed, name)) for seed in plan.seeds), verify=False)
+        runs = [only for seed in plan.seeds for only in features.find(seed=seed, role="final")]
         asked = {}
         for condition in ("both", *ISOLATED):
             for measure, ask in (("fused accuracy", accuracy_estimate), ("fused IoU", _mean_iou)):
-                found = stats.combine(_and_mean, *(ask(tape, one, condition) for one in runs))
+                found = stats.combine(_and_mean, *(ask(features, one, condition) for one in runs))
                 cells = _cells(measure, condition, WHOLE)
                 asked[tuple(cells.values())] = _Asked(cells, found, {})
         answers[name] = asked
@@ -202,40 +202,47 @@ def _fused(plan: Plan, work: Path) -> list[dict]:
     return rows + [row for name in GIVEN for row in _changes(name, plan.seeds, answers)]
 
 
-def _mean_iou(tape: Features, run: str, condition: str) -> Estimate:
-    return iou_estimate(tape, run, condition)[0]
+def _mean_iou(features: Features, run: str, condition: str) -> Estimate:
+    return iou_estimate(features, run, condition)[0]
 
 
-COMMAND = "python -m rgbd_insight.experiments.campaign"
-COMPARED = {"encodings": (encodings, encoding_table), "overlaps": (overlaps, overlap_table)}  # plans, table of a plan
+COMMAND = "rgbd-insight campaign"
+COMPARED = {
+    "encodings": (encoding_plans, encoding_table),
+    "overlaps": (overlap_plans, overlap_table),
+}  # plans, table of a plan
 
 
-def compare(chosen: Iterable[Plan], what: str, scale: str, work: Path, book: Path, *, workers: int = 1) -> None:
+def compare(chosen: Iterable[Plan], what: str, scale: str, work: Path, book: Path, pool: Pool = ALONE) -> None:
     """Train and extract what is not finished of the plans of `encodings` or `overlaps`, and write their tables.
 
     Parameters
     ----------
-    chosen : from `plans.encodings` or `plans.overlaps`.
-    what : "encodings" or "overlaps".
-    scale : the profile.
-    work, book : where weights and full features are kept; where the tables go.
-    workers : runs at a time.
+    chosen : iterable of Plan
+        From `encoding_plans` or `overlap_plans`.
+    what : str
+        "encodings" or "overlaps".
+    scale : str
+        The profile.
+    work, book : Path
+        Where weights and full features are kept; where the tables go.
+    pool : Pool
+        Where jobs are done.
     """
     for plan in chosen:
-        work_off(zoo_jobs(plan, scale, work), workers)
-        data = plan.name.partition("-")[0]  # "scenes" of "scenes-given"
-        command = f"{COMMAND} --{what} --profile {scale}" + (" --nyuv2 PATH" if data == "nyuv2" else "")
+        do_all(zoo_jobs(plan, scale, work), pool)
+        command = f"{COMMAND} {what} --profile {scale}" + (" --nyuv2 PATH" if plan.source == "nyuv2" else "")
         table, results = COMPARED[what][1](plan, work).assign(scale=scale), book / "results"
         results.mkdir(parents=True, exist_ok=True)
-        tables.write_table(table, results, f"{what}_{data}", command)
-        write_locations(plan, scale, work, results, f"locations_{data}", command)
+        write_table(table, results, f"{what}_{plan.source}", command)
+        write_locations(plan, scale, work, results, f"locations_{plan.source}", command)
 
 
 def write_locations(plan: Plan, scale: str, work: Path, results: Path, name: str, command: str) -> None:
     """Write where in the image the units of a plan's finished runs respond."""
-    found = [work / "extracted" / plan.name / f"{name_of(run)}.locations.parquet" for run in plan.located]
+    found = [locations_of(folder(plan, work, run)) for run in plan.located]
     if found and all(path.exists() for path in found):
         device = device_of(load(folder(plan, work, run), verify=False) for run in plan.located)
         table = pd.concat([pd.read_parquet(path) for path in found], ignore_index=True)
         about = {"device": device, "train": len(plan.data("train")), "scale": scale}
-        tables.write_table(table.assign(**about), results, name, command)
+        write_table(table.assign(**about), results, name, command)

@@ -1,7 +1,8 @@
-"""The runs of the ledger's sixth and seventh claims. Use `campaign` instead."""
+"""The runs of the ledger's sixth and seventh claims."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import product
@@ -10,18 +11,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from rgbd_insight.claims.ledger import specification
+from rgbd_insight.claims import specification
 from rgbd_insight.data import Scenes
-from rgbd_insight.experiments.jobs import Job, work_off
-from rgbd_insight.experiments.steps import images, write_part
-from rgbd_insight.extraction import extract
-from rgbd_insight.features import Features, load
-from rgbd_insight.features.files import MANIFEST
+from rgbd_insight.experiments.plans import zoo_plans
+from rgbd_insight.experiments.steps import JobName, do_all, extract_images
+from rgbd_insight.features import MANIFEST, Features, RunId, load
 from rgbd_insight.models import FUSIONS, build
 from rgbd_insight.questions.balance import position
 from rgbd_insight.questions.losses import accuracy_estimate
 from rgbd_insight.questions.networks import networks
 from rgbd_insight.training import Alignment, Cache, train
+from rgbd_insight.utils.files import write_parquet
+from rgbd_insight.utils.jobs import ALONE, Job, Pool, in_pool
 
 SCALES = {  # of the intervention: training scenes, scenes judged, width, epochs
     "tiny": (64, 240, 8, 1),
@@ -43,9 +44,8 @@ class Cell:
     redundancy: float
     placebo: bool = False
 
-    @property
-    def name(self) -> str:
-        """Of the cell's folders."""
+    def __str__(self) -> str:
+        """The network's name in the cell's folders."""
         kind = "placebo" if self.placebo else "aligned"
         return f"{self.operator}-{kind}-c{self.common:g}-p{self.private:g}-r{self.redundancy:g}"
 
@@ -55,7 +55,7 @@ def cells(spec: dict) -> list[Cell]:
 
     Examples
     --------
-    >>> from rgbd_insight.claims.ledger import specification
+    >>> from rgbd_insight.claims import specification
     >>> made = cells(specification()["6b"])
     >>> len(made), sum(cell.placebo for cell in made)
     (66, 12)
@@ -70,32 +70,53 @@ def cells(spec: dict) -> list[Cell]:
     ]
 
 
-def run_cell(scale: str, work: Path, item: tuple[Cell, int]) -> Path:
+def intervention_jobs(scale: str, work: Path) -> list[Job]:
+    """Every run of the ledger's claim 6b."""
+    spec = specification()["6b"]
+    return [
+        _job("cell", "intervention", RunId(str(cell), seed), partial(run_cell, scale, work, cell, seed))
+        for cell in cells(spec)
+        for seed in spec["seeds"]
+    ]
+
+
+def derived_jobs(scale: str, work: Path) -> list[Job]:
+    """The fresh seeds of claim 7: they wait for the zoo, whose best is an opponent, and for the intervention."""
+    zoo = zoo_plans(scale, None)[0]
+    needs = {JobName("extract", zoo.name, str(run)) for run in zoo.runs}
+    needs |= {job.name for job in intervention_jobs(scale, work)}
+    return [
+        _job("derived", "derived", run, partial(run_derived, scale, work, run), frozenset(needs))
+        for run in fresh_runs(specification()["7"])
+    ]
+
+
+def _job(step: str, plan: str, run: RunId, do: Callable[[], Path], needs: frozenset[JobName] = frozenset()) -> Job:
+    name = JobName(step, plan, str(run))
+    return Job(name, do, needs, name.urgency)
+
+
+def home_of(work: Path, cell: Cell, seed: int) -> Path:
+    """The features of one run of a cell."""
+    return work / "extracted" / "intervention" / str(RunId(str(cell), seed))
+
+
+def run_cell(scale: str, work: Path, cell: Cell, seed: int) -> Path:
     """Train and extract one run of a cell; returns its features directory, which is what marks it as done."""
-    cell, seed = item
     n, judged, width, epochs = SCALES[scale]
-    name = f"{cell.name}-s{seed}"
-    out = work / "extracted" / "intervention" / name
+    out = home_of(work, cell, seed)
     if (out / MANIFEST).exists():
         return out
     data = _kept(Scenes(n, seed=seed, split="train", redundancy=cell.redundancy), work, f"r{cell.redundancy:g}-s{seed}")
     model = build(cell.operator, data.classes, seed=seed, width=width)
-    weights = work / "weights" / "intervention" / name
+    weights = work / "weights" / "intervention" / out.name
     aligned = Alignment(cell.common, cell.private, cell.placebo)
     recipe = {"epochs": epochs, "batch_size": 32, "lr": 3e-3, "flip": False, "alignment": aligned}
-    train(model, data, out=weights, seed=seed, checkpoints=[epochs], progress=False, **recipe)
+    train(model, data, out=weights, seed=seed, checkpoints=[epochs], progress=not in_pool(), **recipe)
     # every seed is judged on the same scenes, so that one seed's streams can be predicted from another's
-    test = images(Scenes(judged, seed=0, redundancy=cell.redundancy))
-    extract(
-        model,
-        test,
-        out=out,
-        conditions=("both", "rgb", "depth"),
-        draws=1,
-        run={"cell": asdict(cell)},
-        progress=False,
-        batch_size=200,
-    )
+    test = Scenes(judged, seed=0, redundancy=cell.redundancy)
+    conditions = ("both", "rgb", "depth")
+    extract_images(model, test, out, conditions=conditions, draws=1, run={"cell": asdict(cell)}, batch_size=200)
     return out
 
 
@@ -104,24 +125,28 @@ def _kept(data: Scenes, work: Path, name: str) -> Cache:
     return Cache.kept(data, work / "samples" / f"{len(data)}-{name}.safetensors")
 
 
-def intervention_table(scale: str, work: Path, spec: dict, workers: int = 1) -> pd.DataFrame:
+def intervention_table(scale: str, work: Path, spec: dict, pool: Pool = ALONE) -> pd.DataFrame:
     """One row a run: the cell, accuracy under both, and (C, S) on the concepts that are no task classes."""
     parts = work / "tables" / f"intervention-{scale}"
     parts.mkdir(parents=True, exist_ok=True)
     made = cells(spec)
-    work_off([Job(c.name, partial(_write_part, scale, work, spec["seeds"], c, parts)) for c in made], workers)
-    table = pd.concat([pd.read_parquet(parts / f"{cell.name}.parquet") for cell in made], ignore_index=True)
+    part = {cell: parts / f"{cell}.parquet" for cell in made}
+    jobs = [
+        Job(JobName("table", "intervention", str(cell)), partial(_write_part, scale, work, spec["seeds"], cell, path))
+        for cell, path in part.items()
+    ]
+    do_all(jobs, pool)
+    table = pd.concat([pd.read_parquet(path) for path in part.values()], ignore_index=True)
     # where the common weight is 0 there is nothing for a placebo to do otherwise: these runs serve both
     zero = table[(table.common == 0) & (table.private == table.private.min()) & ~table.placebo]
     return pd.concat([table, zero.assign(placebo=True)], ignore_index=True)
 
 
-def _write_part(scale: str, work: Path, seeds: list[int], cell: Cell, parts: Path) -> None:
+def _write_part(scale: str, work: Path, seeds: list[int], cell: Cell, path: Path) -> None:
     """The rows of one cell; kept, so that an interrupted table goes on."""
-    path = parts / f"{cell.name}.parquet"
     if not path.exists():
-        features = load(*(run_cell(scale, work, (cell, seed)) for seed in seeds))
-        write_part(path, pd.DataFrame(_measured(features, cell)))
+        features = load(*(run_cell(scale, work, cell, seed) for seed in seeds))
+        write_parquet(path, pd.DataFrame(_measured(features, cell)))
 
 
 def _measured(features: Features, cell: Cell) -> list[dict]:
@@ -139,7 +164,7 @@ def accuracies(work: Path, spec: dict) -> pd.DataFrame | None:
     """Accuracy under both of every run of the intervention, which is all that the derived fusion takes from it."""
     rows = []
     for cell, seed in product((cell for cell in cells(spec) if cell.redundancy == 0.5), spec["seeds"]):
-        home = work / "extracted" / "intervention" / f"{cell.name}-s{seed}"
+        home = home_of(work, cell, seed)
         if not home.exists():
             return None
         features = load(home, verify=False)
@@ -173,33 +198,32 @@ def best_opponent(work: Path, stated: list[str]) -> str:
     joint = [name for name, operator in FUSIONS.items() if len(operator.modalities) == 2]
     found = {}
     for name in (f for f in joint if f not in (*stated, "insight")):
-        runs = [load(work / "extracted" / "scenes" / f"{name}-s{seed}", verify=False) for seed in ZOO_SEEDS]
+        homes = [work / "extracted" / "scenes" / str(RunId(name, seed)) for seed in ZOO_SEEDS]
+        runs = [load(home, verify=False) for home in homes]
         found[name] = np.mean([accuracy_estimate(run, name, "both").value for run in runs])
     return max(found, key=found.get)
 
 
-def run_derived(scale: str, work: Path, run: tuple[str, int]) -> Path:
-    """Train one fresh seed of `insight` or of an opponent, and record what it predicts."""
-    fusion, seed = run
+def run_derived(scale: str, work: Path, run: RunId) -> Path:
+    """Train one fresh seed of `insight` or of an opponent, and extract what it predicts."""
     n, judged, width, epochs = DERIVED[scale]
-    out = work / "extracted" / "derived" / f"{fusion}-s{seed}"
+    out = work / "extracted" / "derived" / str(run)
     if (out / MANIFEST).exists():
         return out
-    spec, specified = specification()["7"], fusion
-    fusion = best_opponent(work, spec["opponents"]) if fusion == BEST else fusion
+    fusion = best_opponent(work, specification()["7"]["opponents"]) if run.fusion == BEST else run.fusion
     weights = weights_by_rule(accuracies(work, specification()["6b"])) if fusion == "insight" else (0.0, 0.0)
-    data = _kept(Scenes(n, seed=seed, split="train"), work, f"derived-s{seed}")
-    model = build(fusion, data.classes, seed=seed, width=width)
+    data = _kept(Scenes(n, seed=run.seed, split="train"), work, f"derived-s{run.seed}")
+    model = build(fusion, data.classes, seed=run.seed, width=width)
     aligned = Alignment(*weights) if any(weights) else None
     recipe = {"epochs": epochs, "batch_size": 32, "lr": 3e-3, "flip": False, "alignment": aligned}
-    folder = work / "weights" / "derived" / f"{specified}-s{seed}"
-    train(model, data, out=folder, seed=seed, checkpoints=[epochs], progress=False, **recipe)
-    about = {"weights": list(weights), "chosen as": specified}
-    extract(model, images(Scenes(judged, seed=0)), out=out, conditions="both", progress=False, run=about)
+    folder = work / "weights" / "derived" / str(run)
+    train(model, data, out=folder, seed=run.seed, checkpoints=[epochs], progress=not in_pool(), **recipe)
+    about = {"weights": list(weights), "chosen as": run.fusion}
+    extract_images(model, Scenes(judged, seed=0), out, conditions="both", run=about)
     return out
 
 
-def fresh_runs(spec: dict) -> list[tuple[str, int]]:
+def fresh_runs(spec: dict) -> list[RunId]:
     """Every fusion and fresh seed of the seventh claim, the zoo's best among them."""
     seeds = np.arange(spec["least_seeds"]) + max(spec["first_seed"], spec["pilot_seeds"])
-    return [(fusion, int(seed)) for seed in seeds for fusion in ("insight", *spec["opponents"], BEST)]
+    return [RunId(fusion, int(seed)) for seed in seeds for fusion in ("insight", *spec["opponents"], BEST)]

@@ -1,4 +1,4 @@
-"""What a campaign trains and extracts. Use `campaign` instead."""
+"""What a campaign trains and extracts: one `Plan` for each kind of data."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from functools import partial
 
 from rgbd_insight.data import Folder, Scenes
 from rgbd_insight.data.batch import Dataset
+from rgbd_insight.features import USUAL_SHARE, AblationName, RunId, TensorKey
 from rgbd_insight.models import FUSIONS
 from rgbd_insight.training import PROFILES
 
@@ -21,7 +22,7 @@ FUSED = "se"  # the one that sees colour too
 GIVEN_SIZE = (48, 64)  # of NYUv2 there, as large as the scenes: a CPU has to do it
 GIVEN_PASSES = {"scenes": 3, "nyuv2": 4}  # over the training images there: what one core trains in half an hour
 OVERLAP_PASSES = {"scenes": 3, "nyuv2": 8}  # of every operator, by a CPU: two cores train them in an hour
-BLOCK = 300  # images listened to at a time, where the images are small and a GPU is large
+BLOCK = 300  # images at a time, where the images are small and a GPU is large
 DEEP_SEEDS = 2
 TRACED = ("sum", "se", "cross", "exchange")  # whose checkpoints are extracted at the full profile
 
@@ -32,24 +33,43 @@ class Plan:
 
     Attributes
     ----------
-    name : of the committed folder.
-    fusions, seeds : every combination is a run.
-    data : split -> dataset.
-    model, recipe : options of `build` and `train`.
-    samples : images extracted.
-    twin_seeds : further seeds of the two twins.
-    trajectories : runs whose checkpoints are extracted as well.
-    silenced : runs whose units are ablated.
-    removals : what stands in for a removed input, beside another scene's.
-    shares, draws : of the units that are ablated at a time, and random sets that they are compared with.
-    deep : runs whose responses are committed; of the others the tables are. None: all runs are deep.
-    block : images listened to at a time.
-    partners : whose input takes the place of a sample's own where one modality is given.
-    located : runs of which it is kept where in the image some units respond.
-    beside : the plan whose runs of the same operator the tables stand beside, for runs with other encodings of depth.
+    name : str
+        Of the committed folder.
+    source : str
+        The kind of data, "scenes" or "nyuv2".
+    fusions, seeds : tuple
+        Networks ("se", or "se+hha" where depth is given as something else than metres) and seeds; every combination is
+        a run.
+    data : Callable
+        From a split to the dataset.
+    model, recipe : dict
+        Options of `build` and `train`.
+    samples : int
+        Images extracted.
+    twin_seeds : tuple of int
+        Further seeds of the two twins.
+    trajectories : tuple of RunId
+        Runs whose checkpoints are extracted as well.
+    silenced : tuple of RunId
+        Runs whose units are ablated.
+    removals : tuple of str
+        What stands in for a removed input, beside another scene's.
+    shares, draws : tuple of float, int
+        Of the units that are ablated at a time, and random sets that they are compared with.
+    deep : tuple of RunId, optional
+        Runs whose responses are committed; of the others the tables are. None: all runs are deep.
+    block : int
+        Images that go through a network at a time.
+    partners : int
+        Whose input takes the place of a sample's own where one modality is given.
+    located : tuple of RunId
+        Runs of which it is kept where in the image some units respond.
+    beside : str, optional
+        The plan whose runs of the same operator the tables stand beside, for runs with other encodings of depth.
     """
 
     name: str
+    source: str
     fusions: tuple[str, ...]
     seeds: tuple[int, ...]
     data: Callable[[str], Dataset]
@@ -57,15 +77,15 @@ class Plan:
     recipe: dict
     samples: int
     twin_seeds: tuple[int, ...] = ()
-    trajectories: tuple[tuple[str, int], ...] = ()
-    silenced: tuple[tuple[str, int], ...] = ()
+    trajectories: tuple[RunId, ...] = ()
+    silenced: tuple[RunId, ...] = ()
     removals: tuple[str, ...] = ("mean", "noise")
     shares: tuple[float, ...] = (0.25,)
     draws: int = 19
-    deep: tuple[tuple[str, int], ...] | None = None
+    deep: tuple[RunId, ...] | None = None
     block: int = 64
     partners: int = 4
-    located: tuple[tuple[str, int], ...] = ()
+    located: tuple[RunId, ...] = ()
     beside: str | None = None
 
     @property
@@ -74,48 +94,48 @@ class Plan:
         return tuple(self.data("test").intrinsics)
 
     @property
-    def runs(self) -> list[tuple[str, int]]:
-        """Every (fusion, seed), the dearest first, so that two workers end together."""
+    def runs(self) -> list[RunId]:
+        """Every run, the dearest first, so that two workers end together."""
         cheap = ("rgb", "depth", "early")
         every = [
-            (f, s) for s in (*self.seeds, *self.twin_seeds) for f in self.fusions if s in self.seeds or f in ISOLATED
+            RunId(f, s)
+            for s in (*self.seeds, *self.twin_seeds)
+            for f in self.fusions
+            if s in self.seeds or f in ISOLATED
         ]
-        return sorted(every, key=lambda run: run[0] in cheap)
+        return sorted(every, key=lambda run: run.network in cheap)
 
     @property
-    def main_runs(self) -> list[tuple[str, int]]:
+    def main_runs(self) -> list[RunId]:
         """The runs whose features are committed, of every stream and condition that a chapter uses."""
         return self.runs if self.deep is None else [run for run in self.runs if run in self.deep]
 
     def keeps(self, run: str, key: str) -> bool:
         """Whether a tensor is committed: the responses and pixel counts that the chapters use, in at most 8 MiB."""
-        *place, last = key.split("/")
-        if self.deep and ("checkpoint" in run or "untrained" in run) and not run.startswith("sum-"):
+        of, tensor = RunId.parse(run), TensorKey.parse(key)
+        early = of.role != "final"
+        if self.deep and early and of.network != "sum":
             return False  # the tables hold the other operators' trajectories
-        if last in ("hit", "target", "guess"):
-            if "checkpoint" in run or "untrained" in run:
-                return place == ["rgb"] and last != "guess"
-            if " " in place[0]:  # an ablation: "specific rgb", …; at the full profile of one network, of a quarter
-                return last == "hit" and (self.deep is None or (run.startswith("sum-") and " at " not in place[0]))
-            whole = ("both", *ISOLATED)
-            return last == "hit" or (last == "guess" and place[0] in whole) or (last == "target" and place[0] in whole)
-        stream = place[0]
-        if stream == "fused":
-            return run.startswith("early") and last in ISOLATED
-        exchanged = last == "both" and run.startswith("se-") and f"-s{self.seeds[0]}-" in run
-        return last == stream or exchanged
+        if tensor.part is not None:
+            if early:
+                return tensor.condition == "rgb" and tensor.part != "guess"
+            ablation = AblationName.parse(tensor.condition)
+            if ablation is not None:  # at the full profile of one network, of a quarter of its units
+                usual = of.network == "sum" and ablation.share == USUAL_SHARE
+                return tensor.part == "hit" and (self.deep is None or usual)
+            return tensor.part == "hit" or tensor.condition in ("both", *ISOLATED)
+        if tensor.stream == "fused":
+            return of.network == "early" and tensor.condition in ISOLATED
+        exchanged = tensor.condition == "both" and of.network == "se" and of.seed == self.seeds[0]
+        return tensor.condition == tensor.stream or exchanged
 
 
-def _among(run: str, wanted: tuple[tuple[str, int], ...]) -> bool:
-    return any(run.startswith(f"{fusion}-s{seed}-") for fusion, seed in wanted)
-
-
-def plans(profile: str, nyuv2: str | None, seed: int = 0) -> list[Plan]:
+def zoo_plans(profile: str, nyuv2: str | None, seed: int = 0) -> list[Plan]:
     """The runs of a profile, for the scenes and, where its folder is given, for NYUv2.
 
     Examples
     --------
-    >>> [(plan.name, len(plan.runs)) for plan in plans("small", None)]
+    >>> [(plan.name, len(plan.runs)) for plan in zoo_plans("small", None)]
     [('scenes', 10)]
     """
     options = PROFILES[profile]
@@ -123,20 +143,22 @@ def plans(profile: str, nyuv2: str | None, seed: int = 0) -> list[Plan]:
     seeds = (seed, seed + 1)
     scenes = Plan(
         "scenes",
+        "scenes",
         ("rgb", "depth", "early", "sum", "se"),
         seeds,
         partial(_scenes, train=options["data"]["n"], test=240 if tiny else 600, seed=seed),
         options["model"],
         options["train"] | {"flip": False},
         240 if tiny else 600,
-        trajectories=(("sum", seed),),
-        silenced=(("sum", seed),),
+        trajectories=(RunId("sum", seed),),
+        silenced=(RunId("sum", seed),),
     )
     # Real images are few: more passes over them, mirrored.
     passes = {"tiny": 1, "small": 16, "full": 48}[profile]
     real = replace(
         scenes,
         name="nyuv2",
+        source="nyuv2",
         fusions=("rgb", "depth", "se"),
         data=partial(_folder, nyuv2),
         samples=654,
@@ -145,7 +167,7 @@ def plans(profile: str, nyuv2: str | None, seed: int = 0) -> list[Plan]:
         trajectories=(),
         silenced=(),
     )
-    scenes = replace(scenes, located=(("sum", seed),))
+    scenes = replace(scenes, located=(RunId("sum", seed),))
     if profile == "full":
         scenes, real = _whole_zoo(scenes, seed), replace(_whole_zoo(real, seed), seeds=seeds, twin_seeds=())
         real = replace(real, trajectories=())
@@ -160,29 +182,29 @@ def _encoded(plan: Plan) -> Plan:
     return _bare(plan, name=f"{plan.name}-encodings", fusions=fusions, beside=plan.name)
 
 
-def encodings(profile: str, nyuv2: str | None, seed: int = 0) -> list[Plan]:
+def encoding_plans(profile: str, nyuv2: str | None, seed: int = 0) -> list[Plan]:
     """Networks of a profile, once for every encoding of depth; the profile "small" is cut to what a CPU can do.
 
     Examples
     --------
-    >>> [(plan.name, plan.fusions) for plan in encodings("small", None)]  # doctest: +NORMALIZE_WHITESPACE
+    >>> [(plan.name, plan.fusions) for plan in encoding_plans("small", None)]  # doctest: +NORMALIZE_WHITESPACE
     [('scenes-given', ('rgb', 'depth', 'depth+inverse', 'depth+normals', 'depth+hha',
                        'se', 'se+inverse', 'se+normals', 'se+hha'))]
     """
     fusions = ("rgb", *given("depth"), *given(FUSED))
     return [
         _cut(plan, profile, nyuv2, GIVEN_PASSES, name=f"{plan.name}-given", fusions=fusions)
-        for plan in plans(profile, nyuv2, seed)
+        for plan in zoo_plans(profile, nyuv2, seed)
         if plan.beside is None
     ]
 
 
-def overlaps(profile: str, nyuv2: str | None, seed: int = 0) -> list[Plan]:
+def overlap_plans(profile: str, nyuv2: str | None, seed: int = 0) -> list[Plan]:
     """Every operator of a profile, for its intersection over union; "small" is cut to what a CPU can do.
 
     Examples
     --------
-    >>> [(plan.name, len(plan.fusions), plan.recipe["epochs"]) for plan in overlaps("small", None)]
+    >>> [(plan.name, len(plan.fusions), plan.recipe["epochs"]) for plan in overlap_plans("small", None)]
     [('scenes-overlaps', 16, 3)]
     """
     return [
@@ -196,7 +218,7 @@ def overlaps(profile: str, nyuv2: str | None, seed: int = 0) -> list[Plan]:
             partners=1,
             located=plan.located,
         )  # what is predicted is of the first partner anyway
-        for plan in plans(profile, nyuv2, seed)
+        for plan in zoo_plans(profile, nyuv2, seed)
         if plan.beside is None
     ]
 
@@ -204,8 +226,8 @@ def overlaps(profile: str, nyuv2: str | None, seed: int = 0) -> list[Plan]:
 def _cut(plan: Plan, profile: str, nyuv2: str | None, passes: dict[str, int], **changes: object) -> Plan:
     """The bare plan, changed; of "small", with few passes and small images of NYUv2."""
     if profile == "small":
-        data = partial(_folder, nyuv2, size=GIVEN_SIZE) if plan.name == "nyuv2" else plan.data
-        plan = replace(plan, recipe=plan.recipe | {"epochs": passes[plan.name]}, data=data)
+        data = partial(_folder, nyuv2, size=GIVEN_SIZE) if plan.source == "nyuv2" else plan.data
+        plan = replace(plan, recipe=plan.recipe | {"epochs": passes[plan.source]}, data=data)
     return _bare(plan, **changes)
 
 
@@ -242,25 +264,25 @@ def named(fusion: str, encoding: str) -> str:
     >>> named("se", "hha")
     'se+hha'
     """
-    return f"{fusion}+{encoding}"
+    return RunId(fusion, 0, encoding=encoding).network
 
 
 def _whole_zoo(plan: Plan, seed: int) -> Plan:
     """The plan with every operator and all that is asked of each."""
     seeds = tuple(range(seed, seed + 3))
-    joint = tuple((name, seed) for name, fusion in FUSIONS.items() if len(fusion.encoders) == 2)
+    joint = tuple(RunId(name, seed) for name, fusion in FUSIONS.items() if len(fusion.encoders) == 2)
     return replace(
         plan,
         fusions=tuple(FUSIONS),
         seeds=seeds,
         twin_seeds=tuple(range(seed + 3, seed + 8)),
         silenced=joint,
-        trajectories=tuple((name, s) for name in TRACED for s in seeds),
+        trajectories=tuple(RunId(name, s) for name in TRACED for s in seeds),
         removals=("zero", "mean", "noise"),
         shares=(0.125, 0.25, 0.5),
         draws=99,
         block=BLOCK,
-        deep=tuple((name, s) for name in DEEP for s in seeds[:DEEP_SEEDS]),
+        deep=tuple(RunId(name, s) for name in DEEP for s in seeds[:DEEP_SEEDS]),
     )
 
 

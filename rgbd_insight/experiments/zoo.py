@@ -9,10 +9,9 @@ import numpy as np
 import pandas as pd
 
 from rgbd_insight import stats
-from rgbd_insight.experiments.jobs import Job, work_off
 from rgbd_insight.experiments.plans import ISOLATED, Plan
-from rgbd_insight.experiments.steps import device_of, folder, write_part
-from rgbd_insight.features import Features, load
+from rgbd_insight.experiments.steps import JobName, device_of, do_all, folder
+from rgbd_insight.features import Features, RunId, load, write_table
 from rgbd_insight.models import FUSIONS
 from rgbd_insight.questions.balance import balance
 from rgbd_insight.questions.collaboration import collaboration
@@ -22,7 +21,8 @@ from rgbd_insight.questions.losses import accuracy_estimate, iou_estimate, overl
 from rgbd_insight.questions.networks import TWINS
 from rgbd_insight.questions.specificity import specificity
 from rgbd_insight.result import numbers
-from rgbd_insight.validation import scenes as tables
+from rgbd_insight.utils.files import write_parquet
+from rgbd_insight.utils.jobs import ALONE, Job, Pool
 
 QUESTIONS = {
     "consistency": consistency,
@@ -50,7 +50,7 @@ PERMUTATIONS = 200
 YARDSTICK = "se"  # what the other operators' IoU is compared with
 
 
-def zoo_tables(plan: Plan, work: Path, results: Path, workers: int = 1) -> None:
+def zoo_tables(plan: Plan, work: Path, results: Path, pool: Pool = ALONE) -> None:
     """Write what the questions say of every operator of a plan, one part for each question and network."""
     parts = work / "tables" / plan.name
     parts.mkdir(parents=True, exist_ok=True)
@@ -63,12 +63,13 @@ def zoo_tables(plan: Plan, work: Path, results: Path, workers: int = 1) -> None:
     for run, questions in asked_of.items():
         for question in questions:
             path = parts / f"{question}-{run}.parquet"
-            jobs.append(Job(path.stem, partial(_write_part, plan, work, run, question, path)))
-    work_off(jobs, workers)
+            do = partial(_write_part, plan, work, run, question, path)
+            jobs.append(Job(JobName(question, plan.name, run), do))
+    do_all(jobs, pool)
     found = [pd.read_parquet(path) for path in sorted(parts.glob("*.parquet"))]
     found += [pd.read_parquet(path) for path in sorted((work / "extracted" / plan.name).glob("*.ablated.parquet"))]
     table = pd.concat(found, ignore_index=True)
-    tables.write_table(table, results, f"zoo_{plan.name.replace('-', '_')}", "make features PROFILE=full")
+    write_table(table, results, f"zoo_{plan.name.replace('-', '_')}", "make features PROFILE=full")
 
 
 def overlap_table(plan: Plan, work: Path) -> pd.DataFrame:
@@ -81,16 +82,17 @@ def overlap_table(plan: Plan, work: Path) -> pd.DataFrame:
     rows name `versus`: how far from its mean IoU that of each operator is, given both inputs, means of the seeds; these
     intervals, over the same images, hold together.
     """
-    tapes = {name: load(*(folder(plan, work, (name, s)) for s in plan.seeds), verify=False) for name in plan.fusions}
-    parts = [_every_seed(tape, name) for name, tape in tapes.items()]
-    mean = {name: _mean_overlap(tapes[name], name) for name in _joint(plan)}
+    homes = {name: [folder(plan, work, RunId(name, seed)) for seed in plan.seeds] for name in plan.fusions}
+    found = {name: load(*folders, verify=False) for name, folders in homes.items()}
+    parts = [_every_seed(features, name) for name, features in found.items()]
+    mean = {name: _mean_overlap(found[name], name) for name in _joint(plan)}
     others = [name for name in mean if name != YARDSTICK]
     for name in others:
         gap = stats.combine(np.subtract, mean[name], mean[YARDSTICK]).simultaneous(len(others))
         cells = {"run": name, "fusion": name, "condition": "both", "measure": "IoU", "versus": YARDSTICK}
         parts.append(pd.DataFrame([cells | numbers(gap)]))
     return pd.concat(parts, ignore_index=True).assign(
-        device=device_of(tapes.values()), epochs=plan.recipe["epochs"], train=len(plan.data("train"))
+        device=device_of(found.values()), epochs=plan.recipe["epochs"], train=len(plan.data("train"))
     )
 
 
@@ -102,7 +104,7 @@ def _mean_overlap(features: Features, run: str) -> stats.Estimate:
 
 def _joint(plan: Plan) -> list[str]:
     """Fusions of a plan that see both modalities."""
-    return [f for f in plan.fusions if len(FUSIONS[f.partition("+")[0]].modalities) == 2]
+    return [f for f in plan.fusions if len(FUSIONS[RunId(f, 0).fusion].modalities) == 2]
 
 
 def _write_part(plan: Plan, work: Path, run: str, question: str, path: Path) -> None:
@@ -110,12 +112,12 @@ def _write_part(plan: Plan, work: Path, run: str, question: str, path: Path) -> 
     if path.exists():
         return
     fusions = (run,) if run != TWINS else ()
-    seeds = [r for r in plan.runs if r[0] in fusions or (r[0] in ISOLATED and r[1] in plan.seeds)]
-    beside = [(m, s) for m in ISOLATED for s in plan.seeds] if plan.beside else []
+    seeds = [r for r in plan.runs if r.network in fusions or (r.network in ISOLATED and r.seed in plan.seeds)]
+    beside = [RunId(m, s) for m in ISOLATED for s in plan.seeds] if plan.beside else []
     homes = [folder(plan, work, r) for r in seeds]
-    homes += [work / "extracted" / plan.beside / f"{m}-s{s}" for m, s in beside]
+    homes += [work / "extracted" / plan.beside / str(r) for r in beside]
     table = asked(load(*homes, verify=False), run, question)
-    write_part(path, table)
+    write_parquet(path, table)
 
 
 def asked(features: Features, run: str, question: str) -> pd.DataFrame:

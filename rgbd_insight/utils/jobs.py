@@ -16,13 +16,14 @@ import warnings
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from threading import Lock
+from threading import Lock, RLock
 from typing import Any
 
 import torch
 from joblib import Parallel, delayed, parallel_config
 from joblib.externals.loky import get_reusable_executor
 from joblib.parallel import BACKENDS
+from tqdm import tqdm
 
 from rgbd_insight.utils.messages import unknown
 
@@ -119,7 +120,10 @@ class Pool:
         return asked if self.scheduler is None else asked | {"scheduler_host": self.scheduler}
 
 
-def work_off(jobs: Iterable[Job], pool: Pool = Pool(), *, done: Callable[[Any, Any], object] | None = None) -> None:
+ALONE = Pool()
+
+
+def work_off(jobs: Iterable[Job], pool: Pool = ALONE, *, done: Callable[[Any, Any], object] | None = None) -> None:
     """Do every job, the most urgent first; one that fails keeps only those from being done that need it.
 
     Parameters
@@ -232,6 +236,7 @@ def _outcome(name: Hashable, do: Callable[[], Any], shared: bool) -> tuple[Hasha
 def _settle_in() -> None:
     """Hold this process to one thread and, of several GPUs, to the one whose turn it is."""
     torch.set_num_threads(1)
+    tqdm.set_lock(RLock())  # else it makes one between processes, which a process that is stopped leaves behind
     number = NUMBER.search(multiprocessing.current_process().name)  # such as LokyProcess-3; other backends' have none
     if number and torch.cuda.is_available():
         torch.cuda.set_device((int(number[0]) - 1) % torch.cuda.device_count())

@@ -121,8 +121,8 @@ def test_a_network_called_in_its_own_way(at, capsys):
     )
     base = ["extract", "--model", "theirs:backwards", "--taps", "places.toml", "--n", "6", "--draws", "1"]
     assert main(base) == 1
-    told = capsys.readouterr().err
-    assert "cannot be called as Adapter" in told and "give --adapt" in told and told.count("\n") == 1
+    said = capsys.readouterr().err
+    assert "cannot be called as Adapter" in said and "give --adapt" in said and said.count("\n") == 1
     assert not (at / "features").exists()
     assert main([*base, "--adapt", "theirs:call"]) == 0
     assert ri.load("features/mine").entry("custom")["about"] == {"called by": "call"}
@@ -137,8 +137,8 @@ def test_two_audits_are_compared(at, capsys):
     assert main(["audit", "a", *few, "--json", "a.json"]) == main(["audit", "b", *few, "--json", "b.json"]) == 0
     capsys.readouterr()
     assert main(["audit", "a.json", "b.json", "--html", "ab.html", "--json", "ab.json"]) == 0
-    told = capsys.readouterr().out
-    assert "A is sum-s0-e0, B is sum-s1-e0" in told and "CONSISTENCY" in told and "DO NOT COMPARE" not in told
+    said = capsys.readouterr().out
+    assert "A is sum-s0-e0, B is sum-s1-e0" in said and "CONSISTENCY" in said and "DO NOT COMPARE" not in said
     one, other = (json.loads((at / f"{x}.json").read_text())["tables"]["consistency"] for x in "ab")
     row = next(
         r for r in json.loads((at / "ab.json").read_text())["table"] if r["measure"] == "cka" and r["level"] == "2"
@@ -147,8 +147,8 @@ def test_two_audits_are_compared(at, capsys):
     assert [row["value_a"], row["value_b"]] == truth and len(data) == 24
     assert "<table" in (at / "ab.html").read_text()
     assert main(["audit", "a.json", "c", *few]) == 0
-    told = capsys.readouterr().out
-    assert "DO NOT COMPARE: the cards differ in" in told and "images: 24 | 22" in told and " * " not in told
+    said = capsys.readouterr().out
+    assert "DO NOT COMPARE: the cards differ in" in said and "images: 24 | 22" in said and " * " not in said
     assert main(["audit", "a", "--join", "b", *few]) == 0
     assert "other seed" not in capsys.readouterr().err
 
@@ -234,14 +234,14 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.parametrize(("command", "code", "decoded"), HOSTILE, ids=[command for command, _, _ in HOSTILE])
-def test_hostile_input_ends_in_one_line(at, capsys, command, code, told):
+@pytest.mark.parametrize(("command", "code", "said"), HOSTILE, ids=[command for command, _, _ in HOSTILE])
+def test_hostile_input_ends_in_one_line(at, capsys, command, code, said):
     hostile(at)
     there = names(at)
     assert main(command.split()) == code
     printed = capsys.readouterr()
     assert printed.err.startswith("rgbd-insight: ") and printed.err.count("\n") == 1, printed.err
-    assert told in printed.err and "Traceback" not in printed.err
+    assert said in printed.err and "Traceback" not in printed.err
     assert names(at) == there and not (at / "boom").exists()
 
 

@@ -7,8 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from rgbd_insight.cli import commands as cli
+from rgbd_insight.cli import audit as audits
 from rgbd_insight.cli import main
+from rgbd_insight.cli import train as training
 from rgbd_insight.cli.sources import data_from, depth_scale
 from rgbd_insight.features import load
 from rgbd_insight.models import load as load_model
@@ -80,16 +81,16 @@ def test_a_folder_of_images_is_trained_with_its_own_depth_scale_and_size(at, cap
 
 def test_scenes_are_not_mirrored_and_folders_are(at, monkeypatch):
     seen = []
-    monkeypatch.setattr(cli, "train", lambda *a, **options: seen.append(options["flip"]) or 1 / 0)
+    monkeypatch.setattr(training, "train", lambda *a, **options: seen.append(options["flip"]) or 1 / 0)
     for word in ("scenes", f"folder:{images(at / 'images')}"):
         assert main(["train", "--data", word, *(["--n", "4"] if word == "scenes" else [])]) == 1
     assert seen == [False, True]
 
 
 @pytest.mark.parametrize(
-    ("command", "code", "decoded"),
+    ("command", "code", "said"),
     [
-        ("", 2, "data|taps|train|extract|audit|claims|validate"),
+        ("", 2, "data|taps|train|extract|audit|claims|validate|campaign"),
         ("tran", 2, "tran"),
         ("train --fusion summ", 1, "nearest are sum"),
         ("train --fusion sum,nope", 1, "nope"),
@@ -113,13 +114,13 @@ def test_scenes_are_not_mirrored_and_folders_are(at, monkeypatch):
         ("audit nowhere --html report.pdf", 2, "must end in .html or .json"),
     ],
 )
-def test_an_error_is_one_line_and_writes_nothing(at, capsys, command, code, told):
+def test_an_error_is_one_line_and_writes_nothing(at, capsys, command, code, said):
     (at / "empty").mkdir()
     (at / "foreign.safetensors").write_text("not weights")
     assert main(command.split()) == code
     printed = capsys.readouterr()
     assert printed.err.startswith("rgbd-insight: ") and printed.err.count("\n") == 1
-    assert told in printed.err and not printed.out
+    assert said in printed.err and not printed.out
     assert {path.name for path in at.iterdir()} == {"empty", "foreign.safetensors"}
 
 
@@ -132,15 +133,15 @@ def test_data_of_other_classes_than_the_network_is_named(at, capsys):
     assert "must be last or one of 0, 1; got '7'" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("decoded", ["", "stopped; 3 of 9 samples are safe"])
-def test_an_interrupt_is_one_line(told, capsys, monkeypatch):
+@pytest.mark.parametrize("said", ["", "stopped; 3 of 9 samples are safe"])
+def test_an_interrupt_is_one_line(said, capsys, monkeypatch):
     def stop(*arguments):
-        raise KeyboardInterrupt(told)
+        raise KeyboardInterrupt(said)
 
-    monkeypatch.setattr(cli.audits, "load", stop)
+    monkeypatch.setattr(audits, "load", stop)
     assert main(["audit"]) == 130
     err = capsys.readouterr().err
-    assert err.count("\n") == 1 and (told or "the same command goes on") in err
+    assert err.count("\n") == 1 and (said or "the same command goes on") in err
 
 
 def test_depth_that_never_varies_is_an_error(at):
@@ -164,7 +165,7 @@ def test_claims_prints_the_ledger_and_writes_it(at, capsys):
     words = ["claims", str(book / "features/scenes"), "--results", str(book / "results"), "--only", "5,6b, 7"]
     assert main([*words, "--csv", "ledger.csv"]) == 0
     printed = capsys.readouterr().out
-    assert "5   Imbalance (scenes): " in printed and "to add it: python -m rgbd_insight.experiments.campaign" in printed
+    assert "5   Imbalance (scenes): " in printed and "to add it: rgbd-insight campaign" in printed
     assert pd.read_csv("ledger.csv").claim.astype(str).tolist() == ["5", "6b", "7"]
     assert main([*words[:-1], "8"]) == 1
     assert "nearest" in capsys.readouterr().err
@@ -172,8 +173,9 @@ def test_claims_prints_the_ledger_and_writes_it(at, capsys):
 
 def test_the_whole_zoo_is_one_campaign(at, monkeypatch, capsys):
     asked = []
-    monkeypatch.setattr(cli.campaign, "main", asked.append)
-    assert main(["train", "--fusion", "all", "--profile", "full", "--out", "zoo"]) == 0
-    assert asked == [["--profile", "full", "--seed", "0", "--work", "zoo"]]
+    monkeypatch.setattr(training, "everything", lambda *arguments: asked.append(arguments))
+    assert main(["train", "--fusion", "all", "--profile", "full", "--out", "zoo", "--seed", "3"]) == 0
+    ((plans, *rest, pool),) = asked
+    assert rest == ["full", Path("zoo"), Path("book")] and pool.workers >= 1 and plans[0].seeds == (3, 4, 5)
     assert main(["train", "--fusion", "all", "--profile", "full", "--epochs", "3"]) == 1
     assert "`--epochs` does not go with" in capsys.readouterr().err

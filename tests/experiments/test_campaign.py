@@ -1,7 +1,9 @@
 """What a campaign makes, and that it does not make it twice."""
 
 import hashlib
+import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,22 +13,35 @@ import torch
 
 from rgbd_insight import stats
 from rgbd_insight.claims.intervention import COLUMNS
-from rgbd_insight.claims.ledger import specification
+from rgbd_insight.claims.ledger import digest, specification
+from rgbd_insight.cli import main
 from rgbd_insight.data import Scenes
-from rgbd_insight.experiments import campaign, intervention, steps, zoo
+from rgbd_insight.experiments import (
+    JobName,
+    copies,
+    finished,
+    intervention,
+    overlap_plans,
+    ship,
+    shipping,
+    steps,
+    zoo,
+    zoo_jobs,
+    zoo_plans,
+)
 from rgbd_insight.experiments.intervention import (
     Cell,
     best_opponent,
     cells,
+    derived_jobs,
     fresh_runs,
+    intervention_jobs,
     intervention_table,
     run_cell,
     weights_by_rule,
 )
-from rgbd_insight.experiments.jobs import Job, urgency, work_off, zoo_jobs
-from rgbd_insight.experiments.plans import DEEP, ENCODED, TRACED, overlaps, plans
-from rgbd_insight.experiments.shipping import ship
-from rgbd_insight.features import load, write_quantised
+from rgbd_insight.experiments.plans import DEEP, ENCODED, TRACED
+from rgbd_insight.features import RunId, load, write_quantised
 from rgbd_insight.features.tables import read_table
 from rgbd_insight.models import FUSIONS
 from rgbd_insight.questions.balance import balance
@@ -38,66 +53,54 @@ BOOK = Path(__file__).resolve().parents[2] / "book"
 
 
 def test_small_is_what_the_book_is_built_on():
-    scenes, real = plans("small", "images")
-    assert sorted(scenes.runs) == sorted((f, s) for f in ("rgb", "depth", "early", "sum", "se") for s in (0, 1))
-    assert sorted(real.runs) == sorted((f, s) for f in ("rgb", "depth", "se") for s in (0, 1))
-    assert scenes.trajectories == scenes.silenced == (("sum", 0),) and scenes.deep is None
+    scenes, real = zoo_plans("small", "images")
+    wanted = [{RunId(f, s) for f in fusions for s in (0, 1)} for fusions in (DEEP, ("rgb", "depth", "se"))]
+    assert [set(scenes.runs), set(real.runs)] == wanted and [len(scenes.runs), len(real.runs)] == [10, 6]
+    assert scenes.trajectories == scenes.silenced == (RunId("sum", 0),) and scenes.deep is None
     assert scenes.keeps("sum-s0-e8", "rgb/1/rgb") and not scenes.keeps("sum-s0-e8", "rgb/1/both")
 
 
 def test_full_is_the_whole_zoo():
-    scenes, encoded, real, _ = plans("full", "images")
-    count = {f: sum(fusion == f for fusion, _ in scenes.runs) for f in FUSIONS}
+    scenes, encoded, real, _ = zoo_plans("full", "images")
+    count = {f: sum(run.network == f for run in scenes.runs) for f in FUSIONS}
     assert count.pop("rgb") == count.pop("depth") == 8 and set(count.values()) == {3}
-    assert {f for f, _ in real.runs} == set(FUSIONS) and all(
-        sum(fusion == f for fusion, _ in real.runs) == 2 for f in FUSIONS
+    assert {run.network for run in real.runs} == set(FUSIONS) and all(
+        sum(run.network == f for run in real.runs) == 2 for f in FUSIONS
     )
-    assert len(TRACED) >= 4 and set(scenes.trajectories) == {(f, s) for f in TRACED for s in (0, 1, 2)}
+    assert len(TRACED) >= 4 and set(scenes.trajectories) == {RunId(f, s) for f in TRACED for s in (0, 1, 2)}
     assert scenes.draws >= 99 and len(scenes.shares) >= 3 and set(scenes.removals) == {"zero", "mean", "noise"}
-    assert set(scenes.deep) == {(f, s) for f in DEEP for s in (0, 1)}
-    assert set(scenes.main_runs) == set(scenes.deep) and set(plans("small", None)[0].main_runs) == set(
-        plans("small", None)[0].runs
+    assert set(scenes.deep) == {RunId(f, s) for f in DEEP for s in (0, 1)}
+    assert set(scenes.main_runs) == set(scenes.deep) and set(zoo_plans("small", None)[0].main_runs) == set(
+        zoo_plans("small", None)[0].runs
     )
-    assert encoded.beside == "scenes" and {f for f, _ in encoded.runs} == {f"se+{name}" for name in ENCODED}
+    assert encoded.beside == "scenes" and {run.network for run in encoded.runs} == {f"se+{name}" for name in ENCODED}
     assert scenes.keeps("sum-s0-e1-checkpoint", "rgb/1/rgb") and not scenes.keeps("se-s0-e1-checkpoint", "rgb/1/rgb")
     assert encoded.intrinsics == Scenes.intrinsics
 
 
 def test_the_most_wanted_jobs_come_first_and_need_what_is_there():
-    jobs = [job for plan in plans("full", "images") for job in zoo_jobs(plan, "full", Path("w"))]
-    jobs += campaign.intervention_jobs("full", Path("w")) + campaign.derived_jobs("full", Path("w"))
+    jobs = [job for plan in zoo_plans("full", "images") for job in zoo_jobs(plan, "full", Path("w"))]
+    jobs += intervention_jobs("full", Path("w")) + derived_jobs("full", Path("w"))
     names = [job.name for job in jobs]
     assert len(set(names)) == len(names) and all(job.needs <= set(names) for job in jobs)
-    first = [job.name.split()[0] for job in sorted(jobs, key=urgency)]
+    assert {JobName.parse(str(name)) for name in names} == set(names)
+    ordered = [job.name for job in sorted(jobs, key=lambda job: job.urgency)]
+    first = [name.step for name in ordered]
     assert first[:3] == ["samples", "samples", "extract"] and first.index("label") < first.index("cell")
-    assert sorted(jobs, key=urgency)[-1].name.startswith("extract nyuv2-encodings")
+    assert (ordered[-1].step, ordered[-1].plan) == ("extract", "nyuv2-encodings")
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_job_that_fails_keeps_only_those_that_need_it_from_being_done(tmp_path, workers):
-    write, fail = (tmp_path / "a").touch, (tmp_path / "none" / "b").touch
-    jobs = [
-        Job("last", (tmp_path / "last").touch, frozenset({"first"})),
-        Job("bad", fail),
-        Job("after", (tmp_path / "after").touch, frozenset({"bad"})),
-        Job("first", write),
-    ]
-    with pytest.raises(RuntimeError, match=r"1 jobs failed \(bad\); 1 jobs that need others were not begun"):
-        work_off(jobs, workers)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "last"]
-    with pytest.raises(RuntimeError, match="0 jobs failed"):
-        work_off([Job("alone", write, frozenset({"nobody"}))], workers)
-
-
-def test_what_is_shipped_gives_the_same_tables(tmp_path):
+@pytest.mark.parametrize("mark", ["extract-two", "extract_one-two"])
+def test_what_is_shipped_gives_the_same_tables(tmp_path, mark):
     features = load(BOOK / "features" / "scenes")
     home = tmp_path / "extracted" / "scenes" / "two"
     write_quantised(features, home, keep=["rgb", "depth"])
     (home.parent / "finished").mkdir()
-    assert ship(tmp_path, tmp_path / "out") == []  # it is not finished
-    (home.parent / "finished" / "extract_one-two").touch()
+    (home.parent / "finished" / "extract-other").touch()
+    assert ship(tmp_path, tmp_path / "out") == []
+    (home.parent / "finished" / mark).touch()
     (copy,) = ship(tmp_path, tmp_path / "out")
-    assert ship(tmp_path, tmp_path / "out") == [] and (copy.parent / "finished" / "extract_one-two").exists()
+    assert ship(tmp_path, tmp_path / "out") == [] and (copy.parent / "finished" / mark).exists()
     again = load(copy)
     for run in again.runs.index:
         assert again.entry(run)["units"] == features.entry(run)["units"]
@@ -107,30 +110,63 @@ def test_what_is_shipped_gives_the_same_tables(tmp_path):
     assert all(again.has(run, again.runs.fusion[run], 1, again.runs.fusion[run]) for run in again.runs.index)
 
 
-def test_a_finished_step_is_not_done_again_even_without_weights(tmp_path, monkeypatch):
-    done = []
-    plan = plans("tiny", None)[0]
-
-    def extract_one(plan, work, run):
-        done.append(run)
-
+def test_a_finished_step_is_not_done_again_even_without_weights(tmp_path):
+    done, name = [], JobName("extract", "scenes", "sum-s0")
     for _ in range(2):
-        steps.once(extract_one, plan, tmp_path, ("sum", 0))
-    assert done == [("sum", 0)] and not (tmp_path / "weights").exists()
+        steps.once(name, tmp_path, partial(done.append, name))
+    assert done == [name] and finished(tmp_path, "scenes") == {name} and not (tmp_path / "weights").exists()
 
-    def fails(plan, work, run):
+    def fails():
         raise RuntimeError("killed")
 
     with pytest.raises(RuntimeError):
-        steps.once(fails, plan, tmp_path, ("sum", 0))
-    assert not list(tmp_path.rglob("fails-*"))
+        steps.once(JobName("locate", "scenes", "sum-s0"), tmp_path, fails)
+    assert finished(tmp_path, "scenes") == {name}
+
+
+def test_marks_and_tables_of_earlier_campaigns_are_honoured(tmp_path):
+    plan, work = zoo_plans("tiny", None)[0], tmp_path
+    marks = work / "extracted" / "scenes" / "finished"
+    marks.mkdir(parents=True)
+    for job in zoo_jobs(plan, "tiny", work)[1:]:
+        former = {new: old for old, new in steps.FORMER.items()}[job.name.step]
+        (marks / f"{former}-{job.name.run}").touch()
+    before = sorted(path.name for path in marks.iterdir())
+    assert "extract_one-se-s1" in before and "where_one-sum-s0" in before
+    for job in zoo_jobs(plan, "tiny", work):
+        job.do()  # nothing is left to do, nor samples to be made
+    assert sorted(path.name for path in marks.iterdir()) == before and len(list(work.rglob("*"))) == len(before) + 3
+    home = work / "extracted" / "scenes" / "sum-s0"
+    home.with_name("sum-s0.where.parquet").touch()
+    assert steps.locations_of(home).name == "sum-s0.locations.parquet" and steps.locations_of(home).exists()
+
+
+def test_what_is_extracted_says_which_claims_stood_by_then(tmp_path):
+    torch.set_num_threads(1)
+    plan = replace(zoo_plans("tiny", None)[0], fusions=("rgb",), seeds=(0,), trajectories=())
+    plan = replace(plan, data=partial(scenes_of, n=32), recipe=plan.recipe | {"epochs": 1, "batch_size": 16})
+    sample, run = zoo_jobs(plan, "tiny", tmp_path)[:2]
+    sample.do()
+    run.do()
+    about = json.loads((tmp_path / "extracted" / "scenes" / "rgb-s0" / "execution.json").read_text())
+    assert [one["claims"] for one in about["runs"]] == [digest()] and len(digest()) == 64
+    assert (
+        main(["extract", "--model", str(tmp_path / "weights/scenes/rgb-s0"), "--n", "4", "--out", str(tmp_path / "f")])
+        == 0
+    )
+    about = json.loads((tmp_path / "f" / "execution.json").read_text())
+    assert [one["claims"] for one in about["runs"]] == [digest()]
+
+
+def scenes_of(split, n):
+    return Scenes(n, split=split)
 
 
 def test_every_cell_of_the_intervention_is_there():
     spec = specification()["6b"]
     made = cells(spec)
     assert len(made) * len(spec["seeds"]) - sum(c.placebo for c in made) * len(spec["seeds"]) == 162
-    assert len({c.name for c in made}) == len(made)
+    assert len(set(map(str, made))) == len(made)
     assert {c.common for c in made if c.placebo} == {0.3, 1.0}
 
 
@@ -143,7 +179,7 @@ def test_the_rule_takes_the_best_cell_at_half_redundancy():
 
 def test_opponents():
     runs = fresh_runs(specification()["7"])
-    assert len(runs) == 40 and min(seed for _, seed in runs) >= 300 and ("best", 309) in runs
+    assert len(runs) == 40 and min(run.seed for run in runs) >= 300 and RunId("best", 309) in runs
 
 
 def test_the_best_of_the_zoo_is_the_most_accurate_but_for_those_that_are_named(tmp_path, monkeypatch):
@@ -169,12 +205,12 @@ def test_the_best_of_the_zoo_is_the_most_accurate_but_for_those_that_are_named(t
 def test_one_run_of_a_cell(tmp_path):
     torch.set_num_threads(1)
     cell = Cell("late", 1.0, 0.3, 0.5, placebo=True)
-    out = run_cell("tiny", tmp_path, (cell, 200))
+    out = run_cell("tiny", tmp_path, cell, 200)
     found = load(out)
     assert found.entry("late-s200-e1")["about"]["cell"]["placebo"] is True and found.manifest["fingerprint"]
     assert set(found.conditions("late")) == {"both", "rgb", "depth"}
     (tmp_path / "weights").rename(tmp_path / "gone")
-    assert run_cell("tiny", tmp_path, (cell, 200)) == out and not (tmp_path / "weights").exists()
+    assert run_cell("tiny", tmp_path, cell, 200) == out and not (tmp_path / "weights").exists()
 
 
 def test_the_table_of_a_small_intervention(tmp_path):
@@ -188,9 +224,11 @@ def test_the_table_of_a_small_intervention(tmp_path):
     assert zero.duplicated().sum() == 2  # with nothing to align, a placebo is the run itself
 
 
-def test_commands_that_do_not_go_together():
-    with pytest.raises(SystemExit):
-        campaign.main(["--intervention", "--derived"])
+def test_a_command_takes_only_the_options_that_it_has_a_use_for(capsys):
+    for words in (["intervention", "derived"], ["balance", "--profile", "full"], ["ship"], ["runs", "--workers", "0"]):
+        assert main(["campaign", *words]) == 2
+    assert main(["campaign", "runs", "--scheduler", "tcp://somewhere:1"]) == 1
+    assert "for the backend dask" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("data", ["scenes", "nyuv2"])
@@ -227,7 +265,7 @@ def test_tables_of_the_zoo_are_those_of_the_deep_runs(data, monkeypatch):
 def test_points_in_the_plane_are_of_the_committed_features(data):
     sums = hashlib.sha256((BOOK / "features" / data / "SHA256SUMS").read_bytes()).hexdigest()
     table = read_table(BOOK / "results", f"balance_{data}")
-    assert set(table.features) == {sums}, "python -m rgbd_insight.experiments.campaign --balance"
+    assert set(table.features) == {sums}, "rgbd-insight campaign balance"
     found = balance(load(BOOK / "features" / data), [table[table.fusion == "se"].run.iloc[0]]).table
     again = table.merge(found, on=["run", "measure"], suffixes=("", "_again"))
     assert len(again) == 2
@@ -235,11 +273,11 @@ def test_points_in_the_plane_are_of_the_committed_features(data):
 
 
 def test_copies_leave_no_twins_of_an_earlier_campaign(tmp_path, monkeypatch):
-    monkeypatch.setattr(campaign, "load", lambda *folders: None)
-    monkeypatch.setattr(campaign, "_replace", lambda small, features, plan: small.mkdir(parents=True, exist_ok=True))
+    monkeypatch.setattr(shipping, "load", lambda *folders: None)
+    monkeypatch.setattr(shipping, "write_quantised", lambda _, small, **__: small.mkdir(parents=True, exist_ok=True))
     left = []
     for profile in ("full", "small"):
-        campaign.copies(plans(profile, None), tmp_path / "work", tmp_path)
+        copies(zoo_plans(profile, None), tmp_path / "work", tmp_path)
         left.append(sorted(path.name for path in (tmp_path / "features").iterdir()))
     assert left == [["scenes", "scenes-twins"], ["scenes"]]
 
@@ -247,11 +285,11 @@ def test_copies_leave_no_twins_of_an_earlier_campaign(tmp_path, monkeypatch):
 def test_overlaps_of_every_operator_are_compared_with_one_on_the_same_images(tmp_path):
     features = load(BOOK / "features" / "scenes")
     seeds = tuple(sorted(features.runs[features.runs.fusion == "sum"].seed.unique().tolist()))
-    plan = replace(overlaps("small", None)[0], fusions=("rgb", "sum", "se", "early"), seeds=seeds)
-    for fusion, seed in plan.runs:
-        home = tmp_path / "extracted" / plan.name / f"{fusion}-s{seed}"
+    plan = replace(overlap_plans("small", None)[0], fusions=("rgb", "sum", "se", "early"), seeds=seeds)
+    for run in plan.runs:
+        home = tmp_path / "extracted" / plan.name / str(run)
         home.parent.mkdir(parents=True, exist_ok=True)
-        write_quantised(features, home, keep=features.find(fusion=fusion, seed=seed, role="final"))
+        write_quantised(features, home, keep=features.find(fusion=run.network, seed=run.seed, role="final"))
     table = zoo.overlap_table(plan, tmp_path)
     gaps = table[table.versus.notna()].set_index("fusion")
     assert set(gaps.index) == {"sum", "early"} and set(gaps.versus) == {"se"}

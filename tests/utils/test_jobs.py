@@ -96,7 +96,8 @@ SCRIPT = """
 import time
 from functools import partial
 from rgbd_insight.utils.jobs import Job, Pool, work_off
-jobs = [Job(i, partial(time.sleep, 0.1 if i < 3 else 60)) for i in range(9)]
+from tqdm import tqdm
+jobs = [Job(i, partial(tqdm, disable=True)) if i < 3 else Job(i, partial(time.sleep, 60)) for i in range(9)]
 try:
     work_off(jobs, Pool(2), done=lambda *_: print("one", flush=True))
 except KeyboardInterrupt:

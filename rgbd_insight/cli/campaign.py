@@ -1,0 +1,150 @@
+"""`rgbd-insight campaign`: many runs, their tables, and the small copies that the book is built on.
+
+`all` does everything that the other commands of it do one by one, on a GPU where there is one; each finished step is
+kept below --work and not done again. `--profile full` is the whole zoo, the intervention and the derived fusion,
+several runs a GPU at once; it may be stopped at any moment and continued with the same command, on another machine too
+where the folder --work is taken along (or what `ship` makes of it, which is small and has no weights).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+
+from rgbd_insight.cli.sources import command, count
+from rgbd_insight.experiments import (
+    COMPARED,
+    WEIGHED,
+    Plan,
+    compare,
+    copies,
+    everything,
+    run_all,
+    run_claims,
+    ship,
+    tabulate,
+    weigh,
+    zoo_plans,
+)
+from rgbd_insight.training import PROFILES
+from rgbd_insight.utils.jobs import Pool
+
+A_GPU = 16  # runs that share one: a small network alone leaves it idle most of the time
+WORK, BOOK = Path("features"), Path("book")
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    """The commands of `campaign`."""
+    found = {
+        "all": (_all, "runs, small copies and tables: all that the book is built on", _RUNS | {"book"}),
+        "runs": (_runs, "only train and extract", _RUNS),
+        "copies": (_copies, "only the small copies of finished runs", _PLANS | {"work", "book"}),
+        "tables": (_tables, "only the tables of finished runs", _RUNS | {"book"}),
+        "ship": (_ship, "only copy what the tables need of finished runs, to be carried elsewhere", {"out", "work"}),
+        "intervention": (_claims, "only the runs of the ledger's claim 6b, on scenes", _CLAIMS),
+        "derived": (_claims, "only what claim 7 needs: the zoo on scenes, 6b, 7", _CLAIMS),
+        "encodings": (_compare, "only twins and one fusion, depth given in several ways", _RUNS | {"book"}),
+        "overlaps": (_compare, "only two seeds of every operator, for their IoU", _RUNS | {"book"}),
+        "balance": (_balance, "only (C, S) of the committed features", {"book"}),
+    }
+    sub = command(commands, "campaign", None, "many runs, their tables, and the small copies that the book is built on")
+    sub.description = __doc__.partition("\n\n")[2]
+    parts = sub.add_subparsers(required=True, metavar="|".join(found), dest="part")
+    for name, (run, text, asked) in found.items():
+        _options(command(parts, name, run, text), asked)
+
+
+_PLANS = {"profile", "nyuv2", "seed"}
+_POOL = {"workers", "backend", "scheduler"}
+_RUNS = _PLANS | _POOL | {"work"}
+_CLAIMS = _POOL | {"profile", "work", "book"}
+
+
+def _options(sub: argparse.ArgumentParser, asked: set[str]) -> None:
+    """Add the options that a command has a use for."""
+    every = {
+        "out": {"type": Path, "metavar": "OUT", "help": "the folder that the copies go into"},
+        "profile": {"choices": PROFILES, "default": "small", "help": "how large and how long"},
+        "nyuv2": {"type": _images, "metavar": "PATH", "help": "NYUv2 in the folder form; none: scenes only"},
+        "seed": {"type": int, "default": 0, "help": "first of the seeds, and that of the scenes"},
+        "work": {"type": Path, "default": WORK, "help": "where weights and full features are kept"},
+        "book": {"type": Path, "default": BOOK, "help": "where the small copies and the tables go"},
+        "workers": {"type": count, "help": f"runs at a time; none: one a core, {A_GPU} a GPU, all of another backend"},
+        "backend": {"default": "loky", "help": "of joblib: loky is this machine, dask a cluster, MODULE:NAME your own"},
+        "scheduler": {"metavar": "ADDRESS", "help": "of dask's scheduler, such as tcp://host:8786"},
+    }
+    for name, options in every.items():
+        if name in asked:
+            sub.add_argument("out" if name == "out" else f"--{name}", **options)
+
+
+def _images(word: str) -> str:
+    if not (Path(word) / "splits.json").is_file():
+        raise argparse.ArgumentTypeError(f"must be a folder of images with splits.json; got {word!r}")
+    return word
+
+
+def default_pool() -> Pool:
+    """As many processes on this machine as keep it busy."""
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return Pool(A_GPU * gpus or max(1, torch.get_num_threads()))
+
+
+def _pool(options: argparse.Namespace) -> Pool:
+    if options.workers is None and (options.backend, options.scheduler) == ("loky", None):
+        return default_pool()
+    return Pool(options.workers or -1, options.backend, options.scheduler)
+
+
+def _plans(options: argparse.Namespace) -> list[Plan]:
+    return zoo_plans(options.profile, options.nyuv2, options.seed)
+
+
+def _all(options: argparse.Namespace) -> None:
+    everything(_plans(options), options.profile, options.work, options.book, _pool(options))
+    _say(options)
+
+
+def _runs(options: argparse.Namespace) -> None:
+    run_all(_plans(options), options.profile, options.work, _pool(options))
+    print(f"the runs are finished, in {options.work}")
+
+
+def _copies(options: argparse.Namespace) -> None:
+    copies(_plans(options), options.work, options.book)
+    _say(options)
+
+
+def _tables(options: argparse.Namespace) -> None:
+    tabulate(_plans(options), options.profile, options.work, options.book, _pool(options))
+    _say(options)
+
+
+def _ship(options: argparse.Namespace) -> None:
+    print(json.dumps({"shipped": len(ship(options.work, options.out))}))
+
+
+def _claims(options: argparse.Namespace) -> None:
+    zoo = zoo_plans(options.profile, None)[0] if options.part == "derived" else None
+    run_claims(zoo, options.profile, options.work, options.book, _pool(options))
+    _say(options)
+
+
+def _compare(options: argparse.Namespace) -> None:
+    plans_of, _ = COMPARED[options.part]
+    chosen = plans_of(options.profile, options.nyuv2, options.seed)
+    compare(chosen, options.part, options.profile, options.work, options.book, _pool(options))
+    _say(options)
+
+
+def _balance(options: argparse.Namespace) -> None:
+    for data in WEIGHED:
+        weigh(data, options.book)
+    _say(options)
+
+
+def _say(options: argparse.Namespace) -> None:
+    print(f"written: {options.book}")
