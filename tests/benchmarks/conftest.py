@@ -9,7 +9,7 @@ import torch
 
 from rgbd_insight.features.tables import write_table
 from tests.benchmarks import _published as published
-from tests.benchmarks._race import conditions, beside_ours
+from tests.benchmarks._race import beside_ours, conditions
 from tests.benchmarks._results import ROWS, SCALING
 
 OUT = Path(os.environ.get("RGBD_INSIGHT_BENCH", Path(__file__).parents[2] / "book" / "results"))

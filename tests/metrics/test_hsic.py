@@ -92,7 +92,8 @@ def test_subtraction_gives_the_leave_outs():
         found = whole - Moments.from_rows(*(s[block] for s in streams))
         np.testing.assert_allclose(found.hsic(), Moments.from_rows(*left).hsic(), rtol=1e-9)
         np.testing.assert_allclose(found.mean, np.concatenate([s.mean(0) for s in left]))
-        np.testing.assert_allclose(found.moved(found.mean).second, np.cov(np.hstack(left).T) * (len(left[0]) - 1), atol=1e-9)
+        scatter = np.cov(np.hstack(left).T) * (len(left[0]) - 1)
+        np.testing.assert_allclose(found.moved(found.mean).second, scatter, atol=1e-9)
 
 
 @pytest.mark.parametrize("scale", [1e-4, 0.01, 1, 1e4])
