@@ -46,6 +46,7 @@ book: $(READY) $(VENDOR)
 
 test: $(READY)
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -n auto --no-loadscope-reorder --ignore=tests/benchmarks \
 		--doctest-modules rgbd_insight tests book/_tools
