@@ -1,4 +1,4 @@
-"""Where in the image a unit responds: its most active pixels, and how well they cover a concept. Use `campaign`."""
+"""Where in the image a unit responds: its most active pixels, and how well they cover a concept."""
 
 from __future__ import annotations
 

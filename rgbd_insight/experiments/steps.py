@@ -118,7 +118,7 @@ def do_all(jobs: Iterable[Job], pool: Pool) -> None:
 
 
 def zoo_jobs(plan: Plan, scale: str, work: Path) -> list[Job]:
-    """Every job of a plan; each waits for what it needs, and what only stands beside other runs for all else.
+    """Every job of a plan; each waits for what it needs, and a plan beside another is the least urgent.
 
     Parameters
     ----------

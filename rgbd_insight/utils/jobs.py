@@ -113,7 +113,7 @@ class Pool:
         return self.workers == 1 and self.backend == "loky"
 
     def settings(self) -> dict[str, Any]:
-        """What `joblib.parallel_config` is told; BLAS gets one thread a process where the backend can say so."""
+        """What `joblib.parallel_config` gets; BLAS gets one thread a process where the backend can say so."""
         asked = {"backend": self.backend.rpartition(":")[2], "n_jobs": self.workers}
         if self.backend == "loky":
             asked["inner_max_num_threads"] = 1
