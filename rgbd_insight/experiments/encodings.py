@@ -16,10 +16,10 @@ from rgbd_insight.experiments.zoo import overlap_table
 from rgbd_insight.features import Features, RunId, load, write_table
 from rgbd_insight.metrics.cka import cka_statistic
 from rgbd_insight.metrics.partitioning import SAME, ConsistentShare, shares
+from rgbd_insight.questions.balance import level_partitioning
 from rgbd_insight.questions.evolution import families
 from rgbd_insight.questions.losses import accuracy_estimate, iou_estimate
 from rgbd_insight.questions.networks import TWINS, WHOLE, Networks, networks
-from rgbd_insight.questions.shares import level_partitioning
 from rgbd_insight.questions.specificity import probe
 from rgbd_insight.result import numbers
 from rgbd_insight.stats import Estimate

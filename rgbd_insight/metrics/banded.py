@@ -8,8 +8,10 @@ from itertools import product
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 
 from rgbd_insight.metrics.ridge import deviations, leading
+from rgbd_insight.stats.groups import group_folds
 from rgbd_insight.utils.threads import in_threads
 
 
@@ -212,6 +214,16 @@ def _solved(of: _Products, penalties: np.ndarray) -> np.ndarray:
     second = torch.cholesky_solve(known, lower).numpy()  # (Q, p2, V)
     weights = np.concatenate([shrink * first - scaled @ second, second], axis=1)
     return np.einsum("ijk,ijk->ik", weights, of.test @ weights - 2 * of.test_cross)
+
+
+def checked_folds(components: int, penalties: Sequence[float], folds: int, groups: ArrayLike, seed: int) -> np.ndarray:
+    """The fold of every row."""
+    grid = np.asarray(penalties, float)
+    if folds < 3 or not len(grid) or not (grid > 0).all():
+        raise ValueError(f"`folds` must be >= 3 and `penalties` > 0; got {folds} and {grid}. Choose them so.")
+    if components < 1:
+        raise ValueError(f"`components` must be >= 1; got {components}. 32 is the default.")
+    return group_folds(groups, folds, seed)
 
 
 def checked_streams(y, inputs: dict[str, Sequence], groups) -> tuple[list[np.ndarray], np.ndarray]:

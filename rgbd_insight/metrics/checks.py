@@ -93,3 +93,15 @@ def checked_concepts(concepts: Tensor, maps: Tensor, count: int) -> Tensor:
     if low < -1 or high >= count:
         raise ValueError(f"`concepts` must be −1 (none) to {count - 1}; got {low} to {high}. Check `count`.")
     return concepts if concepts.dtype.is_signed else concepts.to(torch.int16)
+
+
+def are_all(rows: np.ndarray, partner: np.ndarray, n: int) -> bool:
+    """Whether rows and partners are all `n` rows in their order: then what is known of the whole will do.
+
+    Examples
+    --------
+    >>> are_all(np.arange(3), np.arange(3), 3), are_all(np.arange(3), np.array([1, 0, 2]), 3)
+    (True, False)
+    """
+    every = np.arange(n)
+    return np.array_equal(rows, every) and np.array_equal(partner, every)

@@ -10,8 +10,9 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rgbd_insight.metrics.banded import Banded, Fits, Layout, OneBlock, checked_streams
-from rgbd_insight.stats.groups import checked_blocks, group_folds
+from rgbd_insight.metrics.banded import Banded, Fits, Layout, OneBlock, checked_folds, checked_streams
+from rgbd_insight.metrics.checks import are_all
+from rgbd_insight.stats.groups import checked_blocks
 from rgbd_insight.utils.threads import in_threads, one_thread
 
 SHARES = ("named-consistent", "named-specific", "unnamed-consistent", "unnamed-specific")
@@ -203,7 +204,7 @@ class PartitioningStatistic:
     ) -> None:
         self.y, self.inputs, self.groups = y, {"concepts": [concepts], "other": other, "same": same}, np.asarray(groups)
         self.components, self.penalties = components, penalties
-        self.fold = _checked_folds(components, penalties, folds, groups, seed)
+        self.fold = checked_folds(components, penalties, folds, groups, seed)
         self.table()  # says what is wrong with them; not kept, since the streams may be others' as well
         self._known: tuple[bytes, np.ndarray] = (b"", np.empty(0))
 
@@ -220,7 +221,7 @@ class PartitioningStatistic:
         return self._at(*2 * [np.arange(len(self.fold))])
 
     def __call__(self, rows: np.ndarray, partner: np.ndarray) -> np.ndarray:
-        return self.whole if _every(rows, partner, len(self.fold)) else self._at(rows, partner)
+        return self.whole if are_all(rows, partner, len(self.fold)) else self._at(rows, partner)
 
     @one_thread
     def _at(self, rows: np.ndarray, partner: np.ndarray) -> np.ndarray:
@@ -324,7 +325,7 @@ class ConsistentShare:
         self.partitioning = partitioning
 
     def __call__(self, rows: np.ndarray, partner: np.ndarray) -> float:
-        if _every(rows, partner, len(self.partitioning.fold)):
+        if are_all(rows, partner, len(self.partitioning.fold)):
             return consistent_share(self.partitioning.whole)
         return float(self.many([(rows, partner)])[0])
 
@@ -387,22 +388,6 @@ def explained(
     >>> explained(x[:, :2], [x[:, 1:]], np.arange(200)).round(1) + 0.0
     array([0., 1.])
     """
-    fold = _checked_folds(components, penalties, folds, groups, seed)
+    fold = checked_folds(components, penalties, folds, groups, seed)
     (y, *streams), _ = checked_streams(y, {"streams": streams}, groups)
     return OneBlock(np.hstack(streams), fold, components, penalties).r2(y)
-
-
-def _every(rows: np.ndarray, partner: np.ndarray, n: int) -> bool:
-    """Whether these are all rows, beside themselves."""
-    every = np.arange(n)
-    return np.array_equal(rows, every) and np.array_equal(partner, every)
-
-
-def _checked_folds(components: int, penalties: Sequence[float], folds: int, groups: ArrayLike, seed: int) -> np.ndarray:
-    """The fold of every row."""
-    grid = np.asarray(penalties, float)
-    if folds < 3 or not len(grid) or not (grid > 0).all():
-        raise ValueError(f"`folds` must be >= 3 and `penalties` > 0; got {folds} and {grid}. Choose them so.")
-    if components < 1:
-        raise ValueError(f"`components` must be >= 1; got {components}. 32 is the default.")
-    return group_folds(groups, folds, seed)

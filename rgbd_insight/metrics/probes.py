@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from rgbd_insight.metrics.auroc import all_pairs, checked, chosen, enough, pair_counts
+from rgbd_insight.metrics.checks import are_all
 from rgbd_insight.metrics.ridge import probe_fitter
 from rgbd_insight.metrics.strata import cooccurrence_strata
 from rgbd_insight.stats.groups import checked_blocks, counted_once, group_folds
@@ -183,9 +184,7 @@ class DecodabilityStatistic:
         return self.at(*2 * [np.arange(len(self.fold))])
 
     def __call__(self, rows: np.ndarray, partner: np.ndarray) -> np.ndarray:
-        every = np.arange(len(self.fold))
-        whole = np.array_equal(rows, every) and np.array_equal(partner, every)
-        return self.whole.delta if whole else self.at(rows, partner).delta
+        return self.whole.delta if are_all(rows, partner, len(self.fold)) else self.at(rows, partner).delta
 
     def leave_outs(self, blocks: np.ndarray) -> np.ndarray:
         """δ (G, K) without each block."""

@@ -10,8 +10,8 @@ from rgbd_insight import metrics, stats
 from rgbd_insight.features import Features
 from rgbd_insight.metrics.cka import cka_statistic
 from rgbd_insight.metrics.partitioning import ConsistentShare
+from rgbd_insight.questions.balance import level_partitioning, planted_consistent, share_estimate
 from rgbd_insight.questions.networks import Networks, chosen_levels, chosen_measures, made, missing_seeds, networks
-from rgbd_insight.questions.shares import level_partitioning, planted_consistent, share_estimate
 from rgbd_insight.result import Result, numbers
 from rgbd_insight.stats import Estimate, Resampling, Statistic, averaged
 

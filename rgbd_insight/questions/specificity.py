@@ -13,6 +13,7 @@ from rgbd_insight.features import Features
 from rgbd_insight.metrics.labels import concept_labels
 from rgbd_insight.metrics.probes import DecodabilityStatistic
 from rgbd_insight.metrics.semantic import LevelSemanticVariance, concept_variance
+from rgbd_insight.questions.balance import share_estimate
 from rgbd_insight.questions.networks import (
     WHOLE,
     Networks,
@@ -23,7 +24,6 @@ from rgbd_insight.questions.networks import (
     networks,
     remembered,
 )
-from rgbd_insight.questions.shares import share_estimate
 from rgbd_insight.questions.units import ranked
 from rgbd_insight.result import Missing, Result, numbers
 from rgbd_insight.stats import USUAL, Estimate, Resampling
