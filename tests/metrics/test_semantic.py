@@ -7,7 +7,9 @@ import pytest
 from scipy.optimize import linear_sum_assignment
 from sklearn.metrics import roc_auc_score
 
+from rgbd_insight import stats
 from rgbd_insight.metrics.semantic import (
+    LevelSemanticVariance,
     _rank_profile,
     concept_variance,
     level_semantic_variance,
@@ -129,3 +131,15 @@ def test_semantic_errors():
         semantic_variance(a, a * np.nan)
     with pytest.raises(ValueError, match="have units"):
         level_semantic_variance(a, a[:, :0])
+
+
+def test_the_statistic_of_two_levels_is_the_plain_function_with_the_folds_of_the_full_set():
+    x, present, groups = world(n=600)
+    y = x[:, ::-1] + np.random.default_rng(1).normal(size=x.shape)
+    statistic, every = LevelSemanticVariance(x, y, present, groups), np.arange(600)
+    sides = [profiles(z, present, groups).by_fold for z in (x, y)]
+    assert statistic(every, every) == level_semantic_variance(*sides)
+    found = stats.estimate(statistic, groups, null=False)
+    kept = np.flatnonzero(stats.blocks_of(groups, 40) != 3)
+    sides = [profiles(z, present, groups, rows=kept).by_fold for z in (x, y)]
+    assert found.blocks == 40 and found.leave_outs[3] == level_semantic_variance(*sides)
