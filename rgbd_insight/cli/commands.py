@@ -7,14 +7,14 @@ from typing import NoReturn
 
 from safetensors import SafetensorError
 
-from rgbd_insight.cli import audit, campaign, claims, data, extract, taps, train
+from rgbd_insight.cli import audit, campaign, claims, data, extract, train
 from rgbd_insight.utils.messages import say, unforeseen
 
 COMMANDS = {
     "data": data.add,
-    "taps": taps.add,
+    "taps": extract.add_taps,
     "train": train.add,
-    "extract": extract.add,
+    "extract": extract.add_extract,
     "audit": audit.add,
     "claims": claims.add_claims,
     "validate": claims.add_validate,

@@ -1,9 +1,8 @@
 """Campaigns: many runs trained and extracted, their tables made, and the small copies that the book is built on."""
 
-from rgbd_insight.experiments.campaign import WEIGHED, everything, run_all, run_claims, tabulate, weigh
+from rgbd_insight.experiments.campaign import WEIGHED, copies, everything, run_all, run_claims, ship, tabulate, weigh
 from rgbd_insight.experiments.encodings import COMPARED, compare
 from rgbd_insight.experiments.plans import Plan, encoding_plans, overlap_plans, zoo_plans
-from rgbd_insight.experiments.shipping import copies, ship
 from rgbd_insight.experiments.steps import JobName, finished, zoo_jobs
 
 __all__ = [

@@ -76,7 +76,7 @@ class Pool:
     --------
     >>> Pool(2, "lokey")
     Traceback (most recent call last):
-    ValueError: `backend` must be one of 5 known names; got 'lokey': the nearest are loky, ...
+    ValueError: `backend` must be one of ... got 'lokey': the nearest are loky, ...
     """
 
     workers: int = 1
@@ -95,7 +95,7 @@ class Pool:
                     f"`backend` must name a module that can be imported; got {module!r}: {error}"
                 ) from None
         if name != "dask" and name not in BACKENDS:
-            raise ValueError(unknown("backend", name, {*BACKENDS, "dask"}))
+            raise ValueError(unknown("backend", name, sorted({*BACKENDS, "dask"})))
         if name == "dask" and importlib.util.find_spec("distributed") is None:
             raise ValueError(
                 "`backend` dask needs the package distributed, which is not installed; type: "

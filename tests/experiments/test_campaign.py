@@ -18,12 +18,12 @@ from rgbd_insight.cli import main
 from rgbd_insight.data import Scenes
 from rgbd_insight.experiments import (
     JobName,
+    campaign,
     copies,
     finished,
     intervention,
     overlap_plans,
     ship,
-    shipping,
     steps,
     zoo,
     zoo_jobs,
@@ -273,8 +273,8 @@ def test_points_in_the_plane_are_of_the_committed_features(data):
 
 
 def test_copies_leave_no_twins_of_an_earlier_campaign(tmp_path, monkeypatch):
-    monkeypatch.setattr(shipping, "load", lambda *folders: None)
-    monkeypatch.setattr(shipping, "write_quantised", lambda _, small, **__: small.mkdir(parents=True, exist_ok=True))
+    monkeypatch.setattr(campaign, "load", lambda *folders: None)
+    monkeypatch.setattr(campaign, "write_quantised", lambda _, small, **__: small.mkdir(parents=True, exist_ok=True))
     left = []
     for profile in ("full", "small"):
         copies(zoo_plans(profile, None), tmp_path / "work", tmp_path)
