@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 
 import numpy as np
@@ -83,7 +84,7 @@ class Splits:
     """
 
     def __init__(self, train: np.ndarray, test: np.ndarray, squares: np.ndarray, *, own: bool):
-        self.rows, self.inputs, self.own = train[:, 0, 0], train.shape[1], own
+        self.rows, self.inputs, self.own, self.given = train[:, 0, 0], train.shape[1], own, (train, test)
         sums, total = train[:, 0], test[:, 0]  # (S, C)
         mean = sums / self.rows[:, None]
         self.train = train - sums[:, : self.inputs, None] * mean[:, None]
@@ -94,6 +95,57 @@ class Splits:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+
+class Division:
+    """Ridge on one band from training to test rows, of any targets, from sums of products of either rows.
+
+    Parameters
+    ----------
+    train, test : arrays (1 + p, 1 + p)
+        Sums of products of [1 | inputs].
+    penalties : array (P,)
+        As shares of a variance of 1.
+    own : bool
+        As for `Splits`.
+    """
+
+    def __init__(self, train: np.ndarray, test: np.ndarray, penalties: np.ndarray, *, own: bool) -> None:
+        self.n, self.m = train[0, 0], test[0, 0]
+        mean = train[0, 1:] / self.n
+        self.turn = np.hstack([-mean[:, None], np.eye(len(mean))])  # (p, 1 + p): [1 | x] -> x less its training mean
+        normal = train[1:, 1:] - np.outer(train[0, 1:], mean)
+        self.values = np.diagonal(normal)
+        if not own:  # into components that have nothing in common in the training rows
+            values, axes = torch.linalg.eigh(torch.from_numpy(normal))
+            self.values, self.turn = values.numpy(), axes.numpy().T @ self.turn
+        self.test = self.turn @ test @ self.turn.T  # (p, p)
+        self.away = self.turn @ test[:, 0]  # (p,)
+        self.penalties = self.n * penalties
+
+    @cached_property
+    def _guesses(self) -> tuple[np.ndarray, np.ndarray]:
+        """What cross-products (p, U) are multiplied by to give weights, and guesses, under every penalty."""
+        shrink = 1 / (self.values + self.penalties[:, None])  # (P, p)
+        sizes, axes = (part.numpy() for part in torch.linalg.eigh(torch.from_numpy(self.test)))
+        root = np.sqrt(np.maximum(sizes, 0))[:, None] * axes.T  # wᵀ test w = ‖root w‖²
+        return shrink, (root * shrink[:, None]).reshape(-1, len(sizes))  # (P p, p)
+
+    def _products(self, train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Of training and test rows (p, U) about the training means, from sums of products (1 + p, U) with targets."""
+        return self.turn @ train, self.turn @ test - self.away[:, None] * (train[0] / self.n)
+
+    def of_every_penalty(self, train: np.ndarray, test: np.ndarray) -> np.ndarray:
+        """Squared error (P, U) on the test rows, less the total, where all targets have one penalty."""
+        (cross, test_cross), (shrink, guesses) = self._products(train, test), self._guesses
+        guess = (guesses @ cross).reshape(len(shrink), -1, cross.shape[1])
+        return np.einsum("piu,piu->pu", guess, guess) - 2 * (shrink @ (cross * test_cross))
+
+    def error(self, train: np.ndarray, test: np.ndarray, penalties: np.ndarray) -> np.ndarray:
+        """Squared error (U,) on the test rows, less the total, each target under its own penalty (U,)."""
+        cross, test_cross = self._products(train, test)
+        weights = cross / (self.values[:, None] + self.n * penalties)
+        return np.einsum("iu,iu->u", weights, self.test @ weights - 2 * test_cross)
 
 
 class Banded:
@@ -113,18 +165,20 @@ class Banded:
 
     def choose(self, splits: Splits) -> np.ndarray:
         """Number (U,) of the combination of penalties with the least error over all of the splits."""
-        products = self._products(splits)
         if len(self.bands) == 1:
-            return _of_every_penalty(products, splits.rows, self.penalties[:, 0]).argmin(0)
+            return sum(one.of_every_penalty(*sums) for one, *sums in self._divisions(splits)).argmin(0)
+        products = self._products(splits)
         errors = (_solved(products.of(s), rows * self.penalties) for s, rows in enumerate(splits.rows))
         return sum(errors).argmin(0)
 
     def error(self, splits: Splits, choice: np.ndarray) -> np.ndarray:
         """Held-out squared error (U,) over all splits, each target under its own penalties, `choice` (S, U)."""
-        products = self._products(splits)
-        if len(self.bands) == 1:
-            return _divided(products, splits, self.penalties[choice, 0][:, None]).sum(0)
         errors = splits.total.sum(0)
+        if len(self.bands) == 1:
+            for (one, *sums), penalties in zip(self._divisions(splits), self.penalties[choice, 0], strict=True):
+                errors += one.error(*sums, penalties)
+            return errors
+        products = self._products(splits)
         for s, rows in enumerate(splits.rows):
             used, place, column = _side_by_side(choice[s])
             targets = np.zeros((len(used), column.max() + 1), int)  # short rows are filled up with target 0
@@ -132,8 +186,16 @@ class Banded:
             errors += _solved(products.of(s, targets), rows * self.penalties[used])[place, column]
         return errors
 
+    def _divisions(self, splits: Splits) -> Iterator[tuple[Division, np.ndarray, np.ndarray]]:
+        """Of one band: every split, and the sums of products of its training and test rows with the targets."""
+        columns = np.concatenate([[0], self.columns])
+        for train, test in zip(*splits.given, strict=True):
+            train, test = train[columns], test[columns]
+            sums = train[:, splits.inputs :], test[:, splits.inputs :]
+            yield Division(train[:, columns], test[:, columns], self.penalties[:, 0], own=splits.own), *sums
+
     def _products(self, splits: Splits) -> _Products:
-        """In components of each band that have nothing in common in the training rows."""
+        """Of two bands, in components of each that have nothing in common in the training rows."""
         both = [part[:, self.columns] for part in (splits.train, splits.test)]
         (normal, cross), (test, test_cross) = ((part[..., self.columns], part[..., splits.inputs :]) for part in both)
         values = np.diagonal(normal, axis1=1, axis2=2)
@@ -146,8 +208,7 @@ class Banded:
                 turn[:, band, band] = torch.linalg.eigh(own)[1].numpy().swapaxes(1, 2)
             normal, test = (turn @ part @ turn.swapaxes(1, 2) for part in (normal, test))
             values, cross, test_cross = np.diagonal(normal, axis1=1, axis2=2), turn @ cross, turn @ test_cross
-        between = normal[:, bands[0], bands[-1]] if len(bands) == 2 else None
-        return _Products(values, between, cross, test, test_cross)
+        return _Products(values, normal[:, bands[0], bands[1]], cross, test, test_cross)
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,7 +216,7 @@ class _Products:
     """Variances (S, p), products of two bands (S, p1, p2) and with targets (S, p, U); the same of the test rows."""
 
     values: np.ndarray
-    between: np.ndarray | None
+    between: np.ndarray
     cross: np.ndarray
     test: np.ndarray
     test_cross: np.ndarray
@@ -175,25 +236,6 @@ def _side_by_side(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray
     column = np.empty(len(codes), int)
     column[order] = np.arange(len(codes)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     return used, row, column
-
-
-def _of_every_penalty(of: _Products, rows: np.ndarray, penalties: np.ndarray) -> np.ndarray:
-    """Held-out squared error (P, U) of one band over all splits, less the total, where all targets have one penalty.
-
-    With a root R of the test products, wᵀ Rᵀ R w is one product for all penalties and targets.
-    """
-    shrink = 1 / (of.values[:, None] + rows[:, None, None] * penalties[:, None])  # (S, P, p)
-    sizes, axes = (part.numpy() for part in torch.linalg.eigh(torch.from_numpy(np.ascontiguousarray(of.test))))
-    root = np.sqrt(np.maximum(sizes, 0))[:, :, None] * axes.swapaxes(1, 2)  # (S, p, p)
-    guess = (root[:, None] * shrink[:, :, None]).reshape(len(rows), -1, root.shape[-1]) @ of.cross  # (S, P p, U)
-    guess = guess.reshape(len(rows), len(penalties), -1, of.cross.shape[-1])
-    return np.einsum("spiu,spiu->pu", guess, guess) - 2 * (shrink @ (of.cross * of.test_cross)).sum(0)
-
-
-def _divided(of: _Products, splits: Splits, penalties: np.ndarray) -> np.ndarray:
-    """Held-out squared error (S, U) of one band: ridge is a division where components have nothing in common."""
-    weights = of.cross / (of.values[:, :, None] + splits.rows[:, None, None] * penalties)  # (S, p, U)
-    return splits.total + np.einsum("sij,sij->sj", weights, of.test @ weights - 2 * of.test_cross)
 
 
 def _solved(of: _Products, penalties: np.ndarray) -> np.ndarray:
@@ -278,12 +320,15 @@ class Fits:
         self.models = models
         self.sums = _moments([table[fold == f] for f in self.folds])
         self.maps = _maps(self.sums, layout)
-        self.choices = _choices(self._inner, self.folds, self.models)
+        found = in_threads(self._chosen, self.folds)
+        self.choices = [np.stack(of_model) for of_model in zip(*found, strict=True)]  # (F, U) for every model
 
-    def _inner(self, f: int) -> tuple[np.ndarray, np.ndarray]:
-        """Sums about the components of outer fold f, and squares, of the parts that it trains on."""
+    def _chosen(self, f: int) -> list[np.ndarray]:
+        """Penalties (U,) of every model for outer fold f: each of the other folds is the validation set once."""
         parts = np.delete(self.sums, f, axis=0)
-        return np.stack([projected(part, self.maps[f], self.layout) for part in parts]), self._squares(parts)
+        test = np.stack([projected(part, self.maps[f], self.layout) for part in parts])  # (F - 1, I, C)
+        splits = Splits(test.sum(0) - test, test, self._squares(parts), own=False)
+        return [model.choose(splits) for model in self.models]
 
     def _squares(self, sums: np.ndarray) -> np.ndarray:
         """Sums of squares (F, U) of the targets."""
@@ -298,7 +343,9 @@ class Fits:
         everything, pairs = sums.sum(0), list(zip(sums, maps, strict=True))
         train = np.stack([projected(everything - part, kept, self.layout) for part, kept in pairs])  # (F, I, C)
         test = np.stack([projected(part, kept, self.layout) for part, kept in pairs])
-        return _held_out_r2(train, test, self._squares(sums), self.models, self.choices)
+        splits = Splits(train, test, self._squares(sums), own=True)
+        error = np.stack([model.error(splits, choice) for model, choice in zip(self.models, self.choices, strict=True)])
+        return _r2(error, splits.total.sum(0), everything[0, 0])
 
 
 class OneBlock:
@@ -317,47 +364,36 @@ class OneBlock:
     """
 
     def __init__(self, x: np.ndarray, fold: np.ndarray, components: int, penalties: Sequence[float]) -> None:
-        layout = Layout([x.shape[1]], 0, components)
-        table = np.hstack([np.ones((len(x), 1)), x])
-        self.models = [Banded(layout.bands, penalties)]
+        table, self.penalties = np.hstack([np.ones((len(x), 1)), x]), np.asarray(penalties, float)
         self.rows = [np.flatnonzero(fold == f) for f in range(fold.max() + 1)]
+        layout = Layout([x.shape[1]], 0, components)
         maps = _maps(_moments([table[rows] for rows in self.rows]), layout)
-        self.scores = [table @ kept for kept in maps]  # (n, I) for every outer fold
+        self.parts = [[np.ascontiguousarray((table[rows] @ kept).T) for rows in self.rows] for kept in maps]  # (I, n_h)
+        self.outer, self.inner = [], []  # divisions by outer fold, and by outer and inner fold
+        for f, parts in enumerate(self.parts):
+            sums = np.stack([part @ part.T for part in parts])  # (F, I, I)
+            rest = sums.sum(0) - sums[f]
+            self.outer.append(Division(rest, sums[f], self.penalties, own=True))
+            inner = {
+                h: Division(rest - sums[h], sums[h], self.penalties, own=False) for h in range(len(sums)) if h != f
+            }
+            self.inner.append(inner)
 
     def r2(self, y: np.ndarray) -> np.ndarray:
         """Held-out R² (U,) of targets (n, U) of variance 1; NaN for constant ones."""
-        parts = [y[rows] for rows in self.rows]
-        squares = np.stack([(part**2).sum(0) for part in parts])
-        products = [
-            [z[r].T @ np.hstack([z[r], part]) for r, part in zip(self.rows, parts, strict=True)] for z in self.scores
-        ]
-        tables = np.array(products)  # (F, F, I, I + U): outer fold, part
-        folds = range(len(tables))
-        inner = lambda f: (np.delete(tables[f], f, axis=0), np.delete(squares, f, axis=0))  # noqa: E731
-        choices = _choices(inner, folds, self.models)
-        test = tables[folds, folds]
-        return _held_out_r2(tables.sum(1) - test, test, squares, self.models, choices)[:, 0]
+        targets, error, total = [y[rows] for rows in self.rows], np.zeros(y.shape[1]), np.zeros(y.shape[1])
+        for f, (outer, inner) in enumerate(zip(self.outer, self.inner, strict=True)):
+            cross = [part @ target for part, target in zip(self.parts[f], targets, strict=True)]  # F of (I, U)
+            rest = sum(cross) - cross[f]
+            best = sum(division.of_every_penalty(rest - cross[h], cross[h]) for h, division in inner.items()).argmin(0)
+            mean = rest[0] / outer.n
+            varies = (targets[f] ** 2).sum(0) + mean * (outer.m * mean - 2 * cross[f][0])  # about the training mean
+            total += varies
+            error += varies + outer.error(rest, cross[f], self.penalties[best])
+        return _r2(error, total, len(y))
 
 
-def _choices(
-    inner: Callable[[int], tuple[np.ndarray, np.ndarray]], folds: range, models: list[Banded]
-) -> list[np.ndarray]:
-    """Penalties (F, U) of every model: for an outer fold, each of the other folds is the validation set once."""
-
-    def choose(f: int) -> list[np.ndarray]:
-        test, squares = inner(f)  # (F - 1, I, C), (F - 1, U)
-        splits = Splits(test.sum(0) - test, test, squares, own=False)
-        return [model.choose(splits) for model in models]
-
-    return [np.stack(of_model) for of_model in zip(*in_threads(choose, folds), strict=True)]
-
-
-def _held_out_r2(
-    train: np.ndarray, test: np.ndarray, squares: np.ndarray, models: list[Banded], choices: list[np.ndarray]
-) -> np.ndarray:
-    """R² (U, models) from sums over the training and the test rows of every fold (F, I, C)."""
-    splits = Splits(train, test, squares, own=True)
-    error = np.stack([model.error(splits, choice) for model, choice in zip(models, choices, strict=True)])
-    total = splits.total.sum(0)
-    varies = total > 1e-9 * test[:, 0, 0].sum()  # targets have variance 1, so less is what a subtraction leaves of 0
+def _r2(error: np.ndarray, total: np.ndarray, rows: float) -> np.ndarray:
+    """R² (U,) or (U, models) from held-out errors (U,) or (models, U) and totals (U,); NaN for constant targets."""
+    varies = total > 1e-9 * rows  # targets have variance 1, so less is what a subtraction leaves of 0
     return 1 - np.divide(error, total, out=np.full_like(error, np.nan), where=varies).T

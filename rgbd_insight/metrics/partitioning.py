@@ -19,7 +19,7 @@ SHARES = ("named-consistent", "named-specific", "unnamed-consistent", "unnamed-s
 MODELS = ("concepts", "other", "same", "concepts + other", "concepts + same")
 CONCEPTS, OTHER, SAME = range(3)  # in MODELS
 PENALTIES = (0.01, 0.1, 1.0, 10.0, 1000.0)  # the last one switches a block off
-WIDE = 1024  # targets that are predicted side by side
+WIDE = 512  # targets that are predicted side by side
 _BANDS = ((CONCEPTS,), (OTHER,), (SAME,), (CONCEPTS, OTHER), (CONCEPTS, SAME))
 _EXCHANGED = [0, 2, 1, 4, 3]  # MODELS, where the two modalities change places
 
