@@ -10,7 +10,8 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from rgbd_insight.hooks.tap import Tap, as_maps, bare, evaluating
+from rgbd_insight.hooks.tap import Tap, bare, evaluating
+from rgbd_insight.hooks.units import as_maps
 
 COLUMNS = ["level", "stride", "module", "item", "call", "layout", "units", "height", "width", "rgb", "depth", "stream"]
 SLIGHT = 1e-6  # of a tensor's size: rounding of another batch, not the input, moves it as much

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -16,7 +15,6 @@ from torch.nn.parallel import DistributedDataParallel
 from rgbd_insight.utils.messages import nearest, unknown
 
 LAYOUTS = ("NCHW", "NHWC", "BNC")
-LEVEL = re.compile(r"\{level\s*([+-]\s*\d+)?\}")
 PARALLEL = (nn.DataParallel, DistributedDataParallel)
 
 
@@ -79,29 +77,6 @@ class Tap:
         call = "" if self.call is None else f", call {self.call}"
         item = "" if self.item is None else f", item {self.item}"
         return f"{self.stream}/{self.level} at {self.module!r}{item}{call}"
-
-
-def at_level(pattern: str, level: int) -> str:
-    """`pattern` with ``{level}``, or ``{level-1}`` and the like, filled in.
-
-    Parameters
-    ----------
-    pattern : str
-        Dotted name of a module.
-    level : int
-        What is filled in.
-
-    Returns
-    -------
-    str
-        The name at that level.
-
-    Examples
-    --------
-    >>> at_level("backbone.sagates.{level-1}", 1)
-    'backbone.sagates.0'
-    """
-    return LEVEL.sub(lambda found: str(level + int((found[1] or "0").replace(" ", ""))), pattern)
 
 
 Action = Callable[[Tap, Tensor, tuple[int, int] | None], Tensor | None]
@@ -274,68 +249,6 @@ def hooked(model: nn.Module, wanted: Sequence[Tap], action: Action) -> Iterator[
     finally:
         hooks.detach()
         around.close()
-
-
-def unit_axis(tap: Tap, x: Tensor) -> int:
-    """The axis of the units."""
-    return tap.channels if tap.channels is not None else -1 if x.ndim == 3 else 1
-
-
-def as_maps(tap: Tap, x: Tensor, size: tuple[int, int] | None) -> Tensor:
-    """A tap's tensor in one layout.
-
-    Parameters
-    ----------
-    tap : Tap
-        Says how `x` is laid out.
-    x : Tensor
-        Maps, channels first or last; tokens (B, N, C); or vectors (B, C).
-    size : (int, int) or None
-        (H, W) of the input, whose aspect the grid of tokens follows.
-
-    Returns
-    -------
-    Tensor (B, units, h, w)
-        A view where it can be one.
-
-    Raises
-    ------
-    RuntimeError
-        Where `x` is laid out otherwise, or no grid fits its tokens.
-
-    Examples
-    --------
-    >>> as_maps(Tap("rgb", 1, "x", layout="BNC"), torch.zeros(2, 1 + 12, 5), (48, 64)).shape
-    torch.Size([2, 5, 3, 4])
-    """
-    layout = tap.layout or ("BNC" if x.ndim == 3 else "NCHW")
-    if layout == "NCHW" and x.ndim == 2:
-        return x[:, :, None, None]
-    if x.ndim != (3 if layout.startswith("BNC") else 4):
-        raise RuntimeError(f"tap {tap}: {tuple(x.shape)} is not {layout}: change `layout`")
-    if layout == "NCHW":
-        return x
-    if layout == "NHWC":
-        return x.permute(0, 3, 1, 2)
-    h, w = _grid(tap, x.shape[1], size)
-    return x[:, x.shape[1] - h * w :].transpose(1, 2).unflatten(2, (h, w))  # (B, N, C) -> (B, C, h, w)
-
-
-def _grid(tap: Tap, tokens: int, size: tuple[int, int] | None) -> tuple[int, int]:
-    """Rows and columns of `tokens` tokens, with or without a class token in front."""
-    if tap.layout and ":" in tap.layout:
-        h, w = (int(n) for n in tap.layout[4:].split("x"))
-        if h * w > tokens:
-            raise RuntimeError(f"tap {tap}: {tokens} tokens are fewer than {h}x{w}: change `layout`")
-        return h, w
-    strides = range(1, max(size) + 1) if size else ()
-    for count in (tokens, tokens - 1):
-        for rounded in (math.ceil, math.floor):  # patches over the border are padded, or left out
-            for stride in strides:
-                h, w = rounded(size[0] / stride), rounded(size[1] / stride)
-                if h * w == count:
-                    return h, w
-    raise RuntimeError(f"tap {tap}: no grid of {tokens} tokens fits an input of {size}: give `layout`, as BNC:12x16")
 
 
 def inner(module: nn.Module) -> nn.Module | None:

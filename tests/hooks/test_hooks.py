@@ -7,8 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from rgbd_insight.hooks import Tap, mute, purity, taps, trace
-from rgbd_insight.hooks.tap import as_maps
+from rgbd_insight.hooks import Tap, as_maps, mute, purity, taps, trace
 from rgbd_insight.models import build
 
 
