@@ -15,7 +15,7 @@ from rgbd_insight.experiments.steps import device_of, do_all, folder, locations_
 from rgbd_insight.experiments.zoo import overlap_table
 from rgbd_insight.features import Features, RunId, load, write_table
 from rgbd_insight.metrics.cka import cka_statistic
-from rgbd_insight.metrics.partitioning import SAME, ConsistentShare, shares
+from rgbd_insight.metrics.partitioning import SAME, ConsistentShare, unit_shares
 from rgbd_insight.questions.balance import level_partitioning
 from rgbd_insight.questions.evolution import families
 from rgbd_insight.questions.losses import accuracy_estimate, iou_estimate
@@ -116,7 +116,7 @@ def _shares(every: list[Networks], modality: str, level: int) -> list[_Asked]:
 
 
 def _share(r2: np.ndarray, places: list[int]) -> float:
-    return shares(r2)[:, places].sum() / r2[:, SAME].sum()
+    return unit_shares(r2)[:, places].sum() / r2[:, SAME].sum()
 
 
 def _varying(r2: Estimate) -> Estimate:

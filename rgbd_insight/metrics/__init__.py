@@ -14,7 +14,7 @@ from rgbd_insight.metrics.partitioning import (
     explained,
     level_shares,
     partitionings,
-    shares,
+    unit_shares,
     variance_partitioning,
 )
 from rgbd_insight.metrics.prediction import predictivity, predictivity_statistic
@@ -70,7 +70,7 @@ __all__ = [
     "profiles",
     "rank_units",
     "semantic_variance",
-    "shares",
     "unbiased_hsic",
+    "unit_shares",
     "variance_partitioning",
 ]

@@ -46,7 +46,7 @@ class Partitioning:
 
     @property
     def shares(self) -> np.ndarray:
-        return shares(self.r2)
+        return unit_shares(self.r2)
 
     @property
     def level(self) -> np.ndarray:
@@ -62,12 +62,12 @@ class Partitioning:
         return np.isnan(self.r2).all(1)
 
 
-def shares(r2: np.ndarray) -> np.ndarray:
-    """Shares (…, 4), in the order of SHARES, from held-out R² (…, 5) of MODELS.
+def unit_shares(r2: np.ndarray) -> np.ndarray:
+    """Shares of units (…, 4), in the order of SHARES, from held-out R² (…, 5) of MODELS.
 
     Examples
     --------
-    >>> shares(np.array([0.3, 0.4, 0.8, 0.5, 0.9])).round(1) + 0.0
+    >>> unit_shares(np.array([0.3, 0.4, 0.8, 0.5, 0.9])).round(1) + 0.0
     array([0.2, 0. , 0.2, 0.4])
     """
     s, x, x2, sx, sx2 = np.moveaxis(r2, -1, 0)
@@ -76,7 +76,7 @@ def shares(r2: np.ndarray) -> np.ndarray:
 
 def level_shares(r2: np.ndarray) -> np.ndarray:
     """Shares of a level (4,), Σ_u share / Σ_u R²(same), from R² (U, 5); NaN where that ceiling is not positive."""
-    return _of_ceiling(np.nansum(shares(r2), axis=0), r2)
+    return _of_ceiling(np.nansum(unit_shares(r2), axis=0), r2)
 
 
 def consistent_share(r2: np.ndarray) -> float:

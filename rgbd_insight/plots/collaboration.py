@@ -30,6 +30,7 @@ from rgbd_insight.plots.style import (
     one_network,
 )
 from rgbd_insight.result import Result
+from rgbd_insight.stats import central_interval
 
 
 def retention(
@@ -277,7 +278,7 @@ def ablation(result: Result, ax: Axes | None = None) -> Axes:
     for i, ((modality, _, _), rows) in enumerate(sets):
         draws = rows.loc[rows["kind"] == "random", "value"].to_numpy()
         if len(draws):
-            low, high = np.quantile(draws, [0.025, 0.975])
+            low, high = central_interval(draws)
             ax.barh(i, high - low, 0.7, left=low, color=SHADE, zorder=0)
             ax.plot(draws, i + np.linspace(-0.28, 0.28, len(draws)), "o", color="#8c8c8c", ms=3.5, zorder=2)
         for kind, up in (("specific", -0.15), ("consistent", 0.15)):

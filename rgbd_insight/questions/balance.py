@@ -8,8 +8,14 @@ import numpy as np
 
 from rgbd_insight import stats
 from rgbd_insight.features import Features
-from rgbd_insight.metrics.partitioning import SAME, SHARES, PartitioningStatistic, level_shares, partitionings
-from rgbd_insight.metrics.partitioning import shares as shares_of_units
+from rgbd_insight.metrics.partitioning import (
+    SAME,
+    SHARES,
+    PartitioningStatistic,
+    level_shares,
+    partitionings,
+    unit_shares,
+)
 from rgbd_insight.metrics.prediction import predictivity
 from rgbd_insight.questions.networks import TWINS, Networks, made, missing_seeds, networks, remembered
 from rgbd_insight.result import Missing, Result, numbers
@@ -82,7 +88,7 @@ def _partitionings(nets: Networks, concepts: np.ndarray | None) -> list[Partitio
 def _values(*r2: np.ndarray) -> np.ndarray:
     """C and S (2,) from R² (U, 5) of both streams at every level."""
     total = sum(np.nansum(one[:, SAME]) for one in r2)
-    parts = sum(np.nansum(shares_of_units(one), axis=0) for one in r2)  # (4,)
+    parts = sum(np.nansum(unit_shares(one), axis=0) for one in r2)  # (4,)
     return parts[[SHARES.index(name) for name in MEASURES.values()]] / total
 
 

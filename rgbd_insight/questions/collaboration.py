@@ -117,7 +117,7 @@ def _no_twin(nets: Networks, modality: str) -> Missing:
     seed = nets.features.entry(run_of(nets))["seed"]
     return Missing(
         f"the {modality} twin of {nets.name}, seed {seed}",
-        "what joint training changed can only be told beside the same encoder trained alone",
+        "what joint training changed can only be seen beside the same encoder trained alone",
         f"train and extract the fusion {modality!r} with seed {seed} into {nets.features.path}",
     )
 

@@ -26,7 +26,7 @@ class Networks:
 
     Attributes
     ----------
-    features : the tape.
+    features : from `load`.
     name : the fusion, or "twins".
     members : for each network, the run of each modality (the same run twice for a fused network).
     ceiling_kind : "other seed", or "split half" where there is one checkpoint only: then the networks are two random

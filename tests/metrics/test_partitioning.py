@@ -15,7 +15,7 @@ from rgbd_insight.metrics import (
     level_shares,
     partitionings,
     rank_units,
-    shares,
+    unit_shares,
     variance_partitioning,
 )
 from rgbd_insight.metrics.partitioning import SHARES
@@ -98,7 +98,7 @@ def test_leave_outs_equal_the_plain_ridge_on_the_other_rows():
     sets = [[named], other, same, [named, *other], [named, *same]]
     expected = [naive_r2([z[keep] for z in inputs], y[keep, 1], fold[keep], 6, (0.3,)) for inputs in sets]
     assert np.allclose(r2[3, 1], expected, atol=1e-9) and r2.shape == (5, 2, 5)
-    assert shares(r2).shape == (5, 2, 4) and np.allclose(shares(r2).sum(-1), r2[..., 2], atol=1e-12)
+    assert unit_shares(r2).shape == (5, 2, 4) and np.allclose(unit_shares(r2).sum(-1), r2[..., 2], atol=1e-12)
     afresh = statistic(np.flatnonzero(keep), np.flatnonzero(keep))  # with one penalty there is nothing that stays
     assert np.allclose(r2[3], afresh, atol=1e-9)
 
