@@ -8,15 +8,18 @@ that differs by more than 1e-12 and ends with how many were compared. Names may 
 import argparse
 import json
 import re
+from difflib import SequenceMatcher
 from html import unescape
 from pathlib import Path
 
-import nbformat
 import numpy as np
 import pandas as pd
-from readme import glued
 
 NUMBER = re.compile(r"[-−]?\d+(?:\.\d+)?(?:e-?\d+)?")
+COMPUTED = re.compile(  # glued values, cells of tables, printed text
+    r'<span class="pasted-text">(.*?)</span>|<td[^>]*>(.*?)</td>|<div class="output[^"]*"><div[^>]*><pre>(.*?)</pre>',
+    re.S,
+)
 CHANGING = re.compile(r"\d{4}-\d\d-\d\d.*|[0-9a-f]{7,}|.*\b(seconds|commit)\b.*")  # dates, commits and times of a build
 EXACT = 1e-12
 
@@ -44,20 +47,30 @@ def apart(before: str, after: str) -> bool:
     return len(a) != len(b) or bool(np.any(np.abs(np.subtract(a, b)) > EXACT))
 
 
-def chapter(path: Path, renamed: dict[str, str]) -> dict[str, str]:
-    """Every text of an executed chapter by name: glued values, and the outputs of each cell in order."""
-    notebook = nbformat.read(path, as_version=4)
-    texts = {f"glue {name}": value for name, value in glued(notebook).items()}
-    for i, cell in enumerate(notebook.cells):
-        for k, output in enumerate(cell.get("outputs", [])):
-            data, stream = output.get("data", {}), output.get("text", "")
-            if "scrapbook" not in output.get("metadata", {}):
-                shown = data.get("text/html") or data.get("text/plain", "")
-                shown = re.sub(r"<style.*?</style>|<[^>]+>|0x[0-9a-f]+", " ", unescape(shown + stream), flags=re.S)
-                texts[f"cell {i} output {k}"] = shown
+def page(path: Path, renamed: dict[str, str]) -> list[str]:
+    """What a built page computes, in the order of the page: glued values, cells of tables, printed text."""
+    html = path.read_text(encoding="utf-8")
     for old, new in renamed.items():
-        texts = {name.replace(old, new): text.replace(old, new) for name, text in texts.items()}
-    return texts
+        html = html.replace(old, new)
+    texts = ("".join(part or "" for part in found.groups()) for found in COMPUTED.finditer(html))
+    return [" ".join(unescape(re.sub(r"<[^>]+>", " ", text)).split()) for text in texts]
+
+
+def pair(was: list[str], now: list[str]) -> list[tuple[str, str]]:
+    """The texts that stand in the same place of both pages.
+
+    Examples
+    --------
+    >>> pair(["a 1", "b 2", "c 3"], ["a 1", "x", "b 2", "c 4"])
+    [('a 1', 'a 1'), ('b 2', 'b 2'), ('c 3', 'c 4')]
+    """
+    if len(was) == len(now):
+        return list(zip(was, now, strict=True))
+    found = []
+    for kind, i, j, k, m in SequenceMatcher(None, was, now, autojunk=False).get_opcodes():
+        if kind in ("equal", "replace"):
+            found += zip(was[i:j], now[k:m], strict=False)
+    return found
 
 
 def committed(folder: Path, renamed: dict[str, str]) -> dict[str, pd.DataFrame]:
@@ -70,15 +83,16 @@ def committed(folder: Path, renamed: dict[str, str]) -> dict[str, pd.DataFrame]:
 def compare(before: Path, after: Path, renamed: dict[str, str]) -> tuple[list[str], int]:
     """What differs, a line each, and how many texts and columns were compared."""
     lines, count = [], 0
-    for path in sorted((after / "_build" / "jupyter_execute").glob("*.ipynb")):
-        was, now = chapter(before / "_build" / "jupyter_execute" / path.name, renamed), chapter(path, {})
-        lines += [f"{path.stem}: {name} is only in one build" for name in sorted(was.keys() ^ now.keys())]
-        for name in (name for name in now if name in was and not CHANGING.fullmatch(was[name].strip())):
+    for path in sorted((after / "_build" / "html").glob("*.html")):
+        was, now = page(before / "_build" / "html" / path.name, renamed), page(path, {})
+        if len(was) != len(now):
+            lines.append(
+                f"{path.stem}: {len(was)} computed texts before, {len(now)} after; those in common are compared"
+            )
+        for a, b in pair(was, now):
             count += 1
-            if apart(was[name], now[name]):
-                lines.append(
-                    f"{path.stem}: {name}: {' '.join(was[name].split())[:300]} -> {' '.join(now[name].split())[:300]}"
-                )
+            if apart(a, b) and not CHANGING.fullmatch(b):
+                lines.append(f"{path.stem}: {a[:300]} -> {b[:300]}")
     was, now = (committed(place / "book" / "results", names) for place, names in ((before, renamed), (after, {})))
     lines += [f"table {name} is only in one checkout" for name in sorted(was.keys() ^ now.keys())]
     for name in now.keys() & was.keys():
