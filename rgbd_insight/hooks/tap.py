@@ -96,7 +96,8 @@ class TapHooks:
         modules = find_modules(self.model, [tap.module for tap in self.wanted])
         for tap in self.wanted:
             if tap.module not in modules:
-                raise ValueError(f"tap {tap}: " + unknown("module", tap.module, dict(self.model.named_modules())))
+                names = [name for name, _ in self.model.named_modules() if name]  # the model itself has none
+                raise ValueError(f"tap {tap}: " + unknown("module", tap.module, names))
         self.handles = [self.model.register_forward_pre_hook(self.begin, with_kwargs=True)]
         for name in {tap.module for tap in self.wanted}:
             here = [tap for tap in self.wanted if tap.module == name]
