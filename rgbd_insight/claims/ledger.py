@@ -114,6 +114,7 @@ def claims(
     Examples
     --------
     >>> import rgbd_insight as ri
+    >>> from rgbd_insight.claims import VERDICTS
     >>> found = claims(ri.load("book/features/scenes"), only=["5", "7"])
     >>> found.table.verdict.isin(VERDICTS).all().item(), len(found.table)
     (True, 2)
