@@ -13,8 +13,8 @@ from scipy.stats import spearmanr
 
 from rgbd_insight import stats
 from rgbd_insight.claims.intervention import answer
-from rgbd_insight.claims.networks import ALL, joint_fusions
 from rgbd_insight.claims.rows import Row, untested
+from rgbd_insight.claims.strategies import ALL, joint_fusions
 from rgbd_insight.features import Features, FeaturesError
 from rgbd_insight.questions.losses import accuracy_estimate
 

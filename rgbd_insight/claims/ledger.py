@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from rgbd_insight.claims import inference, levels, networks
+from rgbd_insight.claims import inference, strategies, twins
 from rgbd_insight.claims.rows import Row, written
 from rgbd_insight.features import Features
 from rgbd_insight.utils.messages import unknown
@@ -139,13 +139,13 @@ def claims(
                 "claim": claim,
                 "name": spec["name"],
                 "data": found.manifest["name"],
-                "beforehand": stated_first(seen),
+                "beforehand": _stated_first(seen),
             }
             rows.append(about | asdict(row) | {"says": spec["says"], "test": spec["test"]})
     return Ledger(pd.DataFrame(rows, columns=list(COLUMNS)), digest())
 
 
-def stated_first(features: Features) -> bool:
+def _stated_first(features: Features) -> bool:
     """Whether every run was extracted after the tests were stated as they stand now."""
     return all(run.get("claims") == digest() for run in features.execution["runs"])
 
@@ -158,14 +158,14 @@ def _zoo(features: Features, results: str | Path | None) -> pd.DataFrame | None:
 
 
 _TESTS: dict[str, Callable[[Features, dict, str | Path | None], Row]] = {
-    "1": lambda features, spec, results: levels.discrepancy(features, spec, _zoo(features, results)),
-    "1b": lambda features, spec, results: levels.as_planted(features, spec, _zoo(features, results)),
-    "2a": lambda features, spec, _: levels.similarity_trend(features, spec),
-    "2b": lambda features, spec, _: levels.concept_order(features, spec),
-    "3a": lambda features, spec, _: networks.specific_units(features, spec),
-    "3b": lambda features, spec, _: networks.consistent_units(features, spec),
-    "4": lambda features, spec, _: networks.retention(features, spec),
-    "5": lambda features, spec, results: networks.imbalance(features, spec, _zoo(features, results)),
+    "1": lambda features, spec, results: twins.discrepancy(features, spec, _zoo(features, results)),
+    "1b": lambda features, spec, results: twins.as_planted(features, spec, _zoo(features, results)),
+    "2a": lambda features, spec, _: twins.similarity_trend(features, spec),
+    "2b": lambda features, spec, _: twins.concept_order(features, spec),
+    "3a": lambda features, spec, _: strategies.specific_units(features, spec),
+    "3b": lambda features, spec, _: strategies.consistent_units(features, spec),
+    "4": lambda features, spec, _: strategies.retention(features, spec),
+    "5": lambda features, spec, results: strategies.imbalance(features, spec, _zoo(features, results)),
     "6a": lambda features, spec, results: inference.over_the_zoo(features, spec, _zoo(features, results)),
     "6b": lambda features, spec, results: inference.intervention(inference.read(results, "intervention"), spec),
     "7": lambda features, spec, _: inference.derived(features, spec),

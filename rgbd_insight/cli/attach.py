@@ -16,7 +16,7 @@ from rgbd_insight.data import Dataset
 from rgbd_insight.extraction import call_name
 from rgbd_insight.hooks import Tap, purity
 from rgbd_insight.hooks import taps as fill
-from rgbd_insight.models import import_model, load, load_weights, networks, published, read_tap_map
+from rgbd_insight.models import import_model, load, load_weights, published, published_networks, read_tap_map
 from rgbd_insight.models.imported import import_object
 from rgbd_insight.utils.messages import unknown
 
@@ -46,8 +46,8 @@ def add_options(sub: argparse.ArgumentParser, *, taps: bool = True) -> None:
     if taps:
         sub.add_argument(
             "--taps",
-            help=f"where it is read: a published network ({', '.join(networks())}), a .toml file of the same form, or "
-            "a pattern with {stream} and {level}; none: the model's own taps()",
+            help=f"where it is read: a published network ({', '.join(published_networks())}), a .toml file of the same "
+            "form, or a pattern with {stream} and {level}; none: the model's own taps()",
         )
         sub.add_argument("--levels", type=_levels, default=LEVELS, help="of a pattern, such as 1-4")
         sub.add_argument("--name", help="what the run is called; none: the network's own fusion, or custom")
@@ -113,13 +113,13 @@ def _taps(word: str | None, levels: tuple[int, ...]) -> tuple[list[Tap] | None, 
         return None, None
     if "{" in word:
         return fill(word, levels), None
-    if word in networks():
+    if word in published_networks():
         found = published(word)
     elif word.endswith(".toml"):
         found = read_tap_map(word)
     else:
         raise ValueError(
-            unknown("--taps", word, networks()) + "; or a .toml file, or a pattern with {stream} and {level}"
+            unknown("--taps", word, published_networks()) + "; or a .toml file, or a pattern with {stream} and {level}"
         )
     return list(found), found.adapt
 

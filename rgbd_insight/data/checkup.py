@@ -177,11 +177,11 @@ def _look(path: Path, chosen: Sequence[tuple[tuple[Path, Path, Path], Folder]]) 
         labels.append(np.asarray(named).astype(np.uint8))
     found = list({finding.mistake: finding for finding in reversed(found)}.values())  # the first of each kind
     readings = [array * scale for array in stored]
-    rotated = rotated_bits(stored) if metric else None
+    rotated = _rotated_bits(stored) if metric else None
     tests: list[tuple[str, Callable[[], str | None]]] = [
         ("bit-rotated depth", lambda: rotated),
-        ("8-bit depth", lambda: few_levels(stored) if metric else None),
-        ("a wrong unit of depth", lambda: wrong_unit(readings) if metric and not rotated else None),
+        ("8-bit depth", lambda: _few_levels(stored) if metric else None),
+        ("a wrong unit of depth", lambda: _wrong_unit(readings) if metric and not rotated else None),
     ]
     return _judge(path.name, found, tests, (colours, readings, labels, names))
 
@@ -193,7 +193,7 @@ def _check_arrays(data: Dataset, sample: int) -> Checkup:
     colours = list((batch.rgb.movedim(1, -1) * 255).numpy())
     readings, labels = list(batch.depth[:, 0].numpy()), list(batch.labels.numpy().astype(np.uint8))
     metric = data.modalities[1].unit == "m"
-    tests = [("a wrong unit of depth", lambda: wrong_unit(readings) if metric else None)]
+    tests = [("a wrong unit of depth", lambda: _wrong_unit(readings) if metric else None)]
     return Checkup(tuple(_judge(data.name, [], tests, (colours, readings, labels, data.classes))), len(chosen))
 
 
@@ -213,9 +213,9 @@ def _judge(where: str, found: list[Finding], tests: list, arrays: tuple) -> list
     small = [(_small(c), _small(r)) for c, r in zip(colours, readings, strict=True)]
     tests = [
         *tests,
-        ("red and blue swapped", lambda: swapped_colours([c for c, _ in small])),
-        ("images out of register", lambda: out_of_register(*zip(*small, strict=True)) if small else None),
-        ("labels shifted by one", lambda: shifted_labels(labels, list(names)) if labels else None),
+        ("red and blue swapped", lambda: _swapped_colours([c for c, _ in small])),
+        ("images out of register", lambda: _out_of_register(*zip(*small, strict=True)) if small else None),
+        ("labels shifted by one", lambda: _shifted_labels(labels, list(names)) if labels else None),
     ]
     known = {finding.mistake for finding in found}
     for mistake, test in tests:
@@ -237,7 +237,7 @@ def _small(image: np.ndarray) -> np.ndarray:
 # What images say of a mistake in how they were stored: each function gives the reason, or None.
 
 
-def rotated_bits(stored: Sequence[np.ndarray]) -> str | None:
+def _rotated_bits(stored: Sequence[np.ndarray]) -> str | None:
     """Whether depth's 16 bits were left rotated by 3, as SUN RGB-D distributes them."""
     values = _readings(stored)
     if not values.size or values.max() < 4096:
@@ -246,7 +246,7 @@ def rotated_bits(stored: Sequence[np.ndarray]) -> str | None:
     return f"{eight:.0%} of the readings are multiples of 8" if eight > 0.98 and sixteen < 0.75 else None
 
 
-def few_levels(stored: Sequence[np.ndarray]) -> str | None:
+def _few_levels(stored: Sequence[np.ndarray]) -> str | None:
     """Whether depth was stretched from 8 bits."""
     values = _readings(stored)
     levels = np.unique(values)
@@ -256,7 +256,7 @@ def few_levels(stored: Sequence[np.ndarray]) -> str | None:
     return f"there are only {len(levels)} different readings, {step:.0f} apart on average" if step >= 8 else None
 
 
-def wrong_unit(readings: Sequence[np.ndarray]) -> str | None:
+def _wrong_unit(readings: Sequence[np.ndarray]) -> str | None:
     """Whether depth, in what is taken for metres, lies where no room is."""
     values = _readings(readings)
     if not values.size or NEAR <= (middle := float(np.median(values))) <= FAR:
@@ -266,7 +266,7 @@ def wrong_unit(readings: Sequence[np.ndarray]) -> str | None:
     return f"the median reading is {middle:.3g} m{hint}"
 
 
-def swapped_colours(colours: Sequence[np.ndarray]) -> str | None:
+def _swapped_colours(colours: Sequence[np.ndarray]) -> str | None:
     """Whether red and blue are swapped: rooms have more of red > green > blue than of the opposite."""
     excess = []
     for colour in colours:
@@ -279,7 +279,7 @@ def swapped_colours(colours: Sequence[np.ndarray]) -> str | None:
     return f"blue > green > red is {np.mean(excess):.0%} of the pixels ahead of the opposite ({t:.0f} standard errors)"
 
 
-def out_of_register(colours: Sequence[np.ndarray], readings: Sequence[np.ndarray]) -> str | None:
+def _out_of_register(colours: Sequence[np.ndarray], readings: Sequence[np.ndarray]) -> str | None:
     """Whether the edges of depth lie elsewhere than those of colour, or are mirrored.
 
     The shift is chosen on every other image and judged on the rest.
@@ -303,7 +303,7 @@ def out_of_register(colours: Sequence[np.ndarray], readings: Sequence[np.ndarray
     )
 
 
-def shifted_labels(labels: Sequence[np.ndarray], names: Sequence[str]) -> str | None:
+def _shifted_labels(labels: Sequence[np.ndarray], names: Sequence[str]) -> str | None:
     """Whether labels are one too high or too low for their names."""
     counts = sum(np.bincount(label.ravel(), minlength=256) for label in labels)
     known, past = counts[: len(names)], counts[len(names)]

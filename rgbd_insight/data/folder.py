@@ -82,9 +82,9 @@ class Folder:
         if size is not None and (len(size) != 2 or min(size) < 1):
             raise ValueError(f"`size` must be (H, W) in pixels or None; got {size}")
         self.name = self.path.resolve().name
-        self.classes = read_classes(self.path / "classes.json")
-        camera = read_camera(self.path / "camera.json")
-        self._files, self.groups = read_split(self.path, split)
+        self.classes = _read_classes(self.path / "classes.json")
+        camera = _read_camera(self.path / "camera.json")
+        self._files, self.groups = _read_split(self.path, split)
         self.ids = tuple(self._files)
         self.modalities = (Modality("rgb", "", 0.0, 1.0), camera.modality)
         self._scale, self._metric = camera.scale, camera.modality.unit == "m"
@@ -94,7 +94,7 @@ class Folder:
         self._stored = (height, width)
         self._crop = camera.crop if crop else None
         if self._crop is not None:
-            check_crop(self._crop, self._stored, self.path / "camera.json")
+            _check_crop(self._crop, self._stored, self.path / "camera.json")
         top, bottom, left, right = self._crop or (0, height, 0, width)
         self.size = (bottom - top, right - left) if size is None else (int(size[0]), int(size[1]))
         self._same_size = size is None or self._crop is not None or camera.intrinsics is not None
@@ -205,7 +205,7 @@ def read_json(file: Path, why: str) -> Any:
         raise ValueError(f"{file} must be JSON; {error}") from None
 
 
-def read_classes(file: Path) -> tuple[str, ...]:
+def _read_classes(file: Path) -> tuple[str, ...]:
     """Class names, from a list or from {"names": […]}."""
     found = read_json(file, 'it holds the class names, {"names": ["wall", …]}')
     names = found.get("names") if isinstance(found, dict) else found
@@ -218,7 +218,7 @@ def read_classes(file: Path) -> tuple[str, ...]:
     return tuple(names)
 
 
-def read_camera(file: Path) -> Camera:
+def _read_camera(file: Path) -> Camera:
     """What camera.json declares; notes and other keys in it are left alone."""
     if not file.exists():
         return Camera()
@@ -246,14 +246,14 @@ def read_camera(file: Path) -> Camera:
     return Camera(**known)
 
 
-def check_crop(crop: tuple[int, int, int, int], stored: tuple[int, int], file: Path) -> None:
+def _check_crop(crop: tuple[int, int, int, int], stored: tuple[int, int], file: Path) -> None:
     """Raise a ValueError where the crop does not lie in the image."""
     top, bottom, left, right = crop
     if not (0 <= top < bottom <= stored[0] and 0 <= left < right <= stored[1]):
         raise ValueError(f"`crop` in {file} must lie in the images of {stored} (H, W); got {list(crop)}")
 
 
-def read_split(path: Path, split: str) -> tuple[Files, tuple[str, ...]]:
+def _read_split(path: Path, split: str) -> tuple[Files, tuple[str, ...]]:
     """Files of every ID of a split, and the group of each."""
     file = path / "splits.json"
     splits = read_json(file, 'it lists the IDs of each split, {"train": […], "test": […]}')

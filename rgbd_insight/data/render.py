@@ -60,7 +60,7 @@ def unfold(images: Tensor) -> Tensor:
     return grid.reshape(b, SLOTS, PATCH, PATCH, *rest)
 
 
-def camera_rays(device: torch.device) -> Tensor:
+def _camera_rays(device: torch.device) -> Tensor:
     """Ray of each pixel in camera coordinates, (H, W, 3): x right, y down, z = 1, so that t along it is the depth."""
     v, u = torch.meshgrid(torch.arange(HEIGHT, device=device), torch.arange(WIDTH, device=device), indexing="ij")
     x = (u - (WIDTH - 1) / 2) / FOCAL
@@ -70,7 +70,7 @@ def camera_rays(device: torch.device) -> Tensor:
 
 def cast_room(room: Room) -> tuple[Tensor, Tensor]:
     """Depth (B, H, W) in metres and surface index (B, H, W): 0 floor, 1 ceiling, 2 left, 3 right, 4 back wall."""
-    rays = camera_rays(room.pitch.device)  # (H, W, 3)
+    rays = _camera_rays(room.pitch.device)  # (H, W, 3)
     cos_p, sin_p = room.pitch.cos()[:, None, None], room.pitch.sin()[:, None, None]
     cos_y, sin_y = room.yaw.cos()[:, None, None], room.yaw.sin()[:, None, None]
     x, y, z = rays[..., 0], rays[..., 1], rays[..., 2]

@@ -86,7 +86,7 @@ def derived_jobs(scale: str, work: Path) -> list[Job]:
     needs = {JobName("extract", zoo.name, str(run)) for run in zoo.runs}
     needs |= {job.name for job in intervention_jobs(scale, work)}
     return [
-        _job("derived", "derived", run, partial(run_derived, scale, work, run), frozenset(needs))
+        _job("derived", "derived", run, partial(_run_derived, scale, work, run), frozenset(needs))
         for run in fresh_runs(specification()["7"])
     ]
 
@@ -96,7 +96,7 @@ def _job(step: str, plan: str, run: RunId, do: Callable[[], Path], needs: frozen
     return Job(name, do, needs, name.urgency)
 
 
-def home_of(work: Path, cell: Cell, seed: int) -> Path:
+def _home_of(work: Path, cell: Cell, seed: int) -> Path:
     """The features of one run of a cell."""
     return work / "extracted" / "intervention" / str(RunId(str(cell), seed))
 
@@ -104,7 +104,7 @@ def home_of(work: Path, cell: Cell, seed: int) -> Path:
 def run_cell(scale: str, work: Path, cell: Cell, seed: int) -> Path:
     """Train and extract one run of a cell; returns its features directory, which is what marks it as done."""
     n, judged, width, epochs = SCALES[scale]
-    out = home_of(work, cell, seed)
+    out = _home_of(work, cell, seed)
     if (out / MANIFEST).exists():
         return out
     data = _kept(Scenes(n, seed=seed, split="train", redundancy=cell.redundancy), work, f"r{cell.redundancy:g}-s{seed}")
@@ -164,7 +164,7 @@ def accuracies(work: Path, spec: dict) -> pd.DataFrame | None:
     """Accuracy under both of every run of the intervention, which is all that the derived fusion takes from it."""
     rows = []
     for cell, seed in product((cell for cell in cells(spec) if cell.redundancy == 0.5), spec["seeds"]):
-        home = home_of(work, cell, seed)
+        home = _home_of(work, cell, seed)
         if not home.exists():
             return None
         features = load(home, verify=False)
@@ -204,7 +204,7 @@ def best_opponent(work: Path, stated: list[str]) -> str:
     return max(found, key=found.get)
 
 
-def run_derived(scale: str, work: Path, run: RunId) -> Path:
+def _run_derived(scale: str, work: Path, run: RunId) -> Path:
     """Train one fresh seed of `insight` or of an opponent, and extract what it predicts."""
     n, judged, width, epochs = DERIVED[scale]
     out = work / "extracted" / "derived" / str(run)

@@ -143,14 +143,14 @@ def zoo_jobs(plan: Plan, scale: str, work: Path) -> list[Job]:
         act = partial(once, name, work, partial(do, plan, work, run))
         return Job(name, act, frozenset(before), last + name.urgency)
 
-    jobs = [Job(samples_name, partial(prepare_samples, plan, work), urgency=last + samples_name.urgency)]
-    jobs += [job("extract", extract_run, run) for run in plan.runs]
-    jobs += [job("locate", locate_units, run, [run]) for run in plan.located]
+    jobs = [Job(samples_name, partial(_prepare_samples, plan, work), urgency=last + samples_name.urgency)]
+    jobs += [job("extract", _extract_run, run) for run in plan.runs]
+    jobs += [job("locate", _locate_units, run, [run]) for run in plan.located]
     jobs += [
-        job("ablate", ablate_units, run, [replace(run, seed=seed) for seed in plan.seeds]) for run in plan.silenced
+        job("ablate", _ablate_units, run, [replace(run, seed=seed) for seed in plan.seeds]) for run in plan.silenced
     ]
     if plan.name == "scenes":
-        label = partial(label_scenes, scenes=LABEL_SCENES[scale])
+        label = partial(_label_scenes, scenes=LABEL_SCENES[scale])
         wanted = [run for run in plan.runs if run.network in (*ISOLATED, *LABELLED) and run.seed in plan.seeds[:2]]
         jobs += [job("label", label, run, [run]) for run in wanted]
     return jobs
@@ -180,7 +180,7 @@ def samples(plan: Plan, work: Path) -> Cache:
     return Cache.kept(plan.data("train"), work / "samples" / f"{plan.beside or plan.name}.safetensors")
 
 
-def prepare_samples(plan: Plan, work: Path) -> None:
+def _prepare_samples(plan: Plan, work: Path) -> None:
     """Make the training samples of a plan where a run is left that is trained on them.
 
     On the thread that the process has: the others are busy with other runs.
@@ -207,7 +207,7 @@ def extract_images(model: Network, data: Dataset, out: Path, **options: object) 
     extract(model, images(data), out=out, claims=digest(), progress=not in_pool(), **options)
 
 
-def extract_run(plan: Plan, work: Path, run: RunId) -> None:
+def _extract_run(plan: Plan, work: Path, run: RunId) -> None:
     """Extract one run and its checkpoints into a features directory of its own."""
     last = trained(plan, work, run)
     out, data, model = folder(plan, work, run), plan.data("test"), load_model(last)
@@ -244,7 +244,7 @@ def _conditions(plan: Plan, model: Network) -> tuple[str, ...]:
     return ("both", *ISOLATED, "none", *removed)
 
 
-def ablate_units(plan: Plan, work: Path, run: RunId) -> None:
+def _ablate_units(plan: Plan, work: Path, run: RunId) -> None:
     """Silence the units of one extracted run, chosen beside its other seeds, and record what it then predicts."""
     model = load_model(trained(plan, work, run))
     seeds = [run, *(replace(run, seed=seed) for seed in plan.seeds if seed != run.seed)]
@@ -258,7 +258,7 @@ def ablate_units(plan: Plan, work: Path, run: RunId) -> None:
     write_parquet(homes[0].with_name(f"{run}.ablated.parquet"), table)
 
 
-def locate_units(plan: Plan, work: Path, run: RunId) -> None:
+def _locate_units(plan: Plan, work: Path, run: RunId) -> None:
     """Find where in the image the units of one run respond from which their concepts are decoded best."""
     model = load_model(trained(plan, work, run))
     table = locate(model, images(plan.data("test")), plan.block)
@@ -274,7 +274,7 @@ def locations_of(home: Path) -> Path:
     return path
 
 
-def label_scenes(plan: Plan, work: Path, run: RunId, *, scenes: int) -> None:
+def _label_scenes(plan: Plan, work: Path, run: RunId, *, scenes: int) -> None:
     """Extract one run on the many scenes that labels need, and a twin on the on/off pairs that certify visibility."""
     model = load_model(trained(plan, work, run))
     twin = len(model.modalities) == 1

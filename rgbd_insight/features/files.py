@@ -194,7 +194,7 @@ def write_sums(folder: Path) -> None:
     write_text(folder / SUMS, "".join(f"{digest(folder / name)}  {name}\n" for name in names))
 
 
-def read_sums(folder: Path) -> dict[str, str]:
+def _read_sums(folder: Path) -> dict[str, str]:
     """{file name: digest} of `folder`, with every name checked."""
     path = folder / SUMS
     if not path.is_file():
@@ -213,7 +213,7 @@ def read_sums(folder: Path) -> dict[str, str]:
 
 def verify_sums(folder: Path) -> None:
     """Raise a FeaturesError naming the first file that is missing, extra or changed since it was written."""
-    sums, fix = read_sums(folder), "restore it from its source or extract the run again"
+    sums, fix = _read_sums(folder), "restore it from its source or extract the run again"
     present = {p.name for p in folder.iterdir()} - {SUMS}
     for name in sorted(sums.keys() - present):
         raise FeaturesError(f"{folder / name} does not exist and {SUMS} lists it; {fix}")

@@ -93,7 +93,7 @@ class TapHooks:
         self.passes, self.handles = 0, []
 
     def attach(self) -> None:
-        modules = find_modules(self.model, [tap.module for tap in self.wanted])
+        modules = _find_modules(self.model, [tap.module for tap in self.wanted])
         for tap in self.wanted:
             if tap.module not in modules:
                 names = [name for name, _ in self.model.named_modules() if name]  # the model itself has none
@@ -111,7 +111,7 @@ class TapHooks:
 
     def begin(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
         self.calls, self.fired = {}, set()
-        image = first_image((args, kwargs))
+        image = _first_image((args, kwargs))
         self.size = None if image is None else tuple(image.shape[-2:])
 
     def before(self, name: str, here: list[Tap]) -> Callable:
@@ -242,7 +242,7 @@ def hooked(model: nn.Module, wanted: Sequence[Tap], action: Action) -> Iterator[
     hooks = TapHooks(model, wanted, action)
     around = ExitStack()
     try:
-        around.enter_context(unwrapped_calls(model))
+        around.enter_context(_unwrapped_calls(model))
         hooks.attach()
         yield
         if not hooks.passes:  # the model was driven by something other than its own call
@@ -288,7 +288,7 @@ def bare(model: nn.Module) -> nn.Module:
     return model
 
 
-def find_modules(model: nn.Module, names: Iterable[str]) -> dict[str, nn.Module]:
+def _find_modules(model: nn.Module, names: Iterable[str]) -> dict[str, nn.Module]:
     """Those of `names` that there are: as in named_modules(), without wrappers' prefixes, or counted from the end.
 
     Examples
@@ -317,16 +317,16 @@ def _walk(model: nn.Module, name: str) -> nn.Module | None:
     return here
 
 
-def first_image(value: Any) -> Tensor | None:
+def _first_image(value: Any) -> Tensor | None:
     """The first tensor of four axes in nested lists, tuples and dicts."""
     if isinstance(value, Tensor):
         return value if value.ndim == 4 else None
     parts = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
-    return next((image for part in parts if (image := first_image(part)) is not None), None)
+    return next((image for part in parts if (image := _first_image(part)) is not None), None)
 
 
 @contextmanager
-def unwrapped_calls(model: nn.Module) -> Iterator[None]:
+def _unwrapped_calls(model: nn.Module) -> Iterator[None]:
     """Inside the ``with`` every module runs as plain Python on one device, so that hooks see each tensor of the batch.
 
     Compiled code would leave out hooks that were added after compiling; replicas on several GPUs would each see their

@@ -166,7 +166,7 @@ def mute(model: nn.Module, units: Mapping[Tap, Iterable[int] | Mapping[int, floa
     held = {tap: dict(u) if isinstance(u, Mapping) else dict.fromkeys(u, 0.0) for tap, u in units.items()}
 
     def silence(tap: Tap, x: Tensor, size: tuple[int, int] | None) -> Tensor:
-        axis = unit_axis(tap, x)
+        axis = _unit_axis(tap, x)
         wrong = [unit for unit in held[tap] if not 0 <= int(unit) < x.shape[axis]]
         if wrong:
             raise RuntimeError(
@@ -251,7 +251,7 @@ def _moved(x: Tensor, y: Tensor) -> float:
     return float(change / x.double().square().mean().sqrt().clamp_min(torch.finfo(torch.float32).tiny))
 
 
-def unit_axis(tap: Tap, x: Tensor) -> int:
+def _unit_axis(tap: Tap, x: Tensor) -> int:
     """The axis of the units."""
     return tap.channels if tap.channels is not None else -1 if x.ndim == 3 else 1
 

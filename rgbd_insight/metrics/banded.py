@@ -37,7 +37,7 @@ class Layout:
         self.inputs, self.targets = int(edges[-1]), targets
 
 
-def projection(moments: np.ndarray, layout: Layout) -> np.ndarray:
+def _projection(moments: np.ndarray, layout: Layout) -> np.ndarray:
     """Map (raw columns, kept columns) that centres, standardises and turns every block to its principal components.
 
     All components of one block share a scale that makes their mean variance 1, so that penalties mean the same in every
@@ -70,7 +70,7 @@ def _inputs(moments: np.ndarray, kept: np.ndarray, layout: Layout) -> np.ndarray
     return found
 
 
-class Splits:
+class _Splits:
     """Divisions into training and test rows, each as two small tables of sums about the training means.
 
     Parameters
@@ -97,7 +97,7 @@ class Splits:
         return len(self.rows)
 
 
-class Division:
+class _Division:
     """Ridge on one band from training to test rows, of any targets, from sums of products of either rows.
 
     Parameters
@@ -107,7 +107,7 @@ class Division:
     penalties : array (P,)
         As shares of a variance of 1.
     own : bool
-        As for `Splits`.
+        As for `_Splits`.
     """
 
     def __init__(self, train: np.ndarray, test: np.ndarray, penalties: np.ndarray, *, own: bool) -> None:
@@ -163,7 +163,7 @@ class Banded:
         self.bands, self.columns = bands, np.concatenate(bands)
         self.penalties = np.array(list(product(grid, repeat=len(bands))), float)  # (P, bands)
 
-    def choose(self, splits: Splits) -> np.ndarray:
+    def choose(self, splits: _Splits) -> np.ndarray:
         """Number (U,) of the combination of penalties with the least error over all of the splits."""
         if len(self.bands) == 1:
             return sum(one.of_every_penalty(*sums) for one, *sums in self._divisions(splits)).argmin(0)
@@ -171,7 +171,7 @@ class Banded:
         errors = (_solved(products.of(s), rows * self.penalties) for s, rows in enumerate(splits.rows))
         return sum(errors).argmin(0)
 
-    def error(self, splits: Splits, choice: np.ndarray) -> np.ndarray:
+    def error(self, splits: _Splits, choice: np.ndarray) -> np.ndarray:
         """Held-out squared error (U,) over all splits, each target under its own penalties, `choice` (S, U)."""
         errors = splits.total.sum(0)
         if len(self.bands) == 1:
@@ -186,15 +186,15 @@ class Banded:
             errors += _solved(products.of(s, targets), rows * self.penalties[used])[place, column]
         return errors
 
-    def _divisions(self, splits: Splits) -> Iterator[tuple[Division, np.ndarray, np.ndarray]]:
+    def _divisions(self, splits: _Splits) -> Iterator[tuple[_Division, np.ndarray, np.ndarray]]:
         """Of one band: every split, and the sums of products of its training and test rows with the targets."""
         columns = np.concatenate([[0], self.columns])
         for train, test in zip(*splits.given, strict=True):
             train, test = train[columns], test[columns]
             sums = train[:, splits.inputs :], test[:, splits.inputs :]
-            yield Division(train[:, columns], test[:, columns], self.penalties[:, 0], own=splits.own), *sums
+            yield _Division(train[:, columns], test[:, columns], self.penalties[:, 0], own=splits.own), *sums
 
-    def _products(self, splits: Splits) -> _Products:
+    def _products(self, splits: _Splits) -> _Products:
         """Of two bands, in components of each that have nothing in common in the training rows."""
         both = [part[:, self.columns] for part in (splits.train, splits.test)]
         (normal, cross), (test, test_cross) = ((part[..., self.columns], part[..., splits.inputs :]) for part in both)
@@ -298,7 +298,7 @@ def _moments(parts: Sequence[np.ndarray]) -> np.ndarray:
 def _maps(sums: np.ndarray, layout: Layout) -> list[np.ndarray]:
     """The projection of every fold's training rows, which are those of the other folds."""
     everything = sums.sum(0)
-    return [projection(everything - part, layout) for part in sums]
+    return [_projection(everything - part, layout) for part in sums]
 
 
 class Fits:
@@ -327,7 +327,7 @@ class Fits:
         """Penalties (U,) of every model for outer fold f: each of the other folds is the validation set once."""
         parts = np.delete(self.sums, f, axis=0)
         test = np.stack([projected(part, self.maps[f], self.layout) for part in parts])  # (F - 1, I, C)
-        splits = Splits(test.sum(0) - test, test, self._squares(parts), own=False)
+        splits = _Splits(test.sum(0) - test, test, self._squares(parts), own=False)
         return [model.choose(splits) for model in self.models]
 
     def _squares(self, sums: np.ndarray) -> np.ndarray:
@@ -343,7 +343,7 @@ class Fits:
         everything, pairs = sums.sum(0), list(zip(sums, maps, strict=True))
         train = np.stack([projected(everything - part, kept, self.layout) for part, kept in pairs])  # (F, I, C)
         test = np.stack([projected(part, kept, self.layout) for part, kept in pairs])
-        splits = Splits(train, test, self._squares(sums), own=True)
+        splits = _Splits(train, test, self._squares(sums), own=True)
         error = np.stack([model.error(splits, choice) for model, choice in zip(self.models, self.choices, strict=True)])
         return _r2(error, splits.total.sum(0), everything[0, 0])
 
@@ -373,9 +373,9 @@ class OneBlock:
         for f, parts in enumerate(self.parts):
             sums = np.stack([part @ part.T for part in parts])  # (F, I, I)
             rest = sums.sum(0) - sums[f]
-            self.outer.append(Division(rest, sums[f], self.penalties, own=True))
+            self.outer.append(_Division(rest, sums[f], self.penalties, own=True))
             inner = {
-                h: Division(rest - sums[h], sums[h], self.penalties, own=False) for h in range(len(sums)) if h != f
+                h: _Division(rest - sums[h], sums[h], self.penalties, own=False) for h in range(len(sums)) if h != f
             }
             self.inner.append(inner)
 

@@ -204,7 +204,7 @@ def cka_statistic(
     if confounds is not None:
         confounds = from_first_row(check_rows(confounds, "confounds"))
         check_lengths(x=checked[0], confounds=confounds)
-    sides = [Side(part, confounds) for part in (checked[: len(levels[0])], checked[len(levels[0]) :])]
+    sides = [_Side(part, confounds) for part in (checked[: len(levels[0])], checked[len(levels[0]) :])]
 
     given = {np.asarray(level).dtype for side in levels for level in side}
     exact = torch.float32 if given == {np.dtype(np.float32)} else torch.float64
@@ -214,7 +214,7 @@ def cka_statistic(
 class CkaStatistic:
     """What `cka_statistic` returns: one value by calling it, and many at once, which `stats.estimate` asks for."""
 
-    def __init__(self, sides: list[Side], single: bool, dtype: torch.dtype | None) -> None:
+    def __init__(self, sides: list[_Side], single: bool, dtype: torch.dtype | None) -> None:
         self.sides, self.single, self.dtype = sides, single, dtype
         small = len(sides[0].values) * sides[0].values.shape[1] * sides[1].values.shape[1] < ONE_THREAD
         matrix = self._matrix if sides[0].confounds is None else self._controlled
@@ -262,7 +262,7 @@ class CkaStatistic:
         return np.stack(found)[:, 0, 0] if self.single else np.stack(found)
 
 
-class Side:
+class _Side:
     """The levels of one side side by side, with what depends on the chosen rows as a set but not on their order."""
 
     def __init__(self, levels: Sequence[np.ndarray], confounds: np.ndarray | None) -> None:

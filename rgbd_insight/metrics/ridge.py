@@ -58,7 +58,7 @@ def shrinkage(values: np.ndarray, penalty: ArrayLike, count: int | None = None) 
     return 1 / np.where(total > 0, total, np.inf)
 
 
-def component_ridge(products: np.ndarray, cross: np.ndarray, count: int, penalty: float) -> np.ndarray:
+def _component_ridge(products: np.ndarray, cross: np.ndarray, count: int, penalty: float) -> np.ndarray:
     """Weights (U, V) of ridge regression on the `count` leading principal components.
 
     Parameters
@@ -157,7 +157,7 @@ def weights_of_few(x: np.ndarray, y: np.ndarray, components: int) -> np.ndarray:
     scale = deviations((z**2).mean(0))
     z = z / scale / np.sqrt(len(x))  # (n, U), and z.T @ z is the correlation of the units
     targets = (y - y.mean(0)) / np.sqrt(len(x))
-    return z.T @ component_ridge(z @ z.T, targets, min(components, x.shape[1]), PROBE) / scale[:, None]
+    return z.T @ _component_ridge(z @ z.T, targets, min(components, x.shape[1]), PROBE) / scale[:, None]
 
 
 def probe_weights(moments: np.ndarray, components: int) -> np.ndarray:
@@ -168,4 +168,4 @@ def probe_weights(moments: np.ndarray, components: int) -> np.ndarray:
     scale = deviations(np.diag(covariance))  # a constant unit gets no weight
     covariance /= scale[:, None]
     correlation = covariance[:, :units] / scale  # (U, U)
-    return component_ridge(correlation, covariance[:, units:], min(components, units), PROBE) / scale[:, None]
+    return _component_ridge(correlation, covariance[:, units:], min(components, units), PROBE) / scale[:, None]

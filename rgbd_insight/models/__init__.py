@@ -6,7 +6,7 @@ from rgbd_insight.models.encoder import backbones
 from rgbd_insight.models.fusion import FUSIONS, Fusion, register
 from rgbd_insight.models.imported import import_model, load_weights
 from rgbd_insight.models.network import Network, build
-from rgbd_insight.models.published import Adapter, TapMap, networks, published, read_tap_map
+from rgbd_insight.models.published import Adapter, TapMap, published, published_networks, read_tap_map
 from rgbd_insight.models.weights import load, save
 
 __all__ = [
@@ -21,7 +21,7 @@ __all__ = [
     "import_model",
     "load",
     "load_weights",
-    "networks",
+    "published_networks",
     "published",
     "read_tap_map",
     "register",

@@ -84,7 +84,7 @@ class Encoder(nn.Module):
         return getattr(self, f"layer{level}")(x)  # (B, widths[level-1], H/2^level, W/2^level)
 
 
-class Head(nn.Module):
+class _Head(nn.Module):
     """Scores from a pyramid: 1x1 laterals added from the coarsest level to the finest, one 3x3, a 1x1 classifier."""
 
     def __init__(self, widths: Sequence[int], classes: int, channels: int) -> None:
@@ -117,7 +117,7 @@ class Decoder(nn.Module):
     def __init__(self, streams: Sequence[str], widths: Sequence[int], classes: int) -> None:
         super().__init__()
         channels = 48 if len(streams) == 1 else 32  # two narrow heads have the size of one wide one
-        self.heads = nn.ModuleDict({stream: Head(widths, classes, channels) for stream in streams})
+        self.heads = nn.ModuleDict({stream: _Head(widths, classes, channels) for stream in streams})
 
     def forward(self, pyramids: dict[str, list[Tensor]], size: tuple[int, int]) -> Tensor:
         scores = [head(pyramids[stream]) for stream, head in self.heads.items()]  # each (B, classes, H/2, W/2)

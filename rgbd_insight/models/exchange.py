@@ -13,7 +13,7 @@ from rgbd_insight.models.fusion import Fusion, register
 SHARE = 8  # one in so many channels, or positions, is handed over
 
 
-class Mixture(nn.Module):
+class _Mixture(nn.Module):
     """What the decoder reads where there is no fused branch: α r + (1 − α) d, α learned, 1/2 at the start."""
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ class Exchange(Fusion):
 
     def __init__(self, width: int, *, before: int = 0, blocks: int = 1) -> None:
         super().__init__(width)
-        self.rgb, self.depth, self.mix = norm(width), norm(width), Mixture()
+        self.rgb, self.depth, self.mix = norm(width), norm(width), _Mixture()
         self.halves = {"rgb": slice(0, width // 2), "depth": slice(width // 2, width)}
         count = max(width // 2 // SHARE, 1)
         for name, half in self.halves.items():
@@ -117,7 +117,7 @@ class TokenExchange(Fusion):
         super().__init__(width)
         self.score_rgb, self.score_depth = (self._narrow(width, width // 8, 1) for _ in range(2))
         self.from_depth, self.from_rgb = (self._narrow(width, width // 4, width) for _ in range(2))
-        self.mix = Mixture()
+        self.mix = _Mixture()
 
     @staticmethod
     def _narrow(width: int, middle: int, out: int) -> nn.Sequential:
@@ -163,7 +163,7 @@ class Rectify(nn.Module):
         )
 
 
-class Context(nn.Module):
+class _Context(nn.Module):
     """A stream summed up as a matrix of keys by values, which another stream's positions then look things up in."""
 
     def __init__(self, width: int, middle: int) -> None:
@@ -209,7 +209,7 @@ class Cross(Fusion):
         super().__init__(width)
         middle = max(width // 8, 1)
         self.rectify = Rectify(width)
-        self.context_rgb, self.context_depth = Context(width, middle), Context(width, middle)
+        self.context_rgb, self.context_depth = _Context(width, middle), _Context(width, middle)
         self.out_rgb, self.out_depth = nn.Conv2d(middle, width, 1), nn.Conv2d(middle, width, 1)
         self.merge = nn.Sequential(
             nn.Conv2d(2 * width, middle, 1),
@@ -279,7 +279,7 @@ class Gemini(Fusion):
         super().__init__(width)
         middle = max(width // 8, 1)
         self.relate = nn.Conv2d(2 * width, 1, 1)
-        self.rgb, self.depth, self.mix = Ask(width, middle), Ask(width, middle), Mixture()
+        self.rgb, self.depth, self.mix = Ask(width, middle), Ask(width, middle), _Mixture()
 
     def forward(self, rgb: Tensor, depth: Tensor, before: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         relation = self.relate(torch.cat([rgb, depth], 1)).sigmoid()  # (B, 1, h, w)

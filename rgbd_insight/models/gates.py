@@ -59,7 +59,7 @@ class SE(Fusion):
         return fused, fused, depth
 
 
-class Attend(nn.Module):
+class _Attend(nn.Module):
     """Channels weighted in (0, 1) by one matrix of the image's own channel means: x ⊙ σ(W x̄ + b)."""
 
     def __init__(self, width: int) -> None:
@@ -100,8 +100,8 @@ class ACNet(Fusion):
 
     def __init__(self, width: int, *, before: int = 0, blocks: int = 1) -> None:
         super().__init__(width)
-        self.rgb = Attend(width)
-        self.depth = Attend(width)
+        self.rgb = _Attend(width)
+        self.depth = _Attend(width)
         self.branch = stage(before, width, stride=2, blocks=blocks) if before else None
 
     def forward(self, rgb: Tensor, depth: Tensor, before: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:

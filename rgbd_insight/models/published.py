@@ -139,7 +139,7 @@ def published(name: str) -> TapMap:
     Parameters
     ----------
     name : str
-        A name in `networks()`.
+        A name in `published_networks()`.
 
     Returns
     -------
@@ -162,10 +162,10 @@ def published(name: str) -> TapMap:
     maps = _shipped()
     if name not in maps:
         raise ValueError(unknown("name", name, maps))
-    return tap_map(name, maps[name])
+    return _tap_map(name, maps[name])
 
 
-def networks() -> tuple[str, ...]:
+def published_networks() -> tuple[str, ...]:
     """The names that `published` knows.
 
     Returns
@@ -175,7 +175,7 @@ def networks() -> tuple[str, ...]:
 
     Examples
     --------
-    >>> "ESANet" in networks(), len(networks())
+    >>> "ESANet" in published_networks(), len(published_networks())
     (True, 13)
     """
     return tuple(_shipped())
@@ -217,10 +217,10 @@ def read_tap_map(path: str | Path) -> TapMap:
     if len(tables) != 1 or not all(isinstance(table, dict) for table in tables.values()):
         raise ValueError(f"{path} must hold one table, [NAME]; got {', '.join(tables) or 'nothing'}")
     ((name, table),) = tables.items()
-    return tap_map(name, table)
+    return _tap_map(name, table)
 
 
-def tap_map(name: str, table: dict) -> TapMap:
+def _tap_map(name: str, table: dict) -> TapMap:
     """The `TapMap` that a table of such a file describes."""
     taps = []
     try:

@@ -49,7 +49,7 @@ def measure_name(measure: str) -> str:
     return NAMES.get(measure, measure)
 
 
-def battery_rows(table: pd.DataFrame, battery: str) -> pd.DataFrame:
+def _battery_rows(table: pd.DataFrame, battery: str) -> pd.DataFrame:
     """Rows of one battery of tests, or an error that says where they come from."""
     return filled(
         table[table["battery"] == battery], f"rows of {battery!r} (read_table(folder, 'validation') has them)"
@@ -78,7 +78,7 @@ def calibration(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     >>> calibration(pd.DataFrame(rows)).get_xlabel()
     'value in the population'
     """
-    rows, ax = battery_rows(table, "calibration"), canvas(ax, 4.4)
+    rows, ax = _battery_rows(table, "calibration"), canvas(ax, 4.4)
     ax.axline((0, 0), slope=1, color=INK, ls="--", lw=1.4, label="right")
     for i, (measure, part) in enumerate(rows.groupby("measure", sort=False)):
         ours = bool(part["ours"].iloc[0])
@@ -117,7 +117,7 @@ def null_curves(table: pd.DataFrame, ax: Axes | None = None, *, width: int | Non
     >>> len(null_curves(pd.DataFrame(rows)).lines)
     2
     """
-    means = scores.null_means(battery_rows(table, "bias"))
+    means = scores.null_means(_battery_rows(table, "bias"))
     others = means[~means["ours"].astype(bool)]
     width = int((others if len(others) else means)["width"].max()) if width is None else width
     means, ax = means[means["width"] == width], canvas(ax, 4.4)
@@ -155,7 +155,7 @@ def false_positives(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     >>> false_positives(pd.DataFrame(rows)).get_xlabel()
     'share of null worlds with p at most .05'
     """
-    rates = scores.false_positives(battery_rows(table, "null"))
+    rates = scores.false_positives(_battery_rows(table, "null"))
     names = list(dict.fromkeys(rates["measure"]))
     ax = canvas(ax, 0.45 * len(names) + 1.9)
     key = {"promised": ax.axvline(0.05, color=INK, ls="--", lw=1.4)}
@@ -195,7 +195,7 @@ def coverage(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     >>> coverage(pd.DataFrame(rows)).get_xlabel()
     'share of intervals that hold the expectation'
     """
-    found = scores.containment(battery_rows(table, "coverage"))
+    found = scores.containment(_battery_rows(table, "coverage"))
     ax = canvas(ax, 0.33 * len(found) + 1.6)
     ax.axvspan(0.92, 0.98, color=SHADE, zorder=0)
     ax.axvline(0.95, color=INK, ls="--", lw=1.2)
@@ -236,7 +236,7 @@ def partitioning_errors(table: pd.DataFrame, ax: Axes | None = None, *, noise: f
     >>> partitioning_errors(pd.DataFrame(rows)).get_ylabel()
     'largest error of a share'
     """
-    found = scores.shares(battery_rows(table, "partitioning"))
+    found = scores.shares(_battery_rows(table, "partitioning"))
     noise = found["noise"].min() if noise is None else noise
     found, ax = found[found["noise"] == noise], canvas(ax, 4.2)
     conditions, ratios = list(dict.fromkeys(found["condition"])), sorted(found["noise_ratio"].unique())

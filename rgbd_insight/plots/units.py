@@ -88,7 +88,7 @@ def gallery(
             ax.text(x, top + HEAD - 0.06, name, fontsize=9.5, va="bottom")
         columns_at = [0.35 + i * cell for i in range(len(strong))] + [apart + i * cell for i in range(len(weak))]
         _images(ax, features, data, unit, strong + weak, [(x, top + HEAD, cell, high) for x in columns_at])
-        name_rows(ax, features.modalities, 0.2, top + HEAD, high)
+        _name_rows(ax, features.modalities, 0.2, top + HEAD, high)
         total, below = each * len(units), top + HEAD + 2 * high + FOOT
         box = (0.35 / WIDTH, 1 - below / total, (WIDTH - 0.45) / WIDTH, (FOOT - 0.24) / total)
         _histogram(ax.inset_axes(box), features, unit)
@@ -224,7 +224,7 @@ def pair(ax: Axes, batch: Batch, i: int, box: tuple[float, ...]) -> list[tuple[f
     return extents
 
 
-def name_rows(ax: Axes, modalities: Sequence[Modality], x: float, top: float, high: float) -> None:
+def _name_rows(ax: Axes, modalities: Sequence[Modality], x: float, top: float, high: float) -> None:
     """Name the rows of such pairs."""
     for row, m in enumerate(modalities):
         name, at = "colour" if m.name == "rgb" else m.name, top + (row + 0.5) * high
@@ -365,4 +365,4 @@ def _unit(ax: Axes, top: float, rows: pd.DataFrame, data: Dataset, cell: float, 
         for row, extent in enumerate(pair(ax, batch, i, (LEFT + i * cell, top + TITLE, cell, high))):
             outline(ax, there[i], extent, full=bool(visible[i, row].any()))
             outline(ax, mask, extent, full=True, colour=colour)
-    name_rows(ax, data.modalities, 0.16, top + TITLE, high)
+    _name_rows(ax, data.modalities, 0.16, top + TITLE, high)

@@ -154,7 +154,7 @@ def _concepts(
     valued = np.flatnonzero(np.isfinite(first.delta.value) & np.isfinite(second.delta.value))
     together = 2 * len(valued)
     if "decodability" in measures:
-        rows += [row for m, d in ((a, first), (b, second)) for row in delta_rows(nets, level, m, d.delta, together)]
+        rows += [row for m, d in ((a, first), (b, second)) for row in _delta_rows(nets, level, m, d.delta, together)]
     if "difference" in measures:
         gap = stats.combine(np.subtract, first.delta, second.delta).simultaneous(max(together, 1))
         rows += [
@@ -177,7 +177,7 @@ def _concepts(
     return rows, rare
 
 
-def delta_rows(nets: Networks, level: int, modality: str, delta: Estimate, together: int) -> list[dict]:
+def _delta_rows(nets: Networks, level: int, modality: str, delta: Estimate, together: int) -> list[dict]:
     """One row a concept: δ with an interval that holds for `together` of them."""
     delta = delta.simultaneous(max(together, 1))
     planted = nets.features.concepts.get(f"visible_{modality}")

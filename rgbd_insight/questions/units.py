@@ -130,7 +130,7 @@ def _interval(x: np.ndarray, there: np.ndarray, groups: np.ndarray) -> tuple[flo
     return max(found.low, -1.0), min(found.high, 1.0)
 
 
-def streams_of(features: Features, run: str) -> tuple[str, ...]:
+def _streams_of(features: Features, run: str) -> tuple[str, ...]:
     """Streams of a run; of "twins", the two modalities."""
     return networks(features, TWINS).modalities if run == TWINS else features.streams(run)
 
@@ -141,7 +141,7 @@ def levels_of(features: Features, run: str) -> tuple[int, ...]:
 
 
 def _resolved(features: Features, run: str, stream: str) -> str:
-    known = streams_of(features, run)
+    known = _streams_of(features, run)
     if stream not in known:
         raise ValueError(
             f"`stream` must be one of {', '.join(known)}, those of {run}; got {stream!r}. Nearest: "

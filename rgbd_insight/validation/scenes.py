@@ -20,7 +20,7 @@ CLEARANCE = 0.05  # a planted visibility nearer to the margin than this has no r
 DRAWS = 1000
 
 
-def labels_table(work: Path, seeds: tuple[int, int]) -> pd.DataFrame:
+def _labels_table(work: Path, seeds: tuple[int, int]) -> pd.DataFrame:
     """δ, its simultaneous interval and the label of every concept, for the twins and a fused network."""
     fusions = ("rgb", "depth", *(run for run in LABELLED if run != TWINS))
     features = load(*(work / "extracted" / "labels" / f"{fusion}-s{seed}" for fusion in fusions for seed in seeds))
@@ -29,7 +29,7 @@ def labels_table(work: Path, seeds: tuple[int, int]) -> pd.DataFrame:
     return pd.concat(found, ignore_index=True).dropna(axis="columns", how="all")
 
 
-def certificate_table(work: Path, seeds: tuple[int, int]) -> pd.DataFrame:
+def _certificate_table(work: Path, seeds: tuple[int, int]) -> pd.DataFrame:
     """What each twin decodes of every thing on scenes that are drawn with and without it, all else equal."""
     rows = []
     for modality in ("rgb", "depth"):
@@ -227,5 +227,5 @@ def encoding_changes(
 def write_all(work: Path, out: Path, seeds: tuple[int, int]) -> None:
     """Make both tables and their index."""
     out.mkdir(parents=True, exist_ok=True)
-    for name, table in (("labels", labels_table(work, seeds)), ("certificate", certificate_table(work, seeds))):
+    for name, table in (("labels", _labels_table(work, seeds)), ("certificate", _certificate_table(work, seeds))):
         write_table(table, out, name, COMMAND)

@@ -12,7 +12,8 @@ import torch
 from scipy import stats as reference
 
 from rgbd_insight import load, stats
-from rgbd_insight.claims import inference, levels, networks
+from rgbd_insight.claims import inference, strategies
+from rgbd_insight.claims import twins as of_twins
 from rgbd_insight.claims.ledger import COLUMNS, FILE, SCENES_ONLY, claims, digest, specification
 from rgbd_insight.claims.rows import VERDICTS, judged
 from rgbd_insight.extraction import extract
@@ -54,7 +55,7 @@ def test_runs_that_are_older_than_the_test_are_told(scenes):
 
 
 def test_similarity_trend_is_pages(scenes):
-    row = levels.similarity_trend(scenes, specification()["2a"])
+    row = of_twins.similarity_trend(scenes, specification()["2a"])
     assert -1 <= row.value <= 1 and 0 < row.p <= 1 and (row.verdict == "supported") == (row.p < 0.05)
 
 
@@ -88,7 +89,7 @@ def _share_rows(measure, label, values, half=0.02, planted=0.3):
 def test_discrepancy_is_decided_where_it_is_least_certain(scenes, values, verdict):
     other = _share_rows("specific share", "named", [0.0] * 4)
     table = pd.concat([_share_rows("specific share", "all", values), other])
-    row = levels.discrepancy(scenes, specification()["1"], table)
+    row = of_twins.discrepancy(scenes, specification()["1"], table)
     assert row.verdict == verdict and row.value == min(values) and "level 1 of depth" in row.why
 
 
@@ -96,16 +97,16 @@ def test_discrepancy_is_decided_where_it_is_least_certain(scenes, values, verdic
     "values, verdict", [((0.1, 0.2, 0.31, 0.0), "supported"), ((0.1, 0.2, 0.4, 0.0), "not supported")]
 )
 def test_shared_beyond_what_was_planted(scenes, values, verdict):
-    row = levels.as_planted(scenes, specification()["1b"], _share_rows("consistent share", "named", values))
+    row = of_twins.as_planted(scenes, specification()["1b"], _share_rows("consistent share", "named", values))
     assert row.verdict == verdict and row.value == pytest.approx(max(values) - 0.3)
 
 
 def test_without_a_table_the_question_is_asked_of_the_features(scenes, monkeypatch):
     answer = SimpleNamespace(table=_share_rows("specific share", "all", [0.5, 0.4, 0.2, 0.6]))
-    monkeypatch.setattr(levels, "specificity", lambda features, run, measures: answer)
+    monkeypatch.setattr(of_twins, "specificity", lambda features, run, measures: answer)
     elsewhere = _share_rows("consistent share", "all", [0.0] * 4)  # a table that has other things
     for table in (None, elsewhere):
-        assert levels.discrepancy(scenes, specification()["1"], table).value == 0.2
+        assert of_twins.discrepancy(scenes, specification()["1"], table).value == 0.2
 
 
 def test_verdict_of_an_interval():
@@ -120,20 +121,20 @@ def test_strategies_that_differ_are_told_from_strategies_that_do_not():
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(5), 3)
     noise = rng.normal(size=(15, 2))
-    assert networks.strategy_test(noise + 4 * labels[:, None], labels)[1] < 0.01
-    p = [networks.strategy_test(rng.normal(size=(15, 2)), labels, permutations=99)[1] for _ in range(40)]
+    assert strategies.strategy_test(noise + 4 * labels[:, None], labels)[1] < 0.01
+    p = [strategies.strategy_test(rng.normal(size=(15, 2)), labels, permutations=99)[1] for _ in range(40)]
     assert np.mean(np.array(p) < 0.05) < 0.2 and 0.3 < np.mean(p) < 0.7
 
 
 def test_labellings_are_counted():
-    assert networks._labellings([2, 2, 2]) == 15 and networks._labellings([3, 2]) == 10
+    assert strategies._labellings([2, 2, 2]) == 15 and strategies._labellings([3, 2]) == 10
 
 
 def test_profiles_beyond_the_twins_spread():
     rng = np.random.default_rng(1)
     twins, joint = rng.normal(0, 0.05, (8, 12)), rng.normal(0, 0.05, (3, 12))
-    assert networks.distance_test(joint + 0.2, twins)[1] == pytest.approx(1 / 165)  # exact: 11 over 3
-    p = [networks.distance_test(rng.normal(0, 0.05, (3, 12)), rng.normal(0, 0.05, (8, 12)))[1] for _ in range(20)]
+    assert strategies.distance_test(joint + 0.2, twins)[1] == pytest.approx(1 / 165)  # exact: 11 over 3
+    p = [strategies.distance_test(rng.normal(0, 0.05, (3, 12)), rng.normal(0, 0.05, (8, 12)))[1] for _ in range(20)]
     assert 0.25 < np.mean(p) < 0.75
 
 
@@ -237,7 +238,7 @@ def lost(features, name, given):
 
 
 def test_specific_units_stand_beside_random_ones(silenced):
-    row = networks.specific_units(silenced, specification()["3a"])
+    row = strategies.specific_units(silenced, specification()["3a"])
     p = {}
     for m in ("rgb", "depth"):
         random = np.array([lost(silenced, f"random {m} {i + 1}", "both") for i in range(99)])
@@ -247,7 +248,7 @@ def test_specific_units_stand_beside_random_ones(silenced):
 
 
 def test_consistent_units_are_missed_more_without_the_other_input(silenced):
-    row = networks.consistent_units(silenced, specification()["3b"])
+    row = strategies.consistent_units(silenced, specification()["3b"])
     more = {
         m: lost(silenced, f"consistent {m} given {m}:mean", f"{m}:mean") - lost(silenced, f"consistent {m}", "both")
         for m in ("rgb", "depth")

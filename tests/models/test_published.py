@@ -8,7 +8,7 @@ import torch
 from rgbd_insight.data import Scenes
 from rgbd_insight.extraction import extract
 from rgbd_insight.hooks import mute, purity, trace
-from rgbd_insight.models import networks, published, read_tap_map
+from rgbd_insight.models import published, published_networks, read_tap_map
 from rgbd_insight.report import audit
 from tests._standins import STANDINS, WIDTHS, standin
 
@@ -22,14 +22,14 @@ def data():
 
 
 def test_every_map_has_its_standin():
-    assert set(networks()) == set(STANDINS) and len(networks()) == 13
-    for name in networks():
+    assert set(published_networks()) == set(STANDINS) and len(published_networks()) == 13
+    for name in published_networks():
         about = published(name).about
         assert about["how"] in ("read", "measured", "read and measured") and "arXiv" in about["paper"]
         assert ("purity" in about) == ("measured" in about["how"])
 
 
-@pytest.mark.parametrize("name", networks())
+@pytest.mark.parametrize("name", published_networks())
 def test_a_published_network_is_attached_and_audited(name, data, tmp_path):
     taps, model = published(name), standin(name, len(data.classes))
     found = extract(
@@ -45,7 +45,7 @@ def test_a_published_network_is_attached_and_audited(name, data, tmp_path):
     assert kept["run"] == report.run and "nan" not in report.text()
 
 
-@pytest.mark.parametrize("name", networks())
+@pytest.mark.parametrize("name", published_networks())
 def test_taps_hear_maps_of_falling_size_and_can_be_muted(name, data):
     taps, model, batch = published(name), standin(name, 5), data.batch(range(2))
     with torch.no_grad(), trace(model, taps) as seen:
@@ -64,7 +64,7 @@ def test_taps_hear_maps_of_falling_size_and_can_be_muted(name, data):
         assert not silent[tap].any(), tap
 
 
-@pytest.mark.parametrize("name", networks())
+@pytest.mark.parametrize("name", published_networks())
 def test_what_was_measured_of_the_original_holds_for_the_structure(name, data):
     taps, model = published(name), standin(name, 5)
     rows = purity(model, data.batch(range(4)), taps, adapt=taps.adapt)

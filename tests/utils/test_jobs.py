@@ -93,10 +93,12 @@ def test_a_process_that_is_killed_ends_the_work_at_once():
 
 
 SCRIPT = """
+import signal
 import time
 from functools import partial
 from rgbd_insight.utils.jobs import Job, Pool, work_off
 from tqdm import tqdm
+signal.signal(signal.SIGINT, signal.default_int_handler)  # tests begun in the background inherit that it is ignored
 jobs = [Job(i, partial(tqdm, disable=True)) if i < 3 else Job(i, partial(time.sleep, 60)) for i in range(9)]
 try:
     work_off(jobs, Pool(2), done=lambda *_: print("one", flush=True))

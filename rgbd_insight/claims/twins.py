@@ -18,7 +18,7 @@ LOW = ("hue", "colour edge", "depth edge")  # families that claim 2b puts below 
 MORE = "make features PROFILE=full"
 
 
-def twins_of(features: Features) -> Networks | Row:
+def _twins_of(features: Features) -> Networks | Row:
     """The unimodal networks of two or more seeds, or a row that says that there are none."""
     try:
         nets = networks(features, TWINS)
@@ -62,7 +62,7 @@ def as_planted(features: Features, spec: dict, table: pd.DataFrame | None = None
 
 def _of_the_twins(features: Features, measure: str, label: str, table: pd.DataFrame | None) -> pd.DataFrame | Row:
     """A share of every level and modality: as the zoo's table has it, computed where there is no such table."""
-    nets = twins_of(features)
+    nets = _twins_of(features)
     if isinstance(nets, Row):
         return nets
     if table is None or not ((table.fusion == TWINS) & (table.measure == measure)).any():
@@ -73,7 +73,7 @@ def _of_the_twins(features: Features, measure: str, label: str, table: pd.DataFr
 
 def similarity_trend(features: Features, spec: dict) -> Row:
     """Row 2a: the trend of the modalities' likeness over levels."""
-    nets = twins_of(features)
+    nets = _twins_of(features)
     if isinstance(nets, Row):
         return nets
     count, (a, b) = len(nets.members), nets.modalities
@@ -90,7 +90,7 @@ def similarity_trend(features: Features, spec: dict) -> Row:
 
 def concept_order(features: Features, spec: dict) -> Row:
     """Row 2b: how many levels above hue and edges the classes lie."""
-    nets = twins_of(features)
+    nets = _twins_of(features)
     if isinstance(nets, Row):
         return nets
     gaps = [gap for i in range(len(nets.members)) for m in nets.modalities if np.isfinite(gap := _gap(nets, i, m))]
