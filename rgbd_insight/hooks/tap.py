@@ -294,7 +294,7 @@ def _find_modules(model: nn.Module, names: Iterable[str]) -> dict[str, nn.Module
     Examples
     --------
     >>> model = nn.DataParallel(nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU()))
-    >>> find_modules(model, ["module.1", "1", "-1", "2"])
+    >>> _find_modules(model, ["module.1", "1", "-1", "2"])
     {'module.1': ReLU(), '1': ReLU(), '-1': ReLU()}
     """
     known = dict(model.named_modules())

@@ -77,8 +77,8 @@ def _component_ridge(products: np.ndarray, cross: np.ndarray, count: int, penalt
     --------
     >>> x = np.random.default_rng(0).normal(size=(4, 6))
     >>> y = x[:, :1]
-    >>> by_inputs = component_ridge(x.T @ x, x.T @ y, 3, 0.1)
-    >>> bool(np.allclose(by_inputs, x.T @ component_ridge(x @ x.T, y, 3, 0.1)))
+    >>> by_inputs = _component_ridge(x.T @ x, x.T @ y, 3, 0.1)
+    >>> bool(np.allclose(by_inputs, x.T @ _component_ridge(x @ x.T, y, 3, 0.1)))
     True
     """
     values, vectors = leading(products, count)
