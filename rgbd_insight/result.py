@@ -57,10 +57,14 @@ class Result:
 
     Attributes
     ----------
-    question : "consistency", "specificity", "evolution" or "collaboration".
-    table : one row a number; the columns are always `COLUMNS`. A cell is empty where it does not apply.
-    missing : what could not be computed, why, and the call that would add it.
-    made : how: data, runs, devices, package version, permutations, blocks.
+    question : str
+        "consistency", "specificity", "evolution" or "collaboration".
+    table : DataFrame
+        One row a number; the columns are always `COLUMNS`. A cell is empty where it does not apply.
+    missing : tuple of Missing
+        What could not be computed, why, and the call that would add it.
+    made : mapping
+        How: data, runs, devices, package version, permutations, blocks.
 
     Examples
     --------

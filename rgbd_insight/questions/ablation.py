@@ -31,19 +31,26 @@ def ablations(
 
     Parameters
     ----------
-    features : from `load`, with all units of the run (not the committed selection of units).
-    run : a run id or fusion name with a stream of each modality and a second seed.
-    shares : doses, each a share of the reliable units of each level, in (0, 0.5].
-    draws : random sets of the same size, which specific and consistent units are compared with; 99 for a claim.
-    inputs : what the network is given meanwhile, such as "both" or "rgb:mean" (depth held at its mean). Under the
-        latter only units of the modality that is given are silenced, at the dose of a quarter.
-    seed : of the random sets.
+    features : Features
+        From `load`, with all units of the run (not the committed selection of units).
+    run : str
+        A run id or fusion name with a stream of each modality and a second seed.
+    shares : sequence of float
+        Doses, each a share of the reliable units of each level, in (0, 0.5].
+    draws : int
+        Random sets of the same size, which specific and consistent units are compared with; 99 for a claim.
+    inputs : sequence of str
+        What the network is given meanwhile, such as "both" or "rgb:mean" (depth held at its mean). Under the latter
+        only units of the modality that is given are silenced, at the dose of a quarter.
+    seed : int
+        Of the random sets.
 
     Returns
     -------
-    For each modality, share and input one "specific", one "consistent" and `draws` "random" ablations, named by
-    `AblationName`. Units are ranked on half of the groups (`chosen_on`); `collaboration` judges what their loss does
-    on the other half.
+    tuple of Ablation
+        For each modality, share and input one "specific", one "consistent" and `draws` "random" ablations, named by
+        `AblationName`. Units are ranked on half of the groups (`chosen_on`); `collaboration` judges what their loss
+        does on the other half.
 
     Raises
     ------

@@ -29,13 +29,16 @@ def balance(features: Features, runs: Iterable[str] | None = None) -> Result:
 
     Parameters
     ----------
-    features : from `load`; needs the source-isolated conditions.
-    runs : run ids, fusion names (all their seeds) or "twins"; default the twins and every final run of two inputs.
+    features : Features
+        From `load`; needs the source-isolated conditions.
+    runs : iterable of str, optional
+        Run ids, fusion names (all their seeds) or "twins"; default the twins and every final run of two inputs.
 
     Returns
     -------
-    Result, question "balance": a row "C" and a row "S" for each seed of each network, in [0, 1] but for noise and
-    suppression, with jackknife intervals; `run` is the run id. Networks of one seed are in `missing`.
+    Result
+        Question "balance": a row "C" and a row "S" for each seed of each network, in [0, 1] but for noise and
+        suppression, with jackknife intervals; `run` is the run id. Networks of one seed are in `missing`.
 
     Raises
     ------

@@ -36,10 +36,14 @@ def collaboration(
 
     Parameters
     ----------
-    features : from `load`; needs predictions under all conditions, and the twins for "retention".
-    run : a run id or fusion name (not "twins").
-    levels : for "retention", "exchanged" and "swap"; default all, 0 stands for all levels side by side.
-    measures : any of "accuracy" (mean class accuracy under each condition, and of the twins), "utilisation" (what is
+    features : Features
+        From `load`; needs predictions under all conditions, and the twins for "retention".
+    run : str
+        A run id or fusion name (not "twins").
+    levels : sequence of int, optional
+        For "retention", "exchanged" and "swap"; default all, 0 stands for all levels side by side.
+    measures : sequence of str
+        Any of "accuracy" (mean class accuracy under each condition, and of the twins), "utilisation" (what is
         lost without a modality; `label` "conditional", "Shapley" or "interaction"), "retention" (δ of each concept in
         the joint network minus its twin's; the distance of two twin seeds is in `null_high`), "exchanged" (δ with the
         true partner minus δ with another scene's), "class accuracy" (by class and condition), "ablation" (accuracy
@@ -51,7 +55,8 @@ def collaboration(
 
     Returns
     -------
-    Result. Absent twins, conditions or ablations are in `missing`.
+    Result
+        Absent twins, conditions or ablations are in `missing`.
 
     Raises
     ------
@@ -129,7 +134,7 @@ def _by_class(nets: Networks) -> Found:
         counts = features.predictions(run, condition)
         seen = counts["target"].sum(0) > 0
 
-        def statistic(chosen: np.ndarray, _: np.ndarray, counts=counts) -> np.ndarray:
+        def statistic(chosen: np.ndarray, _: np.ndarray, counts: dict[str, np.ndarray] = counts) -> np.ndarray:
             target = counts["target"][chosen].sum(0)
             return counts["hit"][chosen].sum(0) / np.where(target > 0, target, np.nan)
 

@@ -31,19 +31,25 @@ def consistency(
 
     Parameters
     ----------
-    features : from `load`; needs the source-isolated conditions.
-    run : a run id or fusion name, or "twins" for the two unimodal networks.
-    levels : default all.
-    measures : any of "cka" (debiased, between networks of different seeds), "cka controlled" (brightness, contrast,
+    features : Features
+        From `load`; needs the source-isolated conditions.
+    run : str
+        A run id or fusion name, or "twins" for the two unimodal networks.
+    levels : sequence of int, optional
+        Default all.
+    measures : sequence of str
+        Any of "cka" (debiased, between networks of different seeds), "cka controlled" (brightness, contrast,
         mean and spread of depth regressed out), "cka within" (both streams of one network), "cka normalised" (0 at
         the null, 1 at the ceiling), "matching" (of units), "predictivity" (of the modality in `modality` from the one
         in `versus`), "consistent share" (of the reproducible variance, by variance partitioning; `label` says whether
         the concepts name it).
-    permutations : for the nulls, at least 20; ≥ 200 for a p to be quoted.
+    permutations : int
+        For the nulls, at least 20; ≥ 200 for a p to be quoted.
 
     Returns
     -------
-    Result. The `ceiling` is the same measure between seeds of one modality, mean over both modalities.
+    Result
+        The `ceiling` is the same measure between seeds of one modality, mean over both modalities.
 
     Raises
     ------

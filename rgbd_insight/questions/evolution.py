@@ -39,20 +39,26 @@ def evolution(
 
     Parameters
     ----------
-    features : from `load`; needs the source-isolated conditions, and checkpoints for what happens in training.
-    run : a run id or fusion name, or "twins".
-    levels : default all.
-    measures : any of "level similarity" (debiased CKA of two levels of one network; the other level is in `versus`),
+    features : Features
+        From `load`; needs the source-isolated conditions, and checkpoints for what happens in training.
+    run : str
+        A run id or fusion name, or "twins".
+    levels : sequence of int, optional
+        Default all.
+    measures : sequence of str
+        Any of "level similarity" (debiased CKA of two levels of one network; the other level is in `versus`),
         "level semantic variance" (of matched units' profiles at neighbouring levels), "family" (mean δ of each family
         of concepts at each level; planted kinds are families of their own, their mean visibility is in `planted`),
         "centre of mass" (Σ level·δ / Σ δ over levels, δ < 0 counted as 0), "effective dimension" (participation
         ratio), "to final" (CKA of a checkpoint with the end of training, beside the end of another seed's), "family in
         training" (as "family", by checkpoint; the untrained network is epoch 0).
-    permutations : for the nulls of the similarities, at least 20.
+    permutations : int
+        For the nulls of the similarities, at least 20.
 
     Returns
     -------
-    Result. Where there are no checkpoints, `missing` says how to add them.
+    Result
+        Where there are no checkpoints, `missing` says how to add them.
 
     Raises
     ------

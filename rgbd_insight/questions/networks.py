@@ -26,11 +26,15 @@ class Networks:
 
     Attributes
     ----------
-    features : from `load`.
-    name : the fusion, or "twins".
-    members : for each network, the run of each modality (the same run twice for a fused network).
-    ceiling_kind : "other seed", or "split half" where there is one checkpoint only: then the networks are two random
-        halves of its units.
+    features : Features
+        From `load`.
+    name : str
+        The fusion, or "twins".
+    members : tuple of dict
+        For each network, the run of each modality (the same run twice for a fused network).
+    ceiling_kind : str
+        "other seed", or "split half" where there is one checkpoint only: then the networks are two random halves of
+        its units.
     """
 
     features: Features
@@ -158,7 +162,7 @@ def missing_seeds(nets: Networks) -> list[Missing]:
     ]
 
 
-def made(features: Features, plan: Resampling, *, null: bool = True, **options) -> dict:
+def made(features: Features, plan: Resampling, *, null: bool = True, **options: Any) -> dict:
     """How a result was made: of what, and by how many blocks and, with a null, permutations."""
     devices = sorted({r["device"].get("name", r["device"]["type"]) for r in features.execution["runs"]})
     return {

@@ -50,18 +50,23 @@ def specificity(
 
     Parameters
     ----------
-    features : from `load`; needs the source-isolated conditions.
-    run : a run id or fusion name, or "twins".
-    levels : default all; 0 stands for all levels of a stream side by side (concepts only).
-    measures : any of "decodability" (δ of each concept from each modality), "difference" (Δ = δ of the first modality
+    features : Features
+        From `load`; needs the source-isolated conditions.
+    run : str
+        A run id or fusion name, or "twins".
+    levels : sequence of int, optional
+        Default all; 0 stands for all levels of a stream side by side (concepts only).
+    measures : sequence of str
+        Any of "decodability" (δ of each concept from each modality), "difference" (Δ = δ of the first modality
         minus δ of the second), "label" (which modality shows the concept), "semantic variance" (V = ½Δ², unbiased),
         "specific share" (of the reproducible variance, by variance partitioning), "level semantic variance" (of matched
         units' profiles, beside that of two seeds of one modality), "ranking" (of units, from consistent to specific).
 
     Returns
     -------
-    Result. Intervals of δ and Δ hold for all concepts and both modalities together (Bonferroni); `planted` is the
-    visibility that was planted. Concepts seen too rarely are in `missing`.
+    Result
+        Intervals of δ and Δ hold for all concepts and both modalities together (Bonferroni); `planted` is the
+        visibility that was planted. Concepts seen too rarely are in `missing`.
 
     Raises
     ------
@@ -102,9 +107,12 @@ class Probed:
 
     Attributes
     ----------
-    delta : δ of every concept (K,); NaN where `reason` says why.
-    by_fold : (F, K) the same in each held-out fold, as `Decodability.by_fold`.
-    reason : (K,) str.
+    delta : Estimate (K,)
+        δ of every concept; NaN where `reason` says why.
+    by_fold : array (F, K)
+        The same in each held-out fold, as `Decodability.by_fold`.
+    reason : array of str (K,)
+        Why δ is NaN.
     """
 
     delta: Estimate

@@ -26,11 +26,15 @@ class Unit:
 
     Attributes
     ----------
-    run, stream, level, condition, unit : which responses; `unit` is a column of them.
-    concept : name of the concept.
-    s, low, high : 2·AUROC - 1 with its interval, in [-1, 1]: 1 where every scene with the concept moves the unit more
-        than every scene without it, negative where the unit responds *less* to it. NaN where the concept is too rare.
-    images : number of images that s was measured on; none of them took part in the choice.
+    run, stream, level, condition, unit : str, str, int, str, int
+        Which responses; `unit` is a column of them.
+    concept : str
+        Name of the concept.
+    s, low, high : float
+        2·AUROC - 1 with its interval, in [-1, 1]: 1 where every scene with the concept moves the unit more than every
+        scene without it, negative where the unit responds *less* to it. NaN where the concept is too rare.
+    images : int
+        Number of images that s was measured on; none of them took part in the choice.
     """
 
     run: str
@@ -63,13 +67,19 @@ def best_unit(
 
     Parameters
     ----------
-    features : of any network.
-    run : a run id, a fusion, or "twins" (the run of the modality that `stream` names).
-    stream, level : which units; by default those of all levels.
-    unit : only this one (with `level`): what does it tell best?
-    concepts : names of those to choose from; by default all.
-    condition : what the network was given; by default only the modality that the stream is named after, the other
-        input being another scene's, and "both" for a fused stream.
+    features : Features
+        Of any network.
+    run : str
+        A run id, a fusion, or "twins" (the run of the modality that `stream` names).
+    stream, level : str, int or None
+        Which units; by default those of all levels.
+    unit : int, optional
+        Only this one (with `level`): what does it tell best?
+    concepts : iterable of str, optional
+        Names of those to choose from; by default all.
+    condition : str, optional
+        What the network was given; by default only the modality that the stream is named after, the other input being
+        another scene's, and "both" for a fused stream.
 
     Returns
     -------
