@@ -21,10 +21,13 @@ class Answer:
 
     Attributes
     ----------
-    manipulated : p of "C rises with the common weight", "S rises with the private weight" and, of the placebo, "C rises
-        with the common weight" (NaN where there was none), with the slopes.
-    terms : DataFrame, index TERMS: value, low, high, p.
-    slopes : DataFrame, index redundancy: value, low, high of ∂y/∂S, and `best` C (NaN where C has no maximum).
+    manipulated : DataFrame
+        Index C, S, placebo: p of "C rises with the common weight", "S rises with the private weight" and, of the
+        placebo, "C rises with the common weight" (NaN where there was none), with the slopes.
+    terms : DataFrame
+        Index TERMS: value, low, high, p.
+    slopes : DataFrame
+        Index redundancy: value, low, high of ∂y/∂S, and `best` C (NaN where C has no maximum).
     """
 
     manipulated: pd.DataFrame
@@ -53,9 +56,12 @@ def answer(table: pd.DataFrame, *, permutations: int = 1000, seed: int = 0) -> A
 
     Parameters
     ----------
-    table : one row a run, the columns `COLUMNS`; accuracy, C and S in shares.
-    permutations : of the check and of the terms.
-    seed : of the permutations.
+    table : DataFrame
+        One row a run, the columns `COLUMNS`; accuracy, C and S in shares.
+    permutations : int, optional
+        Of the check and of the terms.
+    seed : int, optional
+        Of the permutations.
 
     Returns
     -------

@@ -42,9 +42,11 @@ class Ledger:
 
     Attributes
     ----------
-    table : one row a claim and kind of data, the columns `COLUMNS`; `beforehand` says whether every run was extracted
-        when the tests stood as they stand now.
-    digest : SHA-256 of the file that states the tests.
+    table : DataFrame
+        One row a claim and kind of data, the columns `COLUMNS`; `beforehand` says whether every run was extracted when
+        the tests stood as they stand now.
+    digest : str
+        SHA-256 of the file that states the tests.
     """
 
     table: pd.DataFrame
@@ -95,16 +97,21 @@ def claims(
 
     Parameters
     ----------
-    features : from `load`, one for each kind of data.
-    results : a folder of tables (`book/results`), where the zoo's shares and (C, S) and the intervention's runs are;
-        None: no such tables, and the shares are computed.
-    fresh : predictions of `insight` and its opponents from seeds that nothing else was trained with, for claim 7;
-        None: they are looked for among `features`.
-    only : ids of claims, such as "1" and "6b"; default all.
+    *features : Features
+        From `load`, one for each kind of data.
+    results : str or Path, optional
+        A folder of tables (`book/results`), where the zoo's shares and (C, S) and the intervention's runs are; None: no
+        such tables, and the shares are computed.
+    fresh : Features, optional
+        Predictions of `insight` and its opponents from seeds that nothing else was trained with, for claim 7; None:
+        they are looked for among `features`.
+    only : iterable of str, optional
+        Ids of claims, such as "1" and "6b"; default all.
 
     Returns
     -------
-    Ledger. What cannot be tested says what is missing and the command that adds it; it never has a number.
+    Ledger
+        What cannot be tested says what is missing and the command that adds it; it never has a number.
 
     Raises
     ------

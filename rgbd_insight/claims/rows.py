@@ -15,11 +15,16 @@ class Row:
 
     Attributes
     ----------
-    effect : what `value` is, in words and units.
-    value, low, high, p : the effect, its 95 % interval and its p; NaN where the test has none.
-    verdict : one of `VERDICTS`.
-    why : what decided, or what is missing.
-    command : what would add it; empty where nothing is missing.
+    effect : str
+        What `value` is, in words and units.
+    value, low, high, p : float
+        The effect, its 95 % interval and its p; NaN where the test has none.
+    verdict : str
+        One of `VERDICTS`.
+    why : str
+        What decided, or what is missing.
+    command : str
+        What would add it; empty where nothing is missing.
     """
 
     effect: str

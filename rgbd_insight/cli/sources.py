@@ -63,10 +63,14 @@ def data_from(word: str, *, split: str, n: int | None = None, size: tuple[int, i
 
     Parameters
     ----------
-    word : "scenes", "folder:PATH" or "folder:PATH:SPLIT".
-    split : where the word names none.
-    n : number of scenes; None is 200.
-    size : (H, W) of a folder's images; None leaves them as they are.
+    word : str
+        "scenes", "folder:PATH" or "folder:PATH:SPLIT".
+    split : str
+        Where the word names none.
+    n : int, optional
+        Number of scenes; None is 200.
+    size : tuple of int (H, W), optional
+        Of a folder's images; None leaves them as they are.
 
     Raises
     ------

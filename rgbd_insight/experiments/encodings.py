@@ -45,15 +45,18 @@ def encoding_table(plan: Plan, work: Path) -> pd.DataFrame:
 
     Parameters
     ----------
-    plan : of `encodings`, its runs finished.
-    work : where they are.
+    plan : Plan
+        Of `encodings`, its runs finished.
+    work : Path
+        Where they are.
 
     Returns
     -------
-    A row a number: encoding, measure, modality, level (0: all of them together), family, seed ("0", "1" or "mean"),
-    value, low, high, null, null_high, ceiling, n, groups, versus ("metric" where it is a difference from metric depth,
-    whose interval holds for the three encodings and all families together; else None), and of the runs: device, epochs,
-    train (images).
+    DataFrame
+        A row a number: encoding, measure, modality, level (0: all of them together), family, seed ("0", "1" or "mean"),
+        value, low, high, null, null_high, ceiling, n, groups, versus ("metric" where it is a difference from metric
+        depth, whose interval holds for the three encodings and all families together; else None), and of the runs:
+        device, epochs, train (images).
     """
     loaded = {name: load(*_homes(plan, work, name), verify=False) for name in (METRIC, *GIVEN)}
     answers = {name: _ask(networks(features, TWINS), colour=name == METRIC) for name, features in loaded.items()}
@@ -226,7 +229,7 @@ def compare(chosen: Iterable[Plan], what: str, scale: str, work: Path, book: Pat
         The profile.
     work, book : Path
         Where weights and full features are kept; where the tables go.
-    pool : Pool
+    pool : Pool, optional
         Where jobs are done.
     """
     for plan in chosen:

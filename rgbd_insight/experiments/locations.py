@@ -26,16 +26,20 @@ def locate(model: Network, data: Dataset, block: int = 64) -> pd.DataFrame:
 
     Parameters
     ----------
-    model : with a stream of each modality; each is read with the other input of another scene's.
-    data : with concept maps.
-    block : images at a time.
+    model : Network
+        With a stream of each modality; each is read with the other input of another scene's.
+    data : Dataset
+        With concept maps.
+    block : int, optional
+        Images at a time.
 
     Returns
     -------
-    A row an image, of one unit for each level and kind of concept: stream, level, kind, unit, concept, value (IoU of
-    network dissection), low, high, null, null_high, p, n, groups, image (its index, the one with the highest peak
-    first), mask (its active pixels, packed bits), height, width, and fingerprint (of `data`, JSON). Unit and concept
-    are chosen on half of the groups; the numbers and the images are of the other half.
+    DataFrame
+        A row an image, of one unit for each level and kind of concept: stream, level, kind, unit, concept, value (IoU
+        of network dissection), low, high, null, null_high, p, n, groups, image (its index, the one with the highest
+        peak first), mask (its active pixels, packed bits), height, width, and fingerprint (of `data`, JSON). Unit and
+        concept are chosen on half of the groups; the numbers and the images are of the other half.
     """
     concepts = torch.cat([data.batch(range(i, min(i + block, len(data)))).concepts for i in range(0, len(data), block)])
     kinds = np.array([concept.kind for concept in data.concepts])

@@ -31,6 +31,7 @@ class Cache:
     Attributes
     ----------
     rgb : Tensor of uint8 (N, 3, H, W)
+        Colour, 0 to 255.
     depth : Tensor of int16 (N, 1, H, W)
         In steps of `scale`; 0 where there is no reading.
     labels : Tensor of uint8 (N, H, W)

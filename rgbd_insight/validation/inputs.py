@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from rgbd_insight import stats
-from rgbd_insight.metrics import MEASURES
+from rgbd_insight.metrics import MEASURES, Measure
 from rgbd_insight.metrics.cka import cka_statistic
 from rgbd_insight.metrics.partitioning import PartitioningStatistic, variance_partitioning
 from rgbd_insight.metrics.probes import decodability
@@ -78,30 +79,30 @@ def calls() -> dict[str, Callable]:
     }
 
 
-def _streams(measure) -> Callable:
-    def call(x, y, present, groups):
+def _streams(measure: Measure) -> Callable:
+    def call(x: np.ndarray, y: np.ndarray, present: np.ndarray, groups: np.ndarray) -> tuple[ArrayLike, str]:
         return measure.function(x, y, groups), ""
 
     return call
 
 
-def _profiles(x, y, present, groups):
+def _profiles(x: np.ndarray, y: np.ndarray, present: np.ndarray, groups: np.ndarray) -> tuple[ArrayLike, str]:
     found = profiles(x, present, groups)
     return found.s, _said(found.reason)
 
 
-def _decodability(x, y, present, groups):
+def _decodability(x: np.ndarray, y: np.ndarray, present: np.ndarray, groups: np.ndarray) -> tuple[ArrayLike, str]:
     found = decodability(x, present, groups, controls=2)
     return found.delta, _said(found.reason)
 
 
-def _partitioning(x, y, present, groups):
+def _partitioning(x: np.ndarray, y: np.ndarray, present: np.ndarray, groups: np.ndarray) -> tuple[ArrayLike, str]:
     found = variance_partitioning(x, present.astype(float), [y], [x + 0.1 * y], groups)
     said = "constant units are named in `constant`" if found.constant.any() else ""
     return np.concatenate([found.level, found.shares.ravel()]), found.reason or said
 
 
-def _ranking(x, y, present, groups):
+def _ranking(x: np.ndarray, y: np.ndarray, present: np.ndarray, groups: np.ndarray) -> tuple[ArrayLike, str]:
     partitioning = PartitioningStatistic(x, present.astype(float), [y], [x + 0.1 * y], groups)
     r2 = stats.estimate(partitioning, groups, stats.Resampling(blocks=20), null=False)
     delta = decodability(y, present, groups, controls=2).delta
@@ -110,7 +111,7 @@ def _ranking(x, y, present, groups):
     return found.j, "unreliable units are named in `unreliable`" if found.unreliable.any() else ""
 
 
-def _estimate(x, y, present, groups):
+def _estimate(x: np.ndarray, y: np.ndarray, present: np.ndarray, groups: np.ndarray) -> tuple[ArrayLike, str]:
     found = stats.estimate(cka_statistic(x, y), groups, stats.Resampling(permutations=20))
     return [found.value, found.low, found.high, found.p], found.missing
 

@@ -78,19 +78,22 @@ def label_scores(table: pd.DataFrame) -> pd.DataFrame:
 
     Parameters
     ----------
-    table : rows "decodability" and "label" of `specificity` on planted scenes, for example the committed "labels".
+    table : DataFrame
+        Rows "decodability" and "label" of `specificity` on planted scenes, for example the committed "labels".
 
     Returns
     -------
-    DataFrame, indexed by (run, level; 0 is all levels together), with the columns
+    DataFrame
+        Indexed by (run, level; 0 is all levels together), with the columns
 
-    - `concepts`: planted concepts; `judged`: those whose visibilities all keep .05 from the margin .1 of the labels;
-    - `right`, `wrong`, `undecided`: shares of the judged whose label is the expected one, another one, "undecided";
-    - `together`: share of the planted conjunctions that are found to be visible only together;
-    - `spearman`, `spearman_low`, `spearman_high`: rank correlation of δ with planted visibility over the graded
-      concepts in both modalities, and its central 95 % when each δ is moved by a quarter of its interval's width,
-      which is its standard error or more;
-    - `scenes`: scenes that δ was measured on.
+        - `concepts`: planted concepts; `judged`: those whose visibilities all keep .05 from the margin .1 of the
+          labels;
+        - `right`, `wrong`, `undecided`: shares of the judged whose label is the expected one, another one, "undecided";
+        - `together`: share of the planted conjunctions that are found to be visible only together;
+        - `spearman`, `spearman_low`, `spearman_high`: rank correlation of δ with planted visibility over the graded
+          concepts in both modalities, and its central 95 % when each δ is moved by a quarter of its interval's width,
+          which is its standard error or more;
+        - `scenes`: scenes that δ was measured on.
 
     Raises
     ------
@@ -122,7 +125,8 @@ def expected_labels(planted: pd.DataFrame) -> pd.DataFrame:
 
     Parameters
     ----------
-    planted : rows "decodability" and "label" of one run and level, planted concepts only.
+    planted : DataFrame
+        Rows "decodability" and "label" of one run and level, planted concepts only.
     """
     seen = planted[planted["measure"] == "decodability"].pivot(index="concept", columns="modality", values="planted")
     labels = planted[planted["measure"] == "label"].set_index("concept")[["family", "label"]]
@@ -174,12 +178,14 @@ def certificate_bound(table: pd.DataFrame) -> float:
 
     Parameters
     ----------
-    table : the committed "certificate", or its rows of one modality.
+    table : DataFrame
+        The committed "certificate", or its rows of one modality.
 
     Returns
     -------
-    float, a bound of δ: simultaneous 95 % over all things of a twin; near 0 where depth shows nothing of what was
-    planted for colour alone, and the other way round.
+    float
+        A bound of δ: simultaneous 95 % over all things of a twin; near 0 where depth shows nothing of what was planted
+        for colour alone, and the other way round.
 
     Raises
     ------
@@ -205,14 +211,23 @@ def encoding_changes(
 
     Parameters
     ----------
-    table : the committed "encodings_scenes" or "encodings_nyuv2".
-    measure, level, family : of the depth networks; `family` for the measure "decoded" only.
-    modality : "depth", or what the fused network was given: "both", "rgb" or "depth".
+    table : DataFrame
+        The committed "encodings_scenes" or "encodings_nyuv2".
+    measure, level, family : str, int, str or None
+        Of the depth networks; `family` for the measure "decoded" only.
+    modality : str, optional
+        "depth", or what the fused network was given: "both", "rgb" or "depth".
 
     Returns
     -------
-    DataFrame, indexed by encoding: value, low, high (of the difference), verdict: "more" or "less" where the interval
-    excludes 0 and every network's own difference has the same sign, else "no clear change". No rows are a ValueError.
+    DataFrame
+        Indexed by encoding: value, low, high (of the difference), verdict: "more" or "less" where the interval excludes
+        0 and every network's own difference has the same sign, else "no clear change".
+
+    Raises
+    ------
+    ValueError
+        Where there are no rows.
     """
     rows = table[(table.measure == measure) & (table.modality == modality) & (table.level == level)]
     rows = rows[(rows.versus == "metric") & (rows.family.isna() if family is None else rows.family == family)]

@@ -125,8 +125,9 @@ def differences(table: pd.DataFrame) -> pd.DataFrame:
 
     Returns
     -------
-    DataFrame with columns score, where, ours, alternative, value, other, difference, low, high, worlds, best (whether
-    it is the best of the alternatives) and verdict. `difference` is above 0 where ours is better.
+    DataFrame
+        With columns score, where, ours, alternative, value, other, difference, low, high, worlds, best (whether it is
+        the best of the alternatives) and verdict. `difference` is above 0 where ours is better.
     """
     rows = [row for part in ("concept", "total") for row in _rankings(table, part)]
     by_world = {"CKA": _errors(table), "unrelated": _unrelated(table)}

@@ -51,15 +51,20 @@ def validate(
 
     Parameters
     ----------
-    out : folder for the tables "validation" (a row for each measure in each world) and "validation_differences" (by
-        how much ours is better than each alternative).
-    quick : a few small worlds of each kind, to see that everything works; its numbers mean nothing.
-    workers : processes, each on one core; default one for each core.
-    progress : whether to show a bar.
+    out : str or Path
+        Folder for the tables "validation" (a row for each measure in each world) and "validation_differences" (by how
+        much ours is better than each alternative).
+    quick : bool, optional
+        A few small worlds of each kind, to see that everything works; its numbers mean nothing.
+    workers : int, optional
+        Processes, each on one core; default one for each core.
+    progress : bool, optional
+        Whether to show a bar.
 
     Returns
     -------
-    dict of DataFrame, the two tables by name; `bars` says of the first what was asked and what was reached.
+    dict of str to DataFrame
+        The two tables by name; `bars` says of the first what was asked and what was reached.
 
     Raises
     ------
@@ -96,13 +101,16 @@ def bars(table: pd.DataFrame, scenes: str | Path | None = None) -> pd.DataFrame:
 
     Parameters
     ----------
-    table : the table "validation".
-    scenes : folder with the table "labels" of the planted scenes; without it, these rows are absent.
+    table : DataFrame
+        The table "validation".
+    scenes : str or Path, optional
+        Folder with the table "labels" of the planted scenes; without it, these rows are absent.
 
     Returns
     -------
-    DataFrame with columns score, about, value, low, high (an interval of the value, where there is one), bar (what was
-    asked, in words), met (missing where nothing was asked).
+    DataFrame
+        With columns score, about, value, low, high (an interval of the value, where there is one), bar (what was asked,
+        in words), met (missing where nothing was asked).
 
     Examples
     --------
@@ -117,7 +125,9 @@ def bars(table: pd.DataFrame, scenes: str | Path | None = None) -> pd.DataFrame:
     return result.assign(met=result["met"].astype("boolean"))
 
 
-def _row(score: str, about: str, value: float, bar: str, met: bool | None, low=np.nan, high=np.nan) -> tuple:
+def _row(
+    score: str, about: str, value: float, bar: str, met: bool | None, low: float = np.nan, high: float = np.nan
+) -> tuple:
     return score, about, float(value), float(low), float(high), bar, None if met is None else bool(met)
 
 
