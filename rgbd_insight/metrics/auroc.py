@@ -1,6 +1,7 @@
 """The area under the ROC curve for many scores at once, and the checks that its users share."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from rgbd_insight.metrics.checks import check_lengths, check_rows
 
@@ -121,7 +122,9 @@ def enough(present: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndar
     return reason, positives
 
 
-def checked(x, present, groups, name: str = "x") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def checked(
+    x: ArrayLike, present: ArrayLike, groups: ArrayLike, name: str = "x"
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return x (N, U) float64, present (N, K) bool and groups (N,), or raise an error that says what to change."""
     x, present, groups = check_rows(x, name), np.asarray(present), np.asarray(groups)
     if present.ndim != 2 or not np.isin(present, (0, 1)).all():
@@ -133,7 +136,7 @@ def checked(x, present, groups, name: str = "x") -> tuple[np.ndarray, np.ndarray
     return x, present.astype(bool), groups
 
 
-def chosen(rows, partner, n: int) -> tuple[np.ndarray, np.ndarray]:
+def chosen(rows: ArrayLike | None, partner: ArrayLike | None, n: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the rows of x and the rows of the labels beside them; `partner` defaults to `rows`."""
     rows = np.arange(n) if rows is None else np.asarray(rows)
     partner = rows if partner is None else np.asarray(partner)

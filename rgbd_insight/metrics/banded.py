@@ -104,10 +104,8 @@ class _Division:
     ----------
     train, test : arrays (1 + p, 1 + p)
         Sums of products of [1 | inputs].
-    penalties : array (P,)
-        As shares of a variance of 1.
-    own : bool
-        As for `_Splits`.
+    penalties, own : array (P,), bool
+        Penalties as shares of a variance of 1; `own` as for `_Splits`.
     """
 
     def __init__(self, train: np.ndarray, test: np.ndarray, penalties: np.ndarray, *, own: bool) -> None:
@@ -268,7 +266,9 @@ def checked_folds(components: int, penalties: Sequence[float], folds: int, group
     return group_folds(groups, folds, seed)
 
 
-def checked_streams(y, inputs: dict[str, Sequence], groups) -> tuple[list[np.ndarray], np.ndarray]:
+def checked_streams(
+    y: ArrayLike, inputs: dict[str, Sequence[ArrayLike]], groups: ArrayLike
+) -> tuple[list[np.ndarray], np.ndarray]:
     """The array `y` and the streams of every input, in order, centred, of variance 1 (0: constant); the groups."""
     groups = np.asarray(groups)
     counts = {name: len(streams) for name, streams in inputs.items()}
@@ -313,6 +313,7 @@ class Fits:
     layout : Layout
         Of the table.
     models : list of Banded
+        One for each column of `r2`, in that order.
     """
 
     def __init__(self, table: np.ndarray, fold: np.ndarray, layout: Layout, models: list[Banded]) -> None:

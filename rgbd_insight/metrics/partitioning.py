@@ -370,7 +370,8 @@ def explained(
 
     Parameters
     ----------
-    y, streams, groups, components, folds, penalties, seed : as `y`, `other` … of `variance_partitioning`.
+    y, streams, groups, components, folds, penalties, seed
+        As `y`, `other` … of `variance_partitioning`.
 
     Returns
     -------

@@ -1,5 +1,6 @@
 """How well a concept can be read from a stream, and from which modality it can be read at all."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -253,7 +254,13 @@ def _held_out(x, y, fold, strata, components, block=None, single=False) -> tuple
         fit = probe_fitter(x, y, left, right, train, components)
         whole = fit(np.zeros(len(x), bool))
 
-        def judge(g: int, train=train, test=test, fit=fit, whole=whole) -> tuple[np.ndarray, ...]:
+        def judge(
+            g: int,
+            train: np.ndarray = train,
+            test: np.ndarray = test,
+            fit: Callable = fit,
+            whole: np.ndarray = whole,
+        ) -> tuple[np.ndarray, ...]:
             gone = np.zeros(len(x), bool) if g < 0 else block == g
             # of one split only the judging part is left out: the probe is what is judged
             weights = whole if g < 0 or single or not (train & gone).any() else fit(gone)

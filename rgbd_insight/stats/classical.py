@@ -20,12 +20,15 @@ def student_interval(
 
     Parameters
     ----------
-    mean, deviation, count : of the values: mean, standard deviation (with n − 1) and number, of any one shape.
-    confidence : of the interval, in (0, 1).
+    mean, deviation, count : array
+        Of the values: mean, standard deviation (with n − 1) and number, of any one shape.
+    confidence : float
+        Of the interval, in (0, 1).
 
     Returns
     -------
-    low, high : of that shape.
+    low, high : float or array
+        Of that shape.
 
     Examples
     --------
@@ -54,12 +57,15 @@ def proportion_interval(hits: ArrayLike, count: ArrayLike, wrong: float = 0.025)
 
     Parameters
     ----------
-    hits, count : how often it happened, and of how many, of one shape.
-    wrong : probability that the rate is below the lower bound, and the same for the upper one: .025 for 95 %.
+    hits, count : array
+        How often it happened, and of how many, of one shape.
+    wrong : float
+        Probability that the rate is below the lower bound, and the same for the upper one: .025 for 95 %.
 
     Returns
     -------
-    low, high : of that shape; 0 where it never happened, 1 where it always did.
+    low, high : array
+        Of that shape; 0 where it never happened, 1 where it always did.
 
     Examples
     --------
@@ -79,8 +85,10 @@ def sign_flip(gains: ArrayLike, *, seed: int = 0) -> float:
 
     Parameters
     ----------
-    gains : (n,) differences, one a pair.
-    seed : of the signs, where there are too many to try all.
+    gains : array (n,)
+        Differences, one a pair.
+    seed : int
+        Of the signs, where there are too many to try all.
 
     Examples
     --------
@@ -119,8 +127,10 @@ class Regression:
 
     Attributes
     ----------
-    coefficients, covariance : (k,) and (k, k).
-    x, y : what it was made from.
+    coefficients, covariance : array (k,), array (k, k)
+        One coefficient a column of `x`, and their covariance.
+    x, y : array (n, k), array (n,)
+        What it was made from.
 
     References
     ----------

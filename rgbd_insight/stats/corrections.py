@@ -14,12 +14,15 @@ def max_p(found: Estimate, axis: int = -1) -> Number:
 
     Parameters
     ----------
-    found : an estimate with a null and an array value.
-    axis : of the value, over which the maximum is taken (a unit's concepts, for example).
+    found : Estimate
+        One with a null and an array value.
+    axis : int
+        Of the value, over which the maximum is taken (a unit's concepts, for example).
 
     Returns
     -------
-    float or array without that axis: (1 + #{max null ≥ max value})/(1 + permutations).
+    float or array
+        Without that axis: (1 + #{max null ≥ max value})/(1 + permutations).
 
     Raises
     ------
@@ -50,11 +53,13 @@ def holm(p: ArrayLike) -> np.ndarray:
 
     Parameters
     ----------
-    p : any shape, all of them one family.
+    p : array
+        Any shape, all of them one family.
 
     Returns
     -------
-    Float array of the same shape, never smaller than `p`.
+    array
+        Floats of the same shape, never smaller than `p`.
 
     Raises
     ------
@@ -87,11 +92,13 @@ def benjamini_hochberg(p: ArrayLike) -> np.ndarray:
 
     Parameters
     ----------
-    p : any shape, all of them one family.
+    p : array
+        Any shape, all of them one family.
 
     Returns
     -------
-    Float array of the same shape, never smaller than `p`.
+    array
+        Floats of the same shape, never smaller than `p`.
 
     Raises
     ------

@@ -18,16 +18,27 @@ class Estimate:
 
     Attributes
     ----------
-    value, low, high, se : the statistic on all samples, its delete-group jackknife interval and standard error.
-    missing : why a component has no value or no interval (then NaN); "" where it has.
-    leave_outs : (blocks, …) the statistic without each block of groups.
-    null, null_low, null_high : mean and central 95 % of the values under permutation; None where not asked for.
-    null_value, p : the value on the samples that could be permuted (`null_n` of them), and the share
+    value, low, high, se : float or array (…)
+        The statistic on all samples, its delete-group jackknife interval and standard error.
+    missing : str or array of str (…)
+        Why a component has no value or no interval (then NaN); "" where it has.
+    leave_outs : array (blocks, …)
+        The statistic without each block of groups.
+    null, null_low, null_high : float or array (…), optional
+        Mean and central 95 % of the values under permutation; None where not asked for.
+    null_value, p : float or array (…), optional
+        The value on the samples that could be permuted (`null_n` of them), and the share
         (1 + #{null ≥ null_value})/(1 + permutations): small where the value is larger than chance.
-    null_draws : (permutations, …) values under permutation; the same seed and groups give the same permutations.
-    n, groups, blocks, permutations, confidence, seed : what it was made from.
-    key : names the division into blocks; estimates with the same key can be combined.
-    note : in what way this is weaker than the standard (fewer blocks or permutations), or "".
+    null_draws : array (permutations, …), optional
+        Values under permutation; the same seed and groups give the same permutations.
+    n, groups, blocks, permutations, seed : int
+        What it was made from.
+    confidence : float
+        Of the intervals, in (0, 1).
+    key : str
+        Names the division into blocks; estimates with the same key can be combined.
+    note : str
+        In what way this is weaker than the standard (fewer blocks or permutations), or "".
     """
 
     value: Number
@@ -93,14 +104,19 @@ def against(found: Estimate, draws: ArrayLike, *, reference: Number | None = Non
 
     Parameters
     ----------
-    found : of any shape.
-    draws : (permutations, …) values of the same shape; NaN where one is undefined.
-    reference : what the draws are compared with where that is not `found.value`, and `n` the samples that it is of.
-    n : as many as `found` has, where left out.
+    found : Estimate
+        Of any shape.
+    draws : array (permutations, …)
+        Values of the same shape; NaN where one is undefined.
+    reference : float or array (…), optional
+        What the draws are compared with where that is not `found.value`, and `n` the samples that it is of.
+    n : int, optional
+        As many as `found` has, where left out.
 
     Returns
     -------
-    Estimate with null, null_low, null_high, null_value, p and null_draws.
+    Estimate
+        With null, null_low, null_high, null_value, p and null_draws.
 
     Raises
     ------
@@ -132,14 +148,18 @@ def p_value(value: ArrayLike, draws: ArrayLike, *, exact: bool = False) -> Numbe
 
     Parameters
     ----------
-    value : (…) what was found; for a two-sided test its absolute value. NaN has no p.
-    draws : (D, …) values drawn under the null; NaN counts as larger.
-    exact : the draws are all there are, the value itself among them, and not some of them.
+    value : float or array (…)
+        What was found; for a two-sided test its absolute value. NaN has no p.
+    draws : array (D, …)
+        Values drawn under the null; NaN counts as larger.
+    exact : bool
+        The draws are all there are, the value itself among them, and not some of them.
 
     Returns
     -------
-    float or array: (1 + #{draws ≥ value})/(1 + D), or the plain share where `exact`. What is equal but for rounding
-    counts as equal.
+    float or array (…)
+        (1 + #{draws ≥ value})/(1 + D), or the plain share where `exact`. What is equal but for rounding counts as
+        equal.
 
     References
     ----------

@@ -14,12 +14,14 @@ def group_codes(groups: ArrayLike, name: str = "groups") -> np.ndarray:
 
     Parameters
     ----------
-    groups : (N,) integers or strings; the physical scene of each sample.
-    name : how the caller's argument is called in error messages.
+    groups : array (N,)
+        Integers or strings; the physical scene of each sample.
+    name : str
+        How the caller's argument is called in error messages.
 
     Returns
     -------
-    int (N,)
+    array of int (N,)
 
     Raises
     ------
@@ -57,13 +59,17 @@ def group_folds(groups: ArrayLike, k: int = 5, seed: int = 0) -> np.ndarray:
 
     Parameters
     ----------
-    groups : (N,) the physical scene of each sample.
-    k : number of folds, from 2 to the number of groups.
-    seed : decides which groups share a fold; the order of the samples does not matter.
+    groups : array (N,)
+        The physical scene of each sample.
+    k : int
+        Number of folds, from 2 to the number of groups.
+    seed : int
+        Decides which groups share a fold; the order of the samples does not matter.
 
     Returns
     -------
-    int (N,), in 0…k−1; no fold is empty.
+    array of int (N,)
+        In 0…k−1; no fold is empty.
 
     Raises
     ------
@@ -87,12 +93,15 @@ def blocks_of(groups: ArrayLike, n: int = 40) -> np.ndarray:
 
     Parameters
     ----------
-    groups : (N,) the physical scene of each sample.
-    n : number of blocks, from 2 to the number of groups.
+    groups : array (N,)
+        The physical scene of each sample.
+    n : int
+        Number of blocks, from 2 to the number of groups.
 
     Returns
     -------
-    int (N,), in 0…n−1; no block is empty.
+    array of int (N,)
+        In 0…n−1; no block is empty.
 
     Raises
     ------
@@ -119,12 +128,15 @@ def cut_groups(groups: ArrayLike, least: int = 5) -> np.ndarray:
 
     Parameters
     ----------
-    groups : (N,) the physical scene of each sample.
-    least : how many groups must share a size; there must be as many groups.
+    groups : array (N,)
+        The physical scene of each sample.
+    least : int
+        How many groups must share a size; there must be as many groups.
 
     Returns
     -------
-    int (≤ N,), ascending row numbers.
+    array of int (≤ N,)
+        Ascending row numbers.
 
     Raises
     ------
@@ -155,13 +167,16 @@ def permute_groups(groups: ArrayLike, rng: np.random.Generator) -> np.ndarray:
 
     Parameters
     ----------
-    groups : (N,) the physical scene of each sample.
-    rng : source of the permutation.
+    groups : array (N,)
+        The physical scene of each sample.
+    rng : np.random.Generator
+        Source of the permutation.
 
     Returns
     -------
-    int (N,), a permutation of the rows: sample j of a group is paired with sample j of the group it drew. A group
-    that is the only one of its size keeps its own samples: cut first (`cut_groups`).
+    array of int (N,)
+        A permutation of the rows: sample j of a group is paired with sample j of the group it drew. A group that is the
+        only one of its size keeps its own samples: cut first (`cut_groups`).
 
     Examples
     --------
@@ -188,7 +203,7 @@ def exchanger(groups: ArrayLike) -> Callable[[np.random.Generator], np.ndarray]:
     return permuted
 
 
-def checked_blocks(blocks, groups) -> np.ndarray:
+def checked_blocks(blocks: ArrayLike, groups: ArrayLike) -> np.ndarray:
     """Return the block of every row (N,) as codes 0…G-1, G >= 2, or an error where a block divides a group.
 
     Examples
@@ -214,9 +229,11 @@ def counted_once(leave_outs: np.ndarray, traded: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    leave_outs : (G, K) of a cross-fitted statistic, without each block; a column that holds NaN stays as it is.
-    traded : (G, G, K) how much more of the statistic comes from judging a block (second) with the fit that a block
-        (first) was left out of.
+    leave_outs : array (G, K)
+        Of a cross-fitted statistic, without each block; a column that holds NaN stays as it is.
+    traded : array (G, G, K)
+        How much more of the statistic comes from judging a block (second) with the fit that a block (first) was left
+        out of.
 
     Notes
     -----

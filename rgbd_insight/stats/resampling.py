@@ -23,9 +23,12 @@ class Resampling:
 
     Attributes
     ----------
-    blocks : of whole groups, left out in turn, at least 20; as many as there are groups where there are fewer groups.
-    permutations : of whole groups, at least 20; fewer than 200 are noted.
-    seed : decides the permutations.
+    blocks : int
+        Of whole groups, left out in turn, at least 20; as many as there are groups where there are fewer groups.
+    permutations : int
+        Of whole groups, at least 20; fewer than 200 are noted.
+    seed : int
+        Decides the permutations.
 
     Raises
     ------
@@ -69,13 +72,18 @@ def estimate(
 
     Parameters
     ----------
-    statistic : (rows, partner) -> float or array; it takes one side from `rows` and the other from `partner`, two
-        integer arrays of the same length. A component that is NaN is reported in `missing`. See `Statistic` for what it
-        may do beyond that.
-    groups : (N,) physical scene of each sample; at least 5 different ones.
-    plan : how many blocks are left out, how many permutations are drawn, and their seed.
-    null : False leaves the permutations out.
-    confidence : of the interval, per component.
+    statistic : Statistic
+        (rows, partner) -> float or array; it takes one side from `rows` and the other from `partner`, two integer
+        arrays of the same length. A component that is NaN is reported in `missing`. See `Statistic` for what it may do
+        beyond that.
+    groups : array (N,)
+        Physical scene of each sample; at least 5 different ones.
+    plan : Resampling
+        How many blocks are left out, how many permutations are drawn, and their seed.
+    null : bool
+        False leaves the permutations out.
+    confidence : float
+        Of the interval, per component.
 
     Returns
     -------
@@ -163,9 +171,12 @@ def permuted(
 
     Parameters
     ----------
-    statistic, groups : as for `estimate`, which asks for these draws.
-    permutations, seed : how many, and what decides them.
-    rows : the samples that take part; default all, groups that are the only ones of their size then keep their own.
+    statistic, groups : Statistic, array (N,)
+        As for `estimate`, which asks for these draws.
+    permutations, seed : int
+        How many, and what decides them.
+    rows : array of int (n,), optional
+        The samples that take part; default all, groups that are the only ones of their size then keep their own.
 
     Examples
     --------
@@ -185,10 +196,13 @@ def combine(function: Callable[..., Number], *estimates: Estimate | Number, null
 
     Parameters
     ----------
-    function : takes the values in the order given, returns a float or array.
-    estimates : made by `estimate` (or this) with the same groups and blocks; plain numbers are taken as known.
-    null : True also puts the permutation nulls through `function` (same seed and permutations needed). Only for
-        summaries such as means: the null of a difference between two measures is not "no difference".
+    function : Callable
+        Takes the values in the order given, returns a float or array.
+    *estimates : Estimate, float or array
+        Made by `estimate` (or this) with the same groups and blocks; plain numbers are taken as known.
+    null : bool
+        True also puts the permutation nulls through `function` (same seed and permutations needed). Only for summaries
+        such as means: the null of a difference between two measures is not "no difference".
 
     Returns
     -------
@@ -244,14 +258,18 @@ def normalised(
 
     Parameters
     ----------
-    value, ceiling : estimates over the same blocks; several (pairs of seeds) are averaged before the division.
-    null : the value by chance, usually `value.null`.
-    axis : components to average before the division as well (a ratio of sums, never a mean of ratios).
+    value, ceiling : Estimate or sequence of Estimate; the ceiling also float or array
+        Estimates over the same blocks; several (pairs of seeds) are averaged before the division.
+    null : Estimate, sequence of Estimate, float or array
+        The value by chance, usually `value.null`.
+    axis : int or tuple of int
+        Components to average before the division as well (a ratio of sums, never a mean of ratios).
 
     Returns
     -------
-    Estimate, its interval from the joint leave-outs (null draws are taken as known). NaN where ceiling − null is
-    below 3 of its standard errors; `missing` then says so.
+    Estimate
+        Its interval from the joint leave-outs (null draws are taken as known). NaN where ceiling − null is below 3 of
+        its standard errors; `missing` then says so.
 
     Raises
     ------

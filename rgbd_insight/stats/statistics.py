@@ -20,11 +20,14 @@ class Statistic(Protocol):
 
     Attributes
     ----------
-    leave_outs : method, (blocks) -> (G, …): its values without each block, `blocks` (N,) being codes 0…G−1. It is asked
-        before the value, which may then come from the same work.
-    many : method, (pairs) -> (P, …): its values for a list of (rows, partner).
-    jumps : bool; True where it jumps when a few samples are left out (`matching`, whose partners change): leave-outs
-        would add the jumps up, so its interval comes from its values on halves and quarters of the blocks.
+    leave_outs : method, (blocks) -> array (G, …)
+        Its values without each block, `blocks` (N,) being codes 0…G−1. It is asked before the value, which may then
+        come from the same work.
+    many : method, (pairs) -> array (P, …)
+        Its values for a list of (rows, partner).
+    jumps : bool
+        True where it jumps when a few samples are left out (`matching`, whose partners change): leave-outs would add
+        the jumps up, so its interval comes from its values on halves and quarters of the blocks.
     """
 
     def __call__(self, rows: np.ndarray, partner: np.ndarray) -> Number:
@@ -81,10 +84,14 @@ def halved(statistic: Statistic, block: np.ndarray, value: np.ndarray, seed: int
 
     Parameters
     ----------
-    statistic : one that jumps.
-    block : (N,) block of each sample.
-    value : (…) the statistic of all samples, about which the stand-ins lie.
-    seed : decides the splits.
+    statistic : Statistic
+        One that jumps.
+    block : array of int (N,)
+        Block of each sample.
+    value : array (…)
+        The statistic of all samples, about which the stand-ins lie.
+    seed : int
+        Decides the splits.
 
     Notes
     -----
