@@ -10,11 +10,11 @@ from scipy.stats import rankdata
 
 from rgbd_insight import stats
 from rgbd_insight.features import Features, load, write_table
+from rgbd_insight.features.tables import COMMAND
 from rgbd_insight.metrics.probes import DecodabilityStatistic
 from rgbd_insight.questions.networks import TWINS
 from rgbd_insight.questions.specificity import COMPONENTS, MARGIN, specificity
 
-COMMAND = "make features"
 LABELLED = (TWINS, "sum")
 CLEARANCE = 0.05  # a planted visibility nearer to the margin than this has no right label
 DRAWS = 1000
