@@ -17,6 +17,7 @@ from rgbd_insight.features import Features
 from rgbd_insight.utils.messages import unknown
 
 FILE = Path(__file__).with_name("claims.toml")
+STATED = FILE.with_name("stated")  # its earlier versions, named by the first digits of their SHA-256
 COLUMNS = (
     "claim",
     "name",
@@ -34,6 +35,7 @@ COLUMNS = (
     "test",
 )
 SCENES_ONLY = ("1b", "6b", "7")  # what was planted, or is an intervention on scenes
+SETTINGS = {"7": ("level", "pilot_seeds")}  # the common settings that a claim is judged by; all others: the level
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Ledger:
     ----------
     table : DataFrame
         One row a claim and kind of data, the columns `COLUMNS`; `beforehand` says whether every run was extracted when
-        the tests stood as they stand now.
+        this claim's test stood in the same words as now.
     digest : str
         SHA-256 of the file that states the tests.
     """
@@ -76,15 +78,46 @@ def _number(row: tuple) -> str:
 
 @cache
 def specification() -> dict[str, dict]:
-    """The stated tests by claim, each with the common settings."""
-    stated = tomllib.loads(FILE.read_text(encoding="utf-8"))
-    common = {key: value for key, value in stated.items() if key != "claim"}
-    return {claim["id"]: common | claim for claim in stated["claim"]}
+    """The stated tests by claim, each with the common settings that it is judged by."""
+    return _stated_in(FILE)
+
+
+def _stated_in(file: Path) -> dict[str, dict]:
+    stated = tomllib.loads(file.read_text(encoding="utf-8"))
+    return {c["id"]: {name: stated[name] for name in SETTINGS.get(c["id"], ("level",))} | c for c in stated["claim"]}
+
+
+@cache
+def _versions() -> dict[str, dict[str, dict]]:
+    """What each version of the file states, by the SHA-256 that runs name."""
+    return {_sha256(file): _stated_in(file) for file in (*STATED.glob("*.toml"), FILE)}
 
 
 def digest() -> str:
     """SHA-256 of the file that states the tests."""
-    return hashlib.sha256(FILE.read_bytes()).hexdigest()
+    return _sha256(FILE)
+
+
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def stated_before(claim: str, digests: Iterable[str | None]) -> bool:
+    """Whether the files with these SHA-256, as runs name them, all state the claim in the same words as today's.
+
+    Parameters
+    ----------
+    claim : str
+        Its id.
+    digests : iterable of str or None
+        Of the file as it was when the runs were made; None, or one that nobody kept, says nothing of what was stated.
+
+    Examples
+    --------
+    >>> stated_before("1", [digest()]), stated_before("1", [digest(), "0" * 64]), stated_before("1", [None])
+    (True, False, False)
+    """
+    return all(_versions().get(d or "", {}).get(claim) == specification()[claim] for d in digests)
 
 
 def claims(
@@ -146,15 +179,18 @@ def claims(
                 "claim": claim,
                 "name": spec["name"],
                 "data": found.manifest["name"],
-                "beforehand": _stated_first(seen),
+                "beforehand": stated_before(claim, _named(claim, seen, results)),
             }
             rows.append(about | asdict(row) | {"says": spec["says"], "test": spec["test"]})
     return Ledger(pd.DataFrame(rows, columns=list(COLUMNS)), digest())
 
 
-def _stated_first(features: Features) -> bool:
-    """Whether every run was extracted after the tests were stated as they stand now."""
-    return all(run.get("claims") == digest() for run in features.execution["runs"])
+def _named(claim: str, features: Features, results: str | Path | None) -> set[str | None]:
+    """SHA-256 of the file of tests as it was when the runs were made that the claim is judged on."""
+    table = inference.read(results, "intervention") if claim == "6b" else None
+    if table is not None and "claims" in table:  # its runs have no features
+        return set(table["claims"])
+    return {run.get("claims") for run in features.execution["runs"]}
 
 
 def _zoo(features: Features, results: str | Path | None) -> pd.DataFrame | None:

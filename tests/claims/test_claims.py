@@ -1,5 +1,6 @@
 """The ledger: every test on outcomes whose answer is planted, and what it says where nothing can be said."""
 
+import hashlib
 import json
 import tomllib
 from pathlib import Path
@@ -13,8 +14,9 @@ from scipy import stats as reference
 
 from rgbd_insight import load, stats
 from rgbd_insight.claims import inference, strategies
+from rgbd_insight.claims import ledger as of_ledger
 from rgbd_insight.claims import twins as of_twins
-from rgbd_insight.claims.ledger import COLUMNS, FILE, SCENES_ONLY, claims, digest, specification
+from rgbd_insight.claims.ledger import COLUMNS, FILE, SCENES_ONLY, STATED, claims, digest, specification, stated_before
 from rgbd_insight.claims.rows import VERDICTS, judged
 from rgbd_insight.extraction import extract
 from rgbd_insight.features import FeaturesError
@@ -47,11 +49,50 @@ def test_what_is_not_tested_has_no_number_and_a_command(scenes):
     assert (absent.why != "").all()
 
 
-def test_runs_that_are_older_than_the_test_are_told(scenes):
+def sha256(file):
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def test_every_version_that_a_run_names_is_kept_as_it_was():
+    kept = {sha256(file): file for file in (*STATED.glob("*.toml"), FILE)}
+    assert all(file == FILE or file.stem == name[:12] for name, file in kept.items())
+    for home in sorted(SCENES.parent.iterdir()):
+        assert {run["claims"] for run in load(home, verify=False).execution["runs"]} <= set(kept)
+
+
+def test_a_claim_is_stated_before_runs_that_name_the_same_words(scenes):
+    first = STATED / "2e8699326213.toml"
+    assert {run["claims"] for run in scenes.execution["runs"]} == {sha256(first)}
+    restated = [claim for claim in specification() if not stated_before(claim, [sha256(first)])]
+    assert restated == ["1", "1b"]  # the others are as they were, though the file is another
+    assert all(stated_before(claim, [digest()]) for claim in specification())
+    for unknown in (None, "0" * 64):
+        assert not any(stated_before(claim, [digest(), unknown]) for claim in specification())
+
+
+def test_a_setting_counts_for_the_claims_that_are_judged_by_it(tmp_path):
+    text = FILE.read_text(encoding="utf-8")
+    now = of_ledger._stated_in(FILE)
+    changes = {"pilot_seeds = 0": {"7"}, "level = 0.05": set(now), "twin_seeds = 8": {"4"}}
+    for line, wanted in changes.items():
+        (tmp_path / "claims.toml").write_text(text.replace(line, line.rsplit(" ", 1)[0] + " 9"), encoding="utf-8")
+        then = of_ledger._stated_in(tmp_path / "claims.toml")
+        assert {claim for claim in now if now[claim] != then[claim]} == wanted
+
+
+def test_runs_that_are_older_than_the_test_are_told(scenes, monkeypatch):
     found = claims(scenes, only=["2a"])
-    expected = all(run.get("claims") == digest() for run in scenes.execution["runs"])
-    assert found.table.beforehand.tolist() == [expected]
-    assert ("the runs are older than the test" in found.text()) == (not expected)
+    assert found.table.beforehand.tolist() == [True] and "the runs are older than the test" not in found.text()
+    later = {"2a": specification()["2a"] | {"test": "another"}}
+    monkeypatch.setattr(of_ledger, "specification", lambda: later)
+    found = claims(scenes, only=["2a"])
+    assert found.table.beforehand.tolist() == [False] and "the runs are older than the test" in found.text()
+
+
+def test_an_intervention_was_stated_before_its_own_runs(scenes, tmp_path):
+    for named, beforehand in ((digest(), True), ("0" * 64, False)):
+        write_table(outcomes().assign(claims=named), tmp_path, "intervention", "a command")
+        assert claims(scenes, results=tmp_path, only=["6b"]).table.beforehand.tolist() == [beforehand]
 
 
 def test_similarity_trend_is_pages(scenes):
