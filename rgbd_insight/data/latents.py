@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 
 import numpy as np
 
 KINDS = ("both", "rgb", "depth", "both", "rgb", "depth", "both", "rgb", "depth", "together", "both", "neither")
 CLUSTERS, LAYOUTS = 4, 3
+LAWS = ("normal", "lognormal")
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,23 @@ class Knobs:
         Units of four pure types in turn (`SHARES`) instead of mixed ones.
     related : bool
         False makes a null world: the second modality's latents are drawn anew.
+    law : str
+        "normal", or "lognormal": every latent, of concepts and nuisance, is present in `imbalance` of the images with a
+        log-normal size and the same small value elsewhere, with mean 0 and variance 1 (excess kurtosis about
+        60 at `imbalance` .25). `likeness` and `neighbours` are then those of the normal variables behind it.
+    relu : bool
+        A unit's signal is the standardised ReLU of its mixture and a bias of its network in [−.5, .5], so that every
+        network sees other half-spaces; the truths are then those of a reference draw.
+    tails : float
+        Degrees of freedom of the noise, Student's t of the same standard deviation: from 3, or 0 for normal noise.
+    uneven : float
+        How unequal the groups are, in [0, 1]: at 0 all have `group_size` images, at 1 their sizes are spread like an
+        exponential variable of that mean, from 1 to about five times as many. `n` is then met roughly.
+    neighbours : float
+        Correlation in [0, .95] of what consecutive groups' images have in common, in the order of the samples.
+    label_noise : float
+        Share in [0, .5] of the labels that are wrong: of `present` so many are flipped, of the variance of `areas` so
+        much is noise. The truths are those of the right labels.
 
     Examples
     --------
@@ -84,12 +102,22 @@ class Knobs:
     outlier: float = 0.0
     pure: bool = False
     related: bool = True
+    law: str = "normal"
+    relu: bool = False
+    tails: float = 0.0
+    uneven: float = 0.0
+    neighbours: float = 0.0
+    label_noise: float = 0.0
 
     def __post_init__(self) -> None:
         for name, (low, high) in _RANGES.items():
             value = getattr(self, name)
             if not low <= value <= high:
                 raise ValueError(f"`{name}` must be from {low} to {high}; got {value}. See `Knobs` for what it means.")
+        if self.law not in LAWS:
+            raise ValueError(f"`law` must be one of {', '.join(LAWS)}; got {self.law!r}.")
+        if 0 < self.tails < 3:
+            raise ValueError(f"`tails` must be 0 or at least 3; got {self.tails}. Below 3 nothing settles down.")
         if self.cooccurrence + self.layout > 0.95:
             total = self.cooccurrence + self.layout
             raise ValueError(f"`cooccurrence` + `layout` must be at most 0.95; got {total:.2f}. Lower one of them.")
@@ -118,6 +146,10 @@ _RANGES = {
     "shared_dims": (1, 1000),
     "private_dims": (1, 1000),
     "outlier": (0, 1e6),
+    "tails": (0, np.inf),
+    "uneven": (0, 1),
+    "neighbours": (0, 0.95),
+    "label_noise": (0, 0.5),
 }
 
 
@@ -174,12 +206,15 @@ class Net:
         (K, U) weights of the concepts in each unit.
     types : ndarray
         (U,) pure type of each unit, or −1.
+    bias : ndarray
+        (U,) what a unit adds to its mixture before its ReLU; zeros where it has none.
     """
 
     mixing: np.ndarray
     noise: np.ndarray
     weights: np.ndarray
     types: np.ndarray
+    bias: np.ndarray
 
 
 class Plan:
@@ -253,7 +288,8 @@ class Plan:
         share = np.where(types < 0, k.nuisance, np.where(types < 2, 0.0, 1.0))
         mixing = _unit_length(np.sqrt(1 - share) * concepts + np.sqrt(share) * nuisance)
         noise = k.noise * (k.noise_ratio if second else 1) * np.exp(rng.uniform(-1, 1, units) * k.unit_noise)
-        return Net(mixing, noise, weights * np.sqrt(1 - share), types)
+        bias = rng.uniform(-0.5, 0.5, units) if k.relu else np.zeros(units)
+        return Net(mixing, noise, weights * np.sqrt(1 - share), types, bias)
 
     def _weights(self, modality: str, types: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """(K, U) weights: `polysemy` concepts a unit, of one kind and named where the unit is pure."""
@@ -295,8 +331,13 @@ def r2(targets: np.ndarray, inputs: np.ndarray) -> np.ndarray:
     return ((basis.T @ targets) ** 2).sum(0)
 
 
-def shares_of(targets: np.ndarray, concepts: np.ndarray, other: np.ndarray, same: np.ndarray) -> np.ndarray:
-    """(U, 4) the variance partitioning of `variance_partitioning` in the population, without noise."""
+def shares_of(
+    targets: np.ndarray, concepts: np.ndarray, other: np.ndarray, same: np.ndarray, r2: Callable = r2
+) -> np.ndarray:
+    """(U, 4) the variance partitioning of `variance_partitioning` in the population, without noise.
+
+    `r2` gives the (U,) R² of targets from inputs.
+    """
     s, x, x2 = (r2(targets, z) for z in (concepts, other, same))
     sx, sx2 = (r2(targets, np.hstack([concepts, z])) for z in (other, same))
     return np.stack([s + x - sx, (x2 - sx2) - (x - sx), sx - s, sx2 - sx], axis=1)

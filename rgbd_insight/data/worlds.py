@@ -1,7 +1,12 @@
 """Latent worlds: pairs of representations whose shared, private and joint parts are planted and known exactly.
 
-No image is drawn. Everything is linear in independent standard normal latents, so that every population value (CKA,
-predictivity, the variance partitioning) follows from covariances and is exact.
+No image is drawn. Where all is linear in independent latents, every population value (CKA, predictivity, the variance
+partitioning) follows from covariances and is exact, whatever the law of the latents. Where the units are rectified, it
+is read from a large draw of the same networks without noise (`rgbd_insight.data.reference`).
+
+Kinds of worlds beside the linear, normal ones, by their knobs: sparse log-normal latents (`law="lognormal"`), ReLU
+units (`relu=True`), heavy-tailed noise (`tails=3`), unequal groups (`uneven=1`), neighbouring groups that are alike
+(`neighbours=.6`), wrong labels (`label_noise=.15`), unequal widths and noise (`other_width`, `noise_ratio`).
 """
 
 from __future__ import annotations
@@ -10,9 +15,11 @@ from collections.abc import Mapping
 from functools import cached_property
 
 import numpy as np
+from scipy.signal import lfilter
 from scipy.stats import norm
 
 from rgbd_insight.data.latents import Knobs, Net, Plan, r2, shares_of
+from rgbd_insight.data.reference import FAR, Reference, reference, sampled_r2, sparse_lognormal
 
 MODALITIES = ("rgb", "depth")
 
@@ -33,6 +40,8 @@ class World:
     ----------
     groups : ndarray of int (N,)
         The scene of each image.
+    sizes : ndarray of int (G,)
+        Images of each scene.
     areas : ndarray
         (N, K) how much of each *named* concept an image shows.
     present : ndarray of bool (N, K)
@@ -41,13 +50,15 @@ class World:
         (K,) kind of every named concept: both, rgb, depth, together, neither.
     outlier : int or None
         Row of the outlying image, or None.
+    exact : bool
+        Whether truths follow from covariances, or are read from a reference draw (where the units are rectified).
 
     Notes
     -----
-    With independent latents z ~ N(0, I), of which the images of a group share `likeness`, a stream is z A + noise, and
-    a concept is z c with unit variance. A concept planted in *both*, *rgb* or *depth* is shown there as it is; of one
-    planted *together* each modality shows one of two independent cues whose sum it is. So all population values are
-    functions of A and the noise.
+    With independent latents z of mean 0 and variance 1, of which the images of a group share `likeness`, a stream is
+    z A + noise, and a concept is z c with unit variance. A concept planted in *both*, *rgb* or *depth* is shown there
+    as it is; of one planted *together* each modality shows one of two independent cues whose sum it is. So all
+    population values are functions of A and the noise. With ReLU units the stream is max(z A + b, 0), standardised, + noise.
 
     Examples
     --------
@@ -64,8 +75,9 @@ class World:
         self.knobs, self.seed, self.draw = knobs or Knobs(), seed, draw
         self.plan = Plan(self.knobs, seed)
         k = self.knobs
-        count = k.n // k.group_size
-        self.groups = np.repeat(np.arange(count), k.group_size)
+        self.exact = not k.relu
+        self.sizes = _sizes(k, np.random.default_rng([seed, FAR + 1]))
+        self.groups = np.repeat(np.arange(len(self.sizes)), self.sizes)
         self.kinds = self.plan.kinds[self.plan.named]
         self.outlier = len(self.groups) // 2 if k.outlier else None
 
@@ -77,27 +89,47 @@ class World:
 
     def _latents(self, which: int) -> np.ndarray:
         k, rng = self.knobs, np.random.default_rng([self.seed, self.draw, 1, which])
-        count = len(self.groups) // k.group_size
-        common = rng.normal(size=(count, self.plan.size)).repeat(k.group_size, axis=0)
-        return np.sqrt(k.likeness) * common + np.sqrt(1 - k.likeness) * rng.normal(size=common.shape)
+        common = rng.normal(size=(len(self.sizes), self.plan.size))
+        if k.neighbours:
+            common[1:] *= np.sqrt(1 - k.neighbours**2)
+            common = lfilter([1], [1, -k.neighbours], common, axis=0)
+        common = common.repeat(self.sizes, axis=0)
+        z = np.sqrt(k.likeness) * common + np.sqrt(1 - k.likeness) * rng.normal(size=common.shape)
+        return sparse_lognormal(z, k.imbalance) if k.law == "lognormal" else z
 
     @cached_property
     def areas(self) -> np.ndarray:
-        """(N, K) named concepts, of the first modality's images."""
-        return self.latents[MODALITIES[0]] @ self.plan.concepts[:, self.plan.named]
+        """(N, K) named concepts, of the first modality's images, as the first annotator sees them."""
+        return self.rated(0)[0]
 
     @property
     def present(self) -> np.ndarray:
-        """(N, K) whether the area is among the largest `imbalance` of the population."""
-        return self.areas > norm.isf(self.knobs.imbalance)
+        """(N, K) whether the area is among the largest `imbalance` of the population, as the first annotator says."""
+        return self.rated(0)[1]
+
+    def rated(self, annotator: int) -> tuple[np.ndarray, np.ndarray]:
+        """Areas and presence, (N, K) each, as one annotator says; annotators err independently, by `label_noise`."""
+        k, areas = self.knobs, self.latents[MODALITIES[0]] @ self.plan.concepts[:, self.plan.named]
+        cut = norm.isf(k.imbalance) if k.law == "normal" else self._reference.thresholds
+        present = areas > cut
+        if k.label_noise == 0:
+            return areas, present
+        rng = np.random.default_rng([self.seed, self.draw, FAR, annotator])
+        wrong = rng.random(size=areas.shape) < k.label_noise
+        noise = rng.normal(size=areas.shape)
+        return np.sqrt(1 - k.label_noise) * areas + np.sqrt(k.label_noise) * noise, present ^ wrong
 
     def stream(self, modality: str, network: int = 0) -> np.ndarray:
         """(N, U) responses of one network."""
         net = self._net(modality, network)
         which = MODALITIES.index(modality)
         rng = np.random.default_rng([self.seed, self.draw, 2, which, network])
-        x = self.latents[modality] @ net.mixing
-        x += rng.normal(size=x.shape) * net.noise
+        latents, tails = self.latents[modality], self.knobs.tails
+        x = self._reference.signal((modality, network), latents) if self.knobs.relu else latents @ net.mixing
+        if 0 < tails < np.inf:
+            x += rng.standard_t(tails, size=x.shape) * np.sqrt((tails - 2) / tails) * net.noise
+        else:
+            x += rng.normal(size=x.shape) * net.noise
         if self.outlier is not None:
             # the image is far out in every network, so that all of them agree about it and about nothing else
             x[self.outlier] += self.knobs.outlier * np.sqrt(1 + net.noise**2) * rng.choice([-1, 1], size=x.shape[1])
@@ -126,22 +158,28 @@ class World:
         return np.divide(lacking @ weight, total, out=np.full(len(total), np.nan), where=total > 0)
 
     def total_specificity(self, modality: str, network: int = 0) -> np.ndarray:
-        """(U,) share of a unit's signal (nuisance included) that no linear function of the other's signal explains."""
-        signal = self._net(modality, network).mixing
-        return 1 - r2(signal, self.plan.visible(_other(modality)))
+        """(U,) share of a unit's signal (nuisance included) that no linear function of the other's signal explains.
+
+        Of a rectified unit: of the part of its signal that is linear in what its own modality sees.
+        """
+        signal = self._signal((modality, network))
+        other, same = (self._r2(signal, self._columns(self.plan.visible(m))) for m in (_other(modality), modality))
+        return 1 - (other if self.exact else other / same)
 
     def unit_shares(self, modality: str, network: int = 0, beside: range | list[int] | None = None) -> np.ndarray:
         """(U, 4) planted partitioning (`partitioning.SHARES`): of the signal, for perfect networks of either modality.
 
         `beside` names networks whose signal takes the place of what a perfect network of their modality sees: few units
-        may leave out what both modalities show.
+        may leave out what both modalities show. Of rectified units the shares sum to less than 1: nothing linear tells
+        all of them.
         """
-        plan = self.plan
+        plan, both = self.plan, (_other(modality), modality)
         if beside is None:
-            seen = [plan.visible(m) for m in (_other(modality), modality)]
+            seen = [self._columns(plan.visible(m)) for m in both]
         else:
-            seen = [np.hstack([self._net(m, i).mixing for i in beside]) for m in (_other(modality), modality)]
-        return shares_of(self._net(modality, network).mixing, plan.concepts[:, plan.named], *seen)
+            seen = [np.hstack([self._signal((m, i)) for i in beside]) for m in both]
+        concepts = self._columns(plan.concepts[:, plan.named])
+        return shares_of(self._signal((modality, network)), concepts, *seen, r2=self._r2)
 
     def shares(self, modality: str, network: int = 0) -> np.ndarray:
         """(4,) planted shares of the level: the units' together, which have a signal of equal size."""
@@ -175,16 +213,42 @@ class World:
         return float((cross**2 / values[kept, None]).sum() / np.trace(self._covariance(y)))
 
     def _covariance(self, net: tuple[str, int]) -> np.ndarray:
-        made = self._net(*net)
-        return made.mixing.T @ made.mixing + np.diag(made.noise**2)
+        return self._product(net, net) + np.diag(self._net(*net).noise ** 2)
 
     def _cross(self, first: tuple[str, int], second: tuple[str, int]) -> np.ndarray:
-        a, b = self._net(*first), self._net(*second)
         if first == second:
             return self._covariance(first)
         related = self.knobs.related or first[0] == second[0]
-        return a.mixing.T @ b.mixing * related
+        return self._product(first, second) * related
+
+    def _product(self, first: tuple[str, int], second: tuple[str, int]) -> np.ndarray:
+        """(U, V) covariances of two networks' signals."""
+        a, b = self._signal(first), self._signal(second)
+        return a.T @ b / (1 if self.exact else len(a))
+
+    @property
+    def _reference(self) -> Reference:
+        return reference(self.knobs, self.seed)
+
+    def _columns(self, coefficients: np.ndarray) -> np.ndarray:
+        """Linear functions of the latents: as their coefficients (D, ·), or as what they are in the reference draw."""
+        return coefficients if self.exact else self._reference.latents @ coefficients
+
+    def _signal(self, net: tuple[str, int]) -> np.ndarray:
+        """A network's signal in the same form."""
+        mixing = self._net(*net).mixing
+        return mixing if self.exact else self._reference.signal(net, self._reference.latents)
+
+    def _r2(self, targets: np.ndarray, inputs: np.ndarray) -> np.ndarray:
+        return (r2 if self.exact else sampled_r2)(targets, inputs)
 
 
 def _other(modality: str) -> str:
     return MODALITIES[1 - MODALITIES.index(modality)]
+
+
+def _sizes(knobs: Knobs, rng: np.random.Generator) -> np.ndarray:
+    """(G,) images of each group: quantiles of an exponential variable in a random order, as far as they are uneven."""
+    count, even = knobs.n // knobs.group_size, 1 - knobs.uneven
+    spread = -np.log1p(-rng.permutation((np.arange(count) + 0.5) / count))
+    return np.maximum(np.round(knobs.group_size * (even + knobs.uneven * spread)), 1).astype(int)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from rgbd_insight.data import Knobs, World, drawn
+from rgbd_insight.data.reference import reference, sparse_lognormal
 from rgbd_insight.data.worlds import MODALITIES
 from rgbd_insight.metrics.partitioning import SHARES, variance_partitioning
 
@@ -124,7 +125,9 @@ def test_drawn_knobs_stay_inside_their_ranges():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"noise": -1.0}, {"coverage": 0.0}, {"n": 10}, {"cooccurrence": 0.7, "layout": 0.3}, {"polysemy": 0}]
+    "wrong",
+    [{"noise": -1.0}, {"coverage": 0.0}, {"n": 10}, {"cooccurrence": 0.7, "layout": 0.3}, {"polysemy": 0}]
+    + [{"law": "cauchy"}, {"tails": 2.0}, {"neighbours": 1.0}, {"label_noise": 0.6}, {"uneven": -0.1}],
 )
 def test_impossible_knobs_are_refused(wrong):
     with pytest.raises(ValueError, match="must"):
@@ -133,3 +136,124 @@ def test_impossible_knobs_are_refused(wrong):
         World().stream("sound")
     with pytest.raises(ValueError, match="`network` below 2"):
         World().stream("rgb", 2)
+
+
+def test_draws_of_linear_worlds_stay_those_on_which_the_committed_table_was_made():
+    world = World(Knobs(n=25, width=2, other_width=2), seed=3, draw=2)
+    sums = [float(z.sum()) for z in (world.areas, world.stream("rgb", 1), world.stream("depth", 0))]
+    assert np.allclose(sums, [2.0268228119507046, 16.093390575456286, 8.078212337605441], rtol=0, atol=1e-9)
+    assert (World(Knobs(tails=np.inf), 1).stream("rgb") == World(Knobs(), 1).stream("rgb")).all()
+
+
+def test_sparse_latents_are_absent_or_log_normal_with_mean_0_and_variance_1():
+    normal = np.random.default_rng(0).normal(size=400_000)
+    z = sparse_lognormal(normal, 0.2)
+    assert z.mean() == pytest.approx(0, abs=0.01) and z.var() == pytest.approx(1, abs=0.05)
+    assert (z > z.min() + 1e-9).mean() == pytest.approx(0.2, abs=0.005)
+    size = np.log(z[z > z.min() + 1e-9] - z.min())  # log-normal sizes up to the scale
+    assert size.std() == pytest.approx(0.8, abs=0.01)
+    assert ((size - size.mean()) ** 3).mean() == pytest.approx(0, abs=0.02)
+    order = normal.argsort()
+    assert (np.diff(z[order]) >= 0).all()
+
+
+def test_lognormal_worlds_have_the_covariances_and_the_labels_that_were_asked_for():
+    knobs = Knobs(n=60000, width=12, other_width=12, law="lognormal", imbalance=0.2, group_size=1, likeness=0.0)
+    world = World(knobs, 1)
+    assert world.exact and world.present.mean(0) == pytest.approx(0.2, abs=0.013)
+    assert kurtosis(world.latents["rgb"]).mean() > 15 > 0.5 > kurtosis(World(Knobs(n=60000), 1).areas).mean()
+    x, y = world.stream("rgb", 0), world.stream("depth", 1)
+    both = np.cov(np.hstack([x, y]).T)
+    assert np.abs(both[:12, 12:] - world._cross(("rgb", 0), ("depth", 1))).max() < 0.1
+    assert np.abs(both[:12, :12] - world._covariance(("rgb", 0))).max() < 0.25
+
+
+def kurtosis(z):
+    z = (z - z.mean(0)) / z.std(0)
+    return (z**4).mean(0) - 3
+
+
+@pytest.mark.parametrize("law", ["normal", "lognormal"])
+def test_the_reference_draw_agrees_with_covariances_in_linear_worlds(law):
+    knobs = Knobs(width=10, other_width=14, networks=3, polysemy=2, coverage=0.6, law=law, cooccurrence=0.2)
+    world, sampled = World(knobs, 2), World(knobs, 2)
+    sampled.exact = False
+    limit = 0.02 if law == "normal" else 0.04  # of single units; 1 over the root of 20,000 images is .007
+    for beside in (None, [1, 2]):
+        assert np.abs(sampled.unit_shares("depth", 0, beside) - world.unit_shares("depth", 0, beside)).max() < limit
+    assert np.abs(sampled.shares("rgb") - world.shares("rgb")).max() < limit
+    assert np.abs(sampled.total_specificity("rgb") - world.total_specificity("rgb")).max() < limit
+    nets = ("rgb", 0), ("depth", 1)
+    assert sampled.population_cka(*nets) == pytest.approx(world.population_cka(*nets), abs=limit)
+    assert sampled.population_predictivity(*nets) == pytest.approx(world.population_predictivity(*nets), abs=limit)
+
+
+def test_rectified_units_are_those_of_many_images_and_not_linear():
+    knobs = Knobs(n=40000, width=8, other_width=8, relu=True, noise=0.3, group_size=1, likeness=0.0)
+    world = World(knobs, 4)
+    x, y = world.stream("rgb", 0), world.stream("rgb", 1)
+    assert not world.exact and x.var(0) == pytest.approx(np.full(8, 1.09), abs=0.06)
+    both = np.cov(np.hstack([x, y]).T)
+    assert np.abs(both[:8, 8:] - world._cross(("rgb", 0), ("rgb", 1))).max() < 0.05
+    assert np.abs(both[:8, :8] - world._covariance(("rgb", 0))).max() < 0.06
+    skew = ((x - x.mean(0)) ** 3).mean(0)
+    assert (skew > 0.3).all()
+    shares = world.unit_shares("rgb")
+    assert ((shares.sum(1) > 0.5) & (shares.sum(1) < 0.98)).all()  # the rest of a rectified unit is not linear
+    total = world.total_specificity("rgb")
+    assert np.allclose(total * shares.sum(1), shares[:, 1] + shares[:, 3], atol=1e-6)
+    assert ((total > -0.01) & (total < 1.01)).all()
+    plain = World(Knobs(**{**knobs.__dict__, "relu": False}), 4)
+    assert (plain.plan.net("rgb", 0).mixing == world.plan.net("rgb", 0).mixing).all()
+
+
+def test_heavy_tails_have_the_noise_that_was_asked_for():
+    world = World(Knobs(n=100_000, width=4, other_width=4, tails=3.0, noise=2.0, nuisance=0.0, group_size=1), 0)
+    noise = world.stream("rgb") - world.latents["rgb"] @ world.plan.net("rgb", 0).mixing
+    assert np.median(np.abs(noise)) == pytest.approx(2 * 0.7649 / np.sqrt(3), rel=0.02)  # of t with 3 degrees
+    assert kurtosis(noise).min() > 10
+
+
+def test_uneven_groups_have_the_sizes_that_were_asked_for():
+    world = World(Knobs(n=600, uneven=1.0), 0)
+    _, sizes = np.unique(world.groups, return_counts=True)
+    assert (sizes == world.sizes).all() and len(sizes) == 120
+    assert sizes.min() == 1 and sizes.max() > 20 and len(world.groups) == pytest.approx(600, rel=0.05)
+    assert (np.diff(sizes) != 0).sum() > 60  # in a random order
+    half = World(Knobs(n=600, uneven=0.5), 0).sizes
+    assert half.min() >= 2 and sizes.max() > half.max() > 10
+    first = World(Knobs(n=60_000, uneven=1.0, likeness=0.6, width=4), 0)
+    starts = np.flatnonzero(np.diff(first.groups) == 0)
+    assert (first.areas[starts] * first.areas[starts + 1]).mean() == pytest.approx(0.6, abs=0.03)
+
+
+@pytest.mark.parametrize("asked", [0.0, 0.3, 0.9])
+def test_neighbouring_groups_are_as_alike_as_was_asked_for(asked):
+    world = World(Knobs(n=40_000, neighbours=asked, likeness=0.5, related=False, width=4), 0)
+    for m in MODALITIES:
+        z = world.latents[m].reshape(8000, 5, -1)
+        for lag in (1, 2):
+            across = (z[:-lag, 0] * z[lag:, 1]).mean()  # of the half that an image shares with its group
+            assert across == pytest.approx(0.5 * asked**lag, abs=0.02)
+        assert (z[:, 0] * z[:, 1]).mean() == pytest.approx(0.5, abs=0.04)
+    assert abs((world.latents["rgb"] * world.latents["depth"]).mean()) < 0.01
+
+
+def test_wrong_labels_are_as_many_as_was_asked_for_and_annotators_err_apart():
+    noisy, right = (World(Knobs(n=20_000, width=4, label_noise=r), 0) for r in (0.2, 0.0))
+    assert (noisy.present != right.present).mean() == pytest.approx(0.2, abs=0.01)
+    r = [np.corrcoef(noisy.areas[:, k], right.areas[:, k])[0, 1] ** 2 for k in range(3)]
+    assert r == pytest.approx([0.8] * 3, abs=0.02)
+    other = noisy.rated(1)
+    both = (noisy.present != right.present) & (other[1] != right.present)
+    assert both.mean() == pytest.approx(0.04, abs=0.005)
+    assert np.corrcoef(noisy.areas[:, 0], other[0][:, 0])[0, 1] == pytest.approx(0.8, abs=0.02)
+    assert (noisy.rated(1)[1] == other[1]).all()
+    assert (noisy.unit_shares("rgb") == right.unit_shares("rgb")).all()
+
+
+def test_the_reference_draw_is_made_once_for_all_draws_of_a_world():
+    knobs = Knobs(relu=True, width=4, other_width=4)
+    made = reference(knobs, 5)
+    World(knobs, 5, draw=1).stream("rgb"), World(knobs, 5, draw=2).stream("rgb")
+    assert reference(knobs, 5) is made and set(made.moments) == {("rgb", 0)}
