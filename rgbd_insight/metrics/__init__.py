@@ -1,6 +1,14 @@
 """Measures: pure functions of response arrays, and the statistics that `stats.estimate` takes."""
 
-from rgbd_insight.metrics.attenuation import corrected_partitioning
+from rgbd_insight.metrics.attenuation import (
+    CorrectedStatistic,
+    corrected_ceilings,
+    corrected_consistent_share,
+    corrected_level_shares,
+    corrected_partitioning,
+    corrected_partitionings,
+    corrected_unit_shares,
+)
 from rgbd_insight.metrics.auroc import pair_counts
 from rgbd_insight.metrics.cka import cka_matrix, cka_statistic, debiased_cka, effective_dimension
 from rgbd_insight.metrics.dissection import dissect, iou_statistic
@@ -35,6 +43,7 @@ __all__ = [
     "INVARIANCES",
     "MEASURES",
     "ConsistentShare",
+    "CorrectedStatistic",
     "Decodability",
     "DecodabilityStatistic",
     "LevelSemanticVariance",
@@ -51,7 +60,12 @@ __all__ = [
     "concept_variance",
     "consistent_share",
     "cooccurrence_strata",
+    "corrected_ceilings",
+    "corrected_consistent_share",
+    "corrected_level_shares",
     "corrected_partitioning",
+    "corrected_partitionings",
+    "corrected_unit_shares",
     "debiased_cka",
     "decodability",
     "dissect",

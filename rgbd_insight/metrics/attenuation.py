@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike
 
 from rgbd_insight.metrics.banded import checked_streams
+from rgbd_insight.metrics.checks import are_all
+from rgbd_insight.metrics.partitioning import SHARES
 from rgbd_insight.metrics.ridge import ridge
-from rgbd_insight.stats.groups import group_folds
+from rgbd_insight.stats.groups import checked_blocks, group_folds
 from rgbd_insight.utils.threads import one_thread
 
 PENALTY = 1.0  # of the ridge, as a share of the columns' mean variance: any is right, this one is sharp
 CONCEPTS = 1e-3  # the same where concepts are taken out: as good as none
 SPLITS = 3  # of the networks into two sides
+LEAST = 0.1  # attenuation: beyond it, what is corrected is noise
+ROUNDING = 1e-9  # R² that is none
 OWN = 0.1  # of what a stream predicts: a part that is smaller has no attenuation of its own
+OTHER, SAME = range(2)  # rows of the covariances
+_NONE = "the same modality's other seeds predict none of the level's variance"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Corrected:
     """What `corrected_partitioning` found.
 
     Attributes
     ----------
+    covariances : array (2, 2, 2, U)
+        The value of `CorrectedStatistic`, from which all else follows.
     shares : array (U, 4)
         R² in the order of `SHARES`, as if the networks of either modality had no noise; a row sums to `ceiling`.
         NaN for constant units.
@@ -39,14 +49,88 @@ class Corrected:
         Why `level` is NaN, or ''.
     """
 
-    shares: np.ndarray
-    ceiling: np.ndarray
-    level: np.ndarray
-    attenuation: np.ndarray
-    reason: str
+    covariances: np.ndarray
+
+    @property
+    def shares(self) -> np.ndarray:
+        return corrected_unit_shares(self.covariances)
+
+    @property
+    def ceiling(self) -> np.ndarray:
+        return corrected_ceilings(self.covariances)
+
+    @property
+    def level(self) -> np.ndarray:
+        return corrected_level_shares(self.covariances)
+
+    @property
+    def attenuation(self) -> np.ndarray:
+        return attenuations(self.covariances)
+
+    @property
+    def reason(self) -> str:
+        return "" if np.isfinite(self.level).all() else _NONE
 
 
-@one_thread
+def attenuations(covariances: np.ndarray) -> np.ndarray:
+    """By how much too small predictions are (2, 2), in [0.1, 1]: of other and same, in what is named and in the rest.
+
+    From covariances (2, 2, 2, U) of `CorrectedStatistic`. A part below a tenth of what the stream predicts has the
+    stream's, since its own would be mostly noise. So would one below .1: nothing is multiplied by more than ten.
+    """
+    sums, whole = np.nansum(_parts(covariances), axis=-1), np.nansum(covariances[:, :1], axis=-1)  # (2, 2 or 1, 2)
+    own = sums[..., 0] > OWN * whole[..., 0]
+    sums = np.where(own[..., None], sums, whole)
+    ratio = np.divide(sums[..., 1], sums[..., 0], out=np.ones((2, 2)), where=sums[..., 0] != 0)
+    return np.clip(ratio, LEAST, 1)
+
+
+def _parts(covariances: np.ndarray) -> np.ndarray:
+    """Covariances (other or same, named or not, with y or with each other, U)."""
+    return np.stack([covariances[:, 0] - covariances[:, 1], covariances[:, 1]], axis=1)
+
+
+def _corrected_r2(covariances: np.ndarray) -> np.ndarray:
+    """R² (other or same, named or not, U) as if networks had no noise."""
+    return _parts(covariances)[:, :, 0] / attenuations(covariances)[..., None]
+
+
+def corrected_unit_shares(covariances: np.ndarray) -> np.ndarray:
+    """R² (U, 4) in the order of SHARES, corrected, from covariances (2, 2, 2, U); rows sum to `corrected_ceilings`.
+
+    Examples
+    --------
+    >>> covariances = np.ones((2, 2, 2, 1)) * [[[[0.4], [0.2]], [[0.1], [0.05]]], [[[0.8], [0.8]], [[0.2], [0.2]]]]
+    >>> corrected_unit_shares(covariances).round(1)  # predictions of `other` are half as large as they should be
+    array([[0.6, 0. , 0.2, 0. ]])
+    """
+    other, same = _corrected_r2(covariances)
+    return np.stack([other[0], same[0] - other[0], other[1], same[1] - other[1]], axis=-1)
+
+
+def corrected_ceilings(covariances: np.ndarray) -> np.ndarray:
+    """R² (U,) of the same modality's networks, corrected, from covariances (2, 2, 2, U)."""
+    return _corrected_r2(covariances)[SAME].sum(0)
+
+
+def corrected_level_shares(covariances: np.ndarray) -> np.ndarray:
+    """Shares of a level (4,), Σ_u share / Σ_u ceiling, from covariances (2, 2, 2, U).
+
+    They sum to 1; NaN where that ceiling is not positive.
+    """
+    ceilings = corrected_ceilings(covariances)
+    top = np.nansum(ceilings)
+    if top <= ROUNDING * len(ceilings):
+        return np.full(len(SHARES), np.nan)
+    return np.nansum(corrected_unit_shares(covariances), axis=0) / top
+
+
+def corrected_consistent_share(covariances: np.ndarray) -> float:
+    """The two consistent shares of a level together, from covariances (2, 2, 2, U); NaN as above."""
+    level = corrected_level_shares(covariances)
+    return float(level[SHARES.index("named-consistent")] + level[SHARES.index("unnamed-consistent")])
+
+
 def corrected_partitioning(
     y: ArrayLike,
     concepts: ArrayLike,
@@ -95,8 +179,7 @@ def corrected_partitioning(
     Assumes that noise of different networks is independent, and that within a part units are attenuated alike: it is
     meant for levels and sets of units, and single units are the noisier. Negative parts are kept. Where networks are
     reliable it agrees with `variance_partitioning`, which varies less then. Needs some 600 images, and more where
-    noise is large. For an interval: `stats.estimate(lambda i, _: corrected_partitioning(y[i], …).level, groups,
-    null=False)`.
+    noise is large. For intervals: `CorrectedStatistic`.
 
     Unchanged by shift and factor of each unit.
 
@@ -113,83 +196,214 @@ def corrected_partitioning(
     >>> corrected_partitioning(shared, concepts, noisy, clean, np.arange(600)).level.round(1) + 0.0
     array([0., 0., 1., 0.])
     """
-    (y, concepts, *streams), groups = checked_streams(y, {"concepts": [concepts], "other": other, "same": same}, groups)
-    if min(len(other), len(same)) < 2:
-        raise ValueError(
-            f"`other` and `same` must hold two or more networks each; got {len(other)} and {len(same)}. With one, use "
-            "`variance_partitioning`."
-        )
-    if folds < 3:
-        raise ValueError(f"`folds` must be >= 3; got {folds}. Choose more.")
-    fold, varies = group_folds(groups, folds, seed), y.any(0)
-    # of other or same, whole or without concepts, with y or with each other, and unit
-    covariances = np.zeros((2, 2, 2, y.shape[1]))
-    for f in range(folds):
-        test, train = fold == f, np.flatnonzero(fold != f)
-        half = group_folds(groups[train], 2, seed + 1 + f)
-        halves = [train[half == h] for h in (0, 1)]
-        rest = [[a - _predicted(concepts[rows], a[rows], CONCEPTS, concepts) for a in (y, *streams)] for rows in halves]
-        for without, (first, second) in enumerate((([y, *streams], [y, *streams]), rest)):
-            for which, mine in enumerate((slice(1, 1 + len(other)), slice(1 + len(other), None))):
-                sides = [(one[0], one[mine], rows) for one, rows in zip((first, second), halves, strict=True)]
-                covariances[which, without] += _covariances(*sides, test, seed)
-    total = sum(((y[fold == f] - y[fold == f].mean(0)) ** 2).sum(0) for f in range(folds))
-    return _corrected(covariances / np.where(varies, total, np.nan))
+    return Corrected(CorrectedStatistic(y, concepts, other, same, groups, folds=folds, seed=seed).whole)
 
 
-def _covariances(first: tuple, second: tuple, test: np.ndarray, seed: int) -> np.ndarray:
-    """(2, U) sums over the test rows of unit · prediction and of prediction · prediction of the other side.
+class CorrectedStatistic:
+    """Covariances (2, 2, 2, U) of units and predictions as `stats.estimate` takes them, and their leave-outs.
 
-    `first` and `second` are (y, networks, training rows) of either half, each without what that half took out of it: a
+    Parameters
+    ----------
+    y, concepts, other, same, groups, folds, seed
+        As for `corrected_partitioning`. Rows are those of `other`, partners those of all else.
+
+    Attributes
+    ----------
+    whole : array (2, 2, 2, U)
+        Of all rows: of `other` or `same`, whole or without concepts, of the prediction with the unit or with that of
+        the other side, and unit; as shares of the unit's variance. NaN for constant units.
+
+    Notes
+    -----
+    A leave-out leaves a block out of the held-out rows, and keeps the fits: whatever they are, the correction divides
+    out how much they shrink. Functions of the covariances have their interval by `stats.combine`.
+
+    Examples
+    --------
+    >>> from rgbd_insight.stats import combine, estimate
+    >>> rng, groups = np.random.default_rng(0), np.arange(300)
+    >>> shared, private, concepts = rng.normal(size=(3, 300, 2))
+    >>> streams = 2 * [shared], 2 * [np.hstack([shared, private])]
+    >>> statistic = CorrectedStatistic(np.hstack([shared, private]), concepts, *streams, groups)
+    >>> level = combine(corrected_level_shares, estimate(statistic, groups, null=False))
+    >>> bool(level.low[SHARES.index("unnamed-specific")] > 0.4)
+    True
+    """
+
+    def __init__(
+        self,
+        y: ArrayLike,
+        concepts: ArrayLike,
+        other: Sequence[ArrayLike],
+        same: Sequence[ArrayLike],
+        groups: ArrayLike,
+        *,
+        folds: int = 5,
+        seed: int = 0,
+    ) -> None:
+        if min(len(other), len(same)) < 2:
+            raise ValueError(
+                f"`other` and `same` must hold two or more networks each; got {len(other)} and {len(same)}. With one, "
+                "use `variance_partitioning`."
+            )
+        if folds < 3:
+            raise ValueError(f"`folds` must be >= 3; got {folds}. Choose more.")
+        self.y, self.concepts, self.streams, self.groups = y, concepts, (other, same), np.asarray(groups)
+        self.folds, self.seed = folds, seed
+        self._known: tuple[bytes, np.ndarray] = (b"", np.empty(0))
+        self._arrays()  # says what is wrong with them
+
+    def _arrays(self) -> list[np.ndarray]:
+        """The units, the concepts and every stream, centred, of variance 1."""
+        inputs = {"concepts": [self.concepts], "other": self.streams[OTHER], "same": self.streams[SAME]}
+        return checked_streams(self.y, inputs, self.groups)[0]
+
+    @cached_property
+    def whole(self) -> np.ndarray:
+        every = np.arange(len(self.groups))
+        return self._at(every, every, np.ones((1, len(every))))[0]
+
+    def __call__(self, rows: np.ndarray, partner: np.ndarray) -> np.ndarray:
+        if are_all(rows, partner, len(self.groups)):
+            return self.whole
+        return self._at(rows, partner, np.ones((1, len(rows))))[0]
+
+    def leave_outs(self, blocks: np.ndarray) -> np.ndarray:
+        """Covariances (G, 2, 2, 2, U) without each block; NaN where a unit varies only inside that block."""
+        codes = checked_blocks(blocks, self.groups)
+        if self._known[0] != (key := codes.tobytes()):
+            every = np.arange(len(codes))
+            kept = np.vstack([np.ones(len(codes)), np.arange(codes.max() + 1)[:, None] != codes])
+            self.whole, *without = self._at(every, every, kept)
+            self._known = key, np.stack(without)
+        return self._known[1]
+
+    @one_thread
+    def _at(self, rows: np.ndarray, partner: np.ndarray, kept: np.ndarray) -> np.ndarray:
+        """Covariances (M, 2, 2, 2, U), of held-out rows of which each of `kept` (M, n) counts some."""
+        y, concepts, *streams = self._arrays()
+        count, y, concepts = len(self.streams[OTHER]), y[partner], concepts[partner]
+        streams = [x[rows] for x in streams[:count]], [x[partner] for x in streams[count:]]
+        cell = group_folds(self.groups[rows], 2 * self.folds, self.seed)  # a half of a fold
+        found, total = np.zeros((len(kept), 2, 2, 2, y.shape[1])), np.zeros((len(kept), y.shape[1]))
+        for f in range(self.folds):
+            test = cell // 2 == f
+            halves = [np.flatnonzero(~test & (cell % 2 == h)) for h in (0, 1)]
+            total += _products(y[test], y[test], kept[:, test])
+            for which, mine in enumerate(streams):
+                for without, fits in enumerate(_fits([y, *mine], concepts, halves, test, _sides(len(mine), self.seed))):
+                    found[:, which, without] += _covariances(*fits, kept[:, test])
+        return found / np.where(total > 1e-9 * kept.sum(1)[:, None], total, np.nan)[:, None, None, None]
+
+
+def corrected_partitionings(
+    y: Sequence[ArrayLike], concepts: ArrayLike, streams: Sequence[Sequence[ArrayLike]], groups: ArrayLike
+) -> tuple[CorrectedStatistic, CorrectedStatistic]:
+    """Those of two modalities of which each is the other's `other`: fitted together, in half of the time.
+
+    Parameters
+    ----------
+    y, concepts, streams, groups
+        As for `partitionings`; of either modality two or more streams.
+
+    Examples
+    --------
+    >>> rng, groups = np.random.default_rng(0), np.arange(100)
+    >>> y, concepts, *streams = rng.normal(size=(6, 100, 3))
+    >>> first, second = corrected_partitionings([y, y[:, :2]], concepts, [streams[:2], streams[2:]], groups)
+    >>> alone = CorrectedStatistic(y, concepts, streams[2:], streams[:2], groups)
+    >>> bool(np.allclose(first.whole, alone.whole)), second.whole.shape
+    (True, (2, 2, 2, 2))
+    """
+    first, second = (np.asarray(units) for units in y)
+    both = CorrectedStatistic(np.hstack([first, second]), concepts, streams[1], streams[0], groups)
+    cut = first.shape[1]
+    return (
+        _OneOfTwo(both, slice(0, cut), [OTHER, SAME], first, concepts, streams[1], streams[0], groups),
+        _OneOfTwo(both, slice(cut, None), [SAME, OTHER], second, concepts, streams[0], streams[1], groups),
+    )
+
+
+class _OneOfTwo(CorrectedStatistic):
+    """One whose value and leave-outs are some units of another one, and its streams in some order."""
+
+    def __init__(self, both: CorrectedStatistic, units: slice, streams: list[int], *given) -> None:
+        super().__init__(*given)
+        self.both, self.units, self.order = both, units, streams
+
+    @cached_property
+    def whole(self) -> np.ndarray:
+        return self.both.whole[self.order][..., self.units]
+
+    def leave_outs(self, blocks: np.ndarray) -> np.ndarray:
+        found = self.both.leave_outs(blocks)[:, self.order][..., self.units]
+        self.whole = self.both.whole[self.order][..., self.units]
+        return found
+
+
+def _products(a: np.ndarray, b: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """Σ a·b (M, U) over the rows (n, U) that each of `kept` (M, n) counts, about their means."""
+    return kept @ (a * b) - (kept @ a) * (kept @ b) / np.maximum(kept.sum(1), 1)[:, None]
+
+
+def _fits(arrays: list, concepts: np.ndarray, halves: list, test: np.ndarray, ways: list) -> Iterator[list]:
+    """Whole, then without concepts: (units, predictions by side) of the test rows, of either half."""
+    table, edges = np.hstack(arrays), np.cumsum([0, *(a.shape[1] for a in arrays)])
+    columns = [np.arange(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    pairs = [pair for way in ways for pair in (way, way[::-1])]
+    for without in (False, True):
+        found = []
+        for h, rows in enumerate(halves):
+            train, new = table[rows], table[test]
+            if without:
+                train, new = (
+                    a - _predicted(concepts[rows], train, CONCEPTS, c)
+                    for a, c in ((train, concepts[rows]), (new, concepts[test]))
+                )
+            sides = [np.concatenate([columns[1 + i] for i in pair[h]]) for pair in pairs]
+            found.append((new[:, columns[0]], _of_sides(train, new, columns[0], sides)))
+        yield found
+
+
+def _of_sides(train: np.ndarray, new: np.ndarray, units: np.ndarray, sides: list) -> list[np.ndarray]:
+    """Predictions (n, U) of the units in the new rows, from the columns of each side, by ridge regression.
+
+    A column is not scaled again when concepts were taken out: it would be shrunk otherwise than with them.
+    """
+    mean = train.mean(0)
+    centred = train - mean
+    moments = centred.T @ centred
+    found = []
+    for side in sides:
+        normal = moments[np.ix_(side, side)]
+        normal[np.diag_indices(len(side))] += PENALTY * len(train)
+        lower = torch.linalg.cholesky(torch.from_numpy(normal))
+        weights = torch.cholesky_solve(torch.from_numpy(moments[np.ix_(side, units)]), lower).numpy()
+        found.append((new[:, side] - mean[side]) @ weights + mean[units])
+    return found
+
+
+def _covariances(first: tuple, second: tuple, kept: np.ndarray) -> np.ndarray:
+    """(M, 2, U) sums over the test rows of unit · prediction and of prediction · prediction of the other side.
+
+    `first` and `second` are (units, predictions by side) of either half, each without what that half took out of it: a
     prediction is compared with the unit of the other half: both lack the same concepts, but not by the same error.
     """
-    found, count = np.zeros((2, first[0].shape[1])), len(first[1])
-    own = [y[test] - y[test].mean(0) for y, _, _ in (first, second)]
-    ways = [side for way in _sides(count, seed) for side in (way, tuple(i for i in range(count) if i not in way))]
-    for side in ways:
-        a = _of_side(*first, side, test)
-        b = _of_side(*second, [i for i in range(count) if i not in side], test)
-        found += np.stack([(own[1] * a + own[0] * b).sum(0) / 2, (a * b).sum(0)])
-    return found / len(ways)
+    (y, guesses), (z, others) = first, second
+    with_unit = (_products(z, np.mean(guesses, 0), kept) + _products(y, np.mean(others, 0), kept)) / 2
+    together = np.mean([_products(a, b, kept) for a, b in zip(guesses, others, strict=True)], 0)
+    return np.stack([with_unit, together], axis=1)
 
 
-def _of_side(y: np.ndarray, nets: list, rows: np.ndarray, side: Sequence[int], test: np.ndarray) -> np.ndarray:
-    """What the networks of a side, having learnt from `rows`, say of the test rows, about their mean."""
-    x = np.hstack([nets[i] for i in side])
-    guess = _predicted(x[rows], y[rows], PENALTY, x[test])
-    return guess - guess.mean(0)
-
-
-def _sides(count: int, seed: int) -> list[tuple[int, ...]]:
+def _sides(count: int, seed: int) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
     """Some of the ways to put `count` networks on two sides, each once."""
     half = count // 2
     ways = [way for way in combinations(range(count), half) if 2 * half < count or 0 in way]
     chosen = np.random.default_rng([seed, 3]).permutation(len(ways))[:SPLITS]
-    return [ways[i] for i in sorted(chosen)]
+    return [(ways[i], tuple(j for j in range(count) if j not in ways[i])) for i in sorted(chosen)]
 
 
 def _predicted(x: np.ndarray, y: np.ndarray, penalty: float, new: np.ndarray) -> np.ndarray:
-    """Predictions (n, U) for the rows of `new`, by ridge regression of y on x, whose columns have a variance of 1.
-
-    A column is not scaled again when concepts were taken out: it would be shrunk otherwise than with them.
-    """
+    """Predictions (n, U) for the rows of `new`, by ridge regression of y on x."""
     mean, level = x.mean(0), y.mean(0)
     return (new - mean) @ ridge(x - mean, y - level, penalty) + level
-
-
-def _corrected(covariances: np.ndarray) -> Corrected:
-    """Shares from covariances (other or same, whole or without concepts, with y or with each other, U)."""
-    parts = np.stack([covariances[:, 0] - covariances[:, 1], covariances[:, 1]], axis=1)  # (2, named or not, 2, U)
-    sums, whole = np.nansum(parts, axis=-1), np.nansum(covariances[:, 0], axis=-1)  # (2, 2, 2), (2, 2)
-    alone = (sums[..., 0] > OWN * whole[:, :1]) & (sums[..., 1] > 0)
-    with np.errstate(divide="ignore", invalid="ignore"):  # nothing predicted at all: no ceiling, and the reason says so
-        attenuation = np.where(alone, sums[..., 1] / sums[..., 0], (whole[:, 1] / whole[:, 0])[:, None])
-        r2 = parts[:, :, 0] / attenuation[..., None]  # (other or same, named or not, U)
-    other, same = r2
-    shares = np.stack([other[0], same[0] - other[0], other[1], same[1] - other[1]], axis=-1)
-    ceiling = same.sum(0)
-    top = np.nansum(ceiling)
-    enough = whole[1].min() > 0 and top > 0
-    level = np.nansum(shares, axis=0) / top if enough else np.full(4, np.nan)
-    reason = "" if enough else "the same modality's other seeds predict none of the level's variance"
-    return Corrected(shares, ceiling, level, attenuation, reason)

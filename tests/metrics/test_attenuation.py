@@ -26,11 +26,12 @@ def standard(a):
 
 def covariances_by_hand(y, nets, concepts, groups, without):
     """Σ cov(y, û) and Σ cov(û_A, û_B) of two networks, by scikit-learn, one side and half after the other."""
-    n, fold = len(y), group_folds(groups, 3, 0)
+    n, cell = len(y), group_folds(groups, 6, 0)
+    fold = cell // 2
     found = np.zeros((2, y.shape[1]))
     for f in range(3):
         train, test = np.flatnonzero(fold != f), np.flatnonzero(fold == f)
-        half = group_folds(groups[train], 2, 1 + f)
+        half = cell[train] % 2
         for a, b in ((0, 1), (1, 0)):
             guesses, units = [], []
             for net, h in ((a, 0), (b, 1)):
