@@ -58,7 +58,8 @@ class World:
     With independent latents z of mean 0 and variance 1, of which the images of a group share `likeness`, a stream is
     z A + noise, and a concept is z c with unit variance. A concept planted in *both*, *rgb* or *depth* is shown there
     as it is; of one planted *together* each modality shows one of two independent cues whose sum it is. So all
-    population values are functions of A and the noise. With ReLU units the stream is max(z A + b, 0), standardised, + noise.
+    population values are functions of A and the noise. With ReLU units the stream is max(z A + b, 0), standardised,
+    + noise.
 
     Examples
     --------
