@@ -25,14 +25,14 @@ class Layout:
         Columns of every block of inputs, in order.
     targets : int
         Columns of the targets, which come last.
-    components : int
+    components : list of int
         Principal components kept of every block (all columns where it has fewer).
     """
 
-    def __init__(self, widths: list[int], targets: int, components: int):
+    def __init__(self, widths: list[int], targets: int, components: list[int]):
         edges = np.cumsum([1, *widths])
         self.raw = [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
-        edges = np.cumsum([1, *(min(width, components) for width in widths)])
+        edges = np.cumsum([1, *map(min, widths, components)])
         self.bands = [np.arange(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
         self.inputs, self.targets = int(edges[-1]), targets
 
@@ -43,16 +43,17 @@ def _projection(moments: np.ndarray, layout: Layout) -> np.ndarray:
     All components of one block share a scale that makes their mean variance 1, so that penalties mean the same in every
     block. Constant columns map to 0; the targets are kept as they are.
     """
-    mean = moments[0] / moments[0, 0]
+    middle = moments[0] / moments[0, 0]
     kept = np.zeros((len(moments), layout.inputs + layout.targets))
     kept[0, 0] = 1
     kept[len(kept) - layout.targets :, layout.inputs :] = np.eye(layout.targets)
     for raw, band in zip(layout.raw, layout.bands, strict=True):
-        covariance = moments[raw, raw] / moments[0, 0] - np.outer(mean[raw], mean[raw])
+        covariance = moments[raw, raw] / moments[0, 0] - np.outer(middle[raw], middle[raw])
         scale = deviations(np.diag(covariance))
         values, vectors = leading(covariance / scale[:, None] / scale, len(band))
-        kept[raw, band[0] : band[-1] + 1] = vectors / scale[:, None] / np.sqrt(max(values.mean(), 1e-12))
-        kept[0, band] = -mean[raw] @ kept[raw, band[0] : band[-1] + 1]
+        mean = values.sum() / max(min(len(band), np.isfinite(scale).sum()), 1)  # of those that can vary
+        kept[raw, band[0] : band[-1] + 1] = vectors / scale[:, None] / np.sqrt(max(mean, 1e-12))
+        kept[0, band] = -middle[raw] @ kept[raw, band[0] : band[-1] + 1]
     return kept
 
 
@@ -367,7 +368,7 @@ class OneBlock:
     def __init__(self, x: np.ndarray, fold: np.ndarray, components: int, penalties: Sequence[float]) -> None:
         table, self.penalties = np.hstack([np.ones((len(x), 1)), x]), np.asarray(penalties, float)
         self.rows = [np.flatnonzero(fold == f) for f in range(fold.max() + 1)]
-        layout = Layout([x.shape[1]], 0, components)
+        layout = Layout([x.shape[1]], 0, [components])
         maps = _maps(_moments([table[rows] for rows in self.rows]), layout)
         self.parts = [[np.ascontiguousarray((table[rows] @ kept).T) for rows in self.rows] for kept in maps]  # (I, n_h)
         self.outer, self.inner = [], []  # divisions by outer fold, and by outer and inner fold

@@ -114,7 +114,8 @@ def variance_partitioning(
     groups : array (N,)
         Groups that no fold may divide.
     components, folds, seed : int
-        Principal components kept of each block, number of folds (3 or more), seed of the folds.
+        Principal components kept of `other` and of `same`, number of folds (3 or more), seed of the folds. Concepts are
+        all kept.
     penalties : sequence of float
         Grid of each block's penalty, as a share of its mean variance; each unit takes its best combination.
 
@@ -214,7 +215,8 @@ class PartitioningStatistic:
         ends = np.cumsum([0, *map(len, self.inputs.values())])
         blocks = [np.hstack(arrays[a:b]) for a, b in zip(ends[:-1], ends[1:], strict=True)]
         widths = [block.shape[1] for block in blocks]
-        return np.hstack([np.ones((len(y), 1)), *blocks, y]), Layout(widths, y.shape[1], self.components)
+        kept = [widths[CONCEPTS], self.components, self.components]  # what is named by any concept is named
+        return np.hstack([np.ones((len(y), 1)), *blocks, y]), Layout(widths, y.shape[1], kept)
 
     @cached_property
     def whole(self) -> np.ndarray:

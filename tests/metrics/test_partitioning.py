@@ -55,6 +55,11 @@ def components_of(z, train, count):
     return scores / np.sqrt(np.mean(values[:count] ** 2) / train.sum())
 
 
+def kept(z, count):
+    """How many components of an input are kept: of the concepts, of which there are 24, all."""
+    return 24 if z.shape[1] == 24 else count
+
+
 def naive_error(blocks, y, train, test, penalties):
     """Squared error on test rows of one target, by augmented least squares about the training means."""
     z, mean = np.hstack(blocks), y[train].mean()
@@ -70,7 +75,7 @@ def naive_r2(inputs, y, fold, count, grid):
     error = total = 0.0
     for f in np.unique(fold):
         train, test = fold != f, fold == f
-        blocks = [components_of(z, train, count) for z in inputs]
+        blocks = [components_of(z, train, kept(z, count)) for z in inputs]
         inner = [(train & (fold != h), fold == h) for h in np.unique(fold) if h != f]
         choices = list(product(grid, repeat=len(blocks)))
         sums = [sum(naive_error(blocks, y, a, b, choice) for a, b in inner) for choice in choices]

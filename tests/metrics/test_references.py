@@ -13,7 +13,7 @@ from rgbd_insight.metrics.baselines import cka
 from rgbd_insight.metrics.partitioning import variance_partitioning
 from rgbd_insight.metrics.soft_matching import matching
 from rgbd_insight.stats.groups import group_folds
-from tests.metrics.test_partitioning import components_of, world
+from tests.metrics.test_partitioning import components_of, kept, world
 
 
 def streams(seed=0, n=60, widths=(6, 4)):
@@ -80,7 +80,7 @@ def himalaya_r2(ridge, inputs, y, fold, count, grid):
     error = total = np.zeros(y.shape[1])
     for f in np.unique(fold):
         train, test = fold != f, fold == f
-        blocks = [components_of(z, train, count) for z in inputs]
+        blocks = [components_of(z, train, kept(z, count)) for z in inputs]
         choices, sums = list(product(grid, repeat=len(blocks))), []
         for choice in choices:
             parts = [(train & (fold != h), fold == h) for h in np.unique(fold) if h != f]
