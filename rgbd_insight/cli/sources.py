@@ -153,6 +153,6 @@ def weights_of(path: Path, epoch: str) -> tuple[Path, str]:
 
 def trained_size(folder: Path) -> tuple[int, int] | None:
     """The size of the images that the run in `folder` was trained on; None where it is not recorded."""
-    about = state.read(folder)
-    size = about and about["run"]["data"].get("size")
+    kept = state.read(folder)
+    size = kept and kept[0]["run"]["data"].get("size")
     return tuple(size) if size else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from rgbd_insight.data.reading import open_hdf5, read_mat, text_at
 from rgbd_insight.data.sunrgbd import find_scenes, read_scene, read_toolbox
-from rgbd_insight.utils.files import whole, write_json
+from rgbd_insight.utils.files import room, whole, write_json
 
 DEPTHS = {"raw": "rawDepths", "filled": "depths"}
 LENS = {"fx": 518.857901, "fy": 519.469611, "cx": 324.582449, "cy": 252.736166}  # the toolbox counts pixels from 1
@@ -200,16 +200,18 @@ def _declare_sunrgbd(target: Target, stems: list[str], scenes: list, toolbox: An
 
 @dataclass(frozen=True)
 class Target:
-    """A folder in the making; see `writing`."""
+    """A folder in the making, and what it is to be called; see `writing`."""
 
     path: Path
+    out: Path
 
     def image(self, stem: str, colour: np.ndarray, metres: np.ndarray, label: np.ndarray) -> None:
         """Store colour uint8 (H, W, 3), depth float (H, W) in metres with 0 = missing, label uint8 (H, W)."""
         millimetres = np.where(np.isfinite(metres), metres, 0).clip(0, 65.535) * 1000
-        Image.fromarray(np.ascontiguousarray(colour)).save(self.path / "rgb" / f"{stem}.png")
-        Image.fromarray(millimetres.round().astype(np.uint16)).save(self.path / "depth" / f"{stem}.png")
-        Image.fromarray(np.ascontiguousarray(label)).save(self.path / "label" / f"{stem}.png")
+        depth = millimetres.round().astype(np.uint16)
+        for folder, values in (("rgb", colour), ("depth", depth), ("label", label)):
+            with room(self.out, f"{folder}/{stem}.png was being written, and the file that is converted is as it was"):
+                Image.fromarray(np.ascontiguousarray(values)).save(self.path / folder / f"{stem}.png")
 
     def declare(self, name: str, value: Any) -> None:
         """Store a .json file."""
@@ -223,18 +225,19 @@ def writing(out: str | Path) -> Iterator[Target]:
     Raises
     ------
     ValueError
-        Where there is something at `out` already.
+        Where there is something at `out` already, or another process is making it.
     """
     out = Path(out)
-    if out.exists():
-        raise ValueError(f"`out` must be a new folder; there is something at {out}: name another, or remove it")
     made = [folder for folder in (out.parent, *out.parent.parents) if not folder.exists()]
     try:
-        with whole(out) as partial:
+        with whole(out, patience=0) as partial:
+            if out.exists():
+                raise ValueError(f"`out` must be a new folder; there is something at {out}: name another, or remove it")
             for name in ("rgb", "depth", "label"):
                 (partial / name).mkdir(parents=True)
-            yield Target(partial)
+            yield Target(partial, out)
     except BaseException:
         for folder in made:
-            folder.rmdir()
+            with suppress(OSError):  # another process writes beside it
+                folder.rmdir()
         raise

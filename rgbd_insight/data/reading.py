@@ -11,6 +11,8 @@ import numpy as np
 from PIL import Image
 from scipy.io import loadmat
 
+from rgbd_insight.utils.files import NotWritten
+
 DEPTH_MODES = ("I;16", "I;16B", "I;16L", "I")  # Pillow's names for 16-bit grey; "I" before Pillow 11
 
 
@@ -112,6 +114,8 @@ def open_hdf5(path: Path) -> Iterator[Any]:
     try:
         with h5py.File(path, "r") as file:
             yield file
+    except NotWritten:
+        raise  # what was read is not to blame
     except (OSError, KeyError, RuntimeError, TypeError, AttributeError, IndexError) as error:
         raise ValueError(
             f"{path} cannot be read as it must be ({type(error).__name__}: {error}); it is truncated or "

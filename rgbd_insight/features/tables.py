@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from rgbd_insight.features.schema import FeaturesError
-from rgbd_insight.utils.files import digest, write_json, write_parquet
+from rgbd_insight.utils.files import as_json, digest, whole, write_parquet
 from rgbd_insight.utils.messages import unknown
 
 COMMAND = "make features"
@@ -38,9 +38,10 @@ def write_table(table: pd.DataFrame, out: Path, name: str, command: str) -> None
     """
     path, index = out / f"{name}.parquet", out / "index.json"
     write_parquet(path, table)
-    known = json.loads(index.read_text(encoding="utf-8")) if index.exists() else {}
-    known[name] = {"file": path.name, "sha256": digest(path), "command": command, "rows": len(table)}
-    write_json(index, known)
+    with whole(index) as partial:  # nobody else adds a table meanwhile
+        known = json.loads(index.read_text(encoding="utf-8")) if index.exists() else {}
+        known[name] = {"file": path.name, "sha256": digest(path), "command": command, "rows": len(table)}
+        partial.write_text(as_json(known), encoding="utf-8", newline="\n")
 
 
 def read_table(folder: str | Path, name: str) -> pd.DataFrame:

@@ -8,12 +8,11 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
 
 from rgbd_insight.data import ENCODINGS
 from rgbd_insight.models.network import Network
-from rgbd_insight.utils.files import whole
+from rgbd_insight.utils.tensors import read_tensors, write_tensors
 
 FORMAT = "rgbd_insight.network/1"
 
@@ -50,11 +49,8 @@ def save(model: Network, path: str | Path) -> Path:
     path = Path(path)
     if path.suffix != ".safetensors":
         raise ValueError(f"`path` must end in .safetensors; got {path.name!r}: write {path.stem}.safetensors")
-    tensors = {name: x.detach().cpu().contiguous() for name, x in model.state_dict().items()}
-    # one metadata entry: the order of several is not fixed, and equal networks are to give equal bytes
-    about = {FORMAT: json.dumps({"config": model.config, "epoch": model.epoch})}
-    with whole(path) as partial:
-        save_file(tensors, partial, metadata=about)
+    about = json.dumps({"config": model.config, "epoch": model.epoch})
+    write_tensors(path, model.state_dict(), FORMAT, about)
     return path
 
 
@@ -76,23 +72,21 @@ def load(path: str | Path) -> Network:
     FileNotFoundError
         Where there is no such file.
     ValueError
-        Where the file is none of ours, or its weights do not fit its config.
+        Where the file is none of ours, its weights do not fit its config, or a byte has changed since it was written.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"`path` must be a file written by save(); there is none at {path}")
     try:
-        with safe_open(path, "pt") as file:
-            entries = file.metadata() or {}
-            if FORMAT not in entries:
-                raise ValueError(
-                    f"`path` must be a network of format {FORMAT!r}; {path.name} says {sorted(entries)}: "
-                    "for weights of another program, build the network there and pass it with its taps"
-                )
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
+        text, tensors = read_tensors(path, FORMAT)
     except SafetensorError as error:
         raise ValueError(f"`path` must be a safetensors file; {path.name} is none ({error}): save it again") from error
-    config, epoch = checked(_parsed(entries[FORMAT], path.name), path.name)
+    if text is None:
+        raise ValueError(
+            f"`path` must be a network of format {FORMAT!r}; {path.name} is none: for weights of another program, "
+            "build the network there and pass it with its taps"
+        )
+    config, epoch = checked(_parsed(text, path.name), path.name)
     model = Network(config)
     try:
         model.load_state_dict(tensors)

@@ -7,13 +7,13 @@ import json
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from rgbd_insight.data import IGNORE, Dataset, batches
-from rgbd_insight.utils.files import whole
+from rgbd_insight.utils.files import sweep
+from rgbd_insight.utils.tensors import read_tensors, write_tensors
 
 STEPS = 32767  # of the depth code: 0 (no reading) to twice the modality's range
 
@@ -73,27 +73,36 @@ class Cache:
 
     @classmethod
     def kept(cls, data: Dataset, path: Path, *, progress: bool = False) -> Cache:
-        """The cache of `data` from the file `path`, which is written first where it is not there or of other data."""
+        """The cache of `data` from the file `path`, which is written first where it is not there or of other data.
+
+        Raises
+        ------
+        ValueError
+            Where the file is damaged.
+        """
         about = {"name": data.name, "classes": list(data.classes), "fingerprint": data.fingerprint()}
         stored = cls._read(path, json.loads(json.dumps(about)))
         if stored is not None:
             return stored
         made = cls(data, progress=progress)
         tensors = {name: getattr(made, name) for name in ("rgb", "depth", "labels")}
-        with whole(path, shared=True) as partial:  # several processes may make the same
-            save_file(tensors, partial, {"about": json.dumps(about | {"scale": made.scale, "ids": made.ids})})
+        write_tensors(path, tensors, "about", json.dumps(about | {"scale": made.scale, "ids": made.ids}))
         return made
 
     @classmethod
     def _read(cls, path: Path, about: dict) -> Cache | None:
         if not path.is_file():
             return None
-        with safe_open(path, "pt") as file:
-            stored = json.loads(file.metadata()["about"])
-            if any(stored.get(key) != about[key] for key in about):
-                return None
-            found = cls.__new__(cls)
-            found.rgb, found.depth, found.labels = (file.get_tensor(name) for name in ("rgb", "depth", "labels"))
+        sweep(path.parent)  # a kill just after it was written leaves an empty folder beside it
+        try:
+            text, tensors = read_tensors(path, "about")
+            stored = json.loads(text)
+        except (SafetensorError, ValueError, TypeError) as error:
+            raise ValueError(f"{path} cannot be used ({error}); delete it: it is made again") from error
+        if any(stored.get(key) != about[key] for key in about):
+            return None
+        found = cls.__new__(cls)
+        found.rgb, found.depth, found.labels = (tensors[name] for name in ("rgb", "depth", "labels"))
         found.name, found.classes, found.fingerprint = stored["name"], tuple(stored["classes"]), stored["fingerprint"]
         found.scale, found.ids = stored["scale"], tuple(stored["ids"])
         return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import fields
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from rgbd_insight.training.cache import Cache
 from rgbd_insight.training.recipe import Recipe, log_spaced
 from rgbd_insight.training.run import Run, repeatable
 from rgbd_insight.utils.distributed import device_for, processes
+from rgbd_insight.utils.files import Lock, sweep
 from rgbd_insight.utils.messages import unknown
 
 
@@ -64,7 +66,7 @@ def train(
     ------
     ValueError
         Where the data is empty or has a class that the model lacks (the sample is named), where an option is unknown,
-        or where `out` holds another run (the differing key is named).
+        where `out` holds another run (the differing key is named), or where another process trains into it.
     FloatingPointError
         Where the loss is not finite (epoch and step are named).
 
@@ -89,24 +91,26 @@ def train(
     run = Run(model, Cache(data, progress=progress) if not isinstance(data, Cache) else data, Recipe(**recipe))
     run.prepare(device, seed)
     out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
     kept = set(log_spaced(run.recipe.epochs) if checkpoints is None else checkpoints)
-    if not resume and team.first:
-        for old in [*state.checkpoints(out).values(), out / state.NAME]:
-            old.unlink(missing_ok=True)  # an older run's checkpoints would pass for this one's
-    team.barrier()
-    curves = run.found(out)
-    if not curves and 0 in kept and team.first:
-        save(model, state.checkpoint(out, 0))
-    for epoch in range(len(curves) + 1, run.recipe.epochs + 1):
-        with repeatable(device):
-            curves.append(run.epoch(epoch, progress))
+    with Lock(out) if team.first else nullcontext():
         if team.first:
-            if epoch in kept:
-                save(model, state.checkpoint(out, epoch))
-            state.write_curves(out, curves)
-            # last, as it says that all is there
-            state.write(out, model, run.optimizer, {"run": run.identity, "curves": curves})
-    team.barrier()
-    model.eval()
-    return state.write_curves(out, curves) if team.first else pd.DataFrame(curves)
+            sweep(out)
+        if not resume and team.first:
+            for old in [out / state.NAME, *state.checkpoints(out).values()]:
+                old.unlink(missing_ok=True)  # an older run's checkpoints would pass for this one's
+        team.barrier()
+        curves = run.found(out)
+        now = state.checkpoint(out, len(curves))
+        if team.first and len(curves) in kept and not (curves and now.exists()):
+            save(model, now)  # untrained; or a kill came just before it was written
+        for epoch in range(len(curves) + 1, run.recipe.epochs + 1):
+            with repeatable(device):
+                curves.append(run.epoch(epoch, progress))
+            if team.first:
+                state.write_curves(out, curves)
+                state.write(out, model, run.optimizer, {"run": run.identity, "curves": curves})
+                if epoch in kept:  # last: weights of the last epoch say that all is there
+                    save(model, state.checkpoint(out, epoch))
+        team.barrier()
+        model.eval()
+        return state.write_curves(out, curves) if team.first else pd.DataFrame(curves)

@@ -73,16 +73,17 @@ class Run:
 
     def found(self, out: Path) -> list[dict]:
         """Curves of the epochs already done in `out`, whose state is restored; empty where there are none."""
-        about = state.read(out)
-        if about is None:
+        kept = state.read(out)
+        if kept is None:
             return []
+        about, tensors = kept
         for key, value in self.identity.items():
             if about["run"].get(key) != value:
                 raise ValueError(
                     f"`out` must be empty or hold this run; {out} differs in {key!r} ({about['run'].get(key)!r} there, "
                     f"{value!r} here): choose another folder, or resume=False to start again"
                 )
-        state.restore(out, self.model, self.optimizer)
+        state.restore(tensors, self.model, self.optimizer)
         self.model.epoch = len(about["curves"])
         return about["curves"]
 

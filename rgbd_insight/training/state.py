@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import nn
+from safetensors import SafetensorError
+from torch import Tensor, nn
 
-from rgbd_insight.utils.files import whole, write_parquet
+from rgbd_insight.utils.files import write_parquet
+from rgbd_insight.utils.tensors import Damaged, read_tensors, write_tensors
 
 NAME = "state.safetensors"
 
@@ -67,23 +67,23 @@ def write(out: Path, model: nn.Module, optimizer: torch.optim.Optimizer, about: 
     for name, parameter in model.named_parameters():
         for key, x in optimizer.state[parameter].items():
             tensors[f"optimizer/{name}/{key}"] = x
-    tensors = {name: x.detach().cpu().contiguous() for name, x in tensors.items()}
-    with whole(out / NAME) as partial:
-        save_file(tensors, partial, metadata={"about": json.dumps(about)})
+    write_tensors(out / NAME, tensors, "about", json.dumps(about))
 
 
-def read(out: Path) -> dict | None:
-    """The `about` of the state in `out`; None where there is none."""
+def read(out: Path) -> tuple[dict, dict[str, Tensor]] | None:
+    """The `about` of the state in `out` and its tensors; None where there is none."""
     if not (out / NAME).is_file():
         return None
     try:
-        with safe_open(out / NAME, "pt") as file:
-            about = json.loads((file.metadata() or {}).get("about", ""))
+        text, tensors = read_tensors(out / NAME, "about")
+        about = json.loads(text or "")
+    except Damaged as error:
+        raise Damaged(f"{error}: remove the file to start again") from None
     except (ValueError, RecursionError, SafetensorError):
         about = None
     if not _whole(about):
         raise ValueError(f"{out / NAME} is damaged: it does not say of which run it is; remove it to start again")
-    return about
+    return about, tensors
 
 
 def _whole(about: object) -> bool:
@@ -97,10 +97,8 @@ def _whole(about: object) -> bool:
     )
 
 
-def restore(out: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Put the state in `out` into `model` and `optimizer`, in the memory layout that the parameters have."""
-    with safe_open(out / NAME, "pt") as file:
-        found = {name: file.get_tensor(name) for name in file.keys()}
+def restore(found: dict[str, Tensor], model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Put the tensors of a state into `model` and `optimizer`, in the memory layout that the parameters have."""
     model.load_state_dict({name[6:]: x for name, x in found.items() if name.startswith("model/")})
     for name, parameter in model.named_parameters():
         prefix = f"optimizer/{name}/"

@@ -2,37 +2,147 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import re
 import shutil
+import socket
+import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pandas as pd
 
+try:
+    import fcntl
+except ImportError:  # Windows has no advisory locks of this kind; one writer at a time is then up to the user
+    fcntl = None
+
+LOCK, PARTIAL = "lock", ".partial"
+PATIENCE, PAUSE = 60.0, 0.02  # seconds: how long a writer of one file waits for another, and how often it looks
+FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
+_CODE = re.compile(r"os error (\d+)")  # as libraries written in Rust put it
+
+
+class InUse(ValueError):
+    """Another process is writing there: says which."""
+
+
+class NotWritten(OSError):
+    """What was to be written is not, for want of room: says where, how much there was, and what is safe."""
+
+
+class Lock:
+    """A folder kept from other processes until `release`, or until this process ends, however it ends.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Made where there is none; holds the file ``lock``, which goes with the release.
+    patience : float, optional
+        Seconds to wait for a process that has it.
+
+    Raises
+    ------
+    InUse
+        Where another process has it; it is named.
+
+    Notes
+    -----
+    An advisory lock of the system: it ends with the process, so that nothing has to be cleared away after a kill. Where
+    the system or the file system has none, nobody is kept out.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = tempfile.mkdtemp()
+    >>> with Lock(folder):
+    ...     Lock(folder)
+    Traceback (most recent call last):
+    rgbd_insight.utils.files.InUse: another process is writing to ...: process ... wait for it, or name another place
+    """
+
+    def __init__(self, folder: str | Path, *, patience: float = 0.0) -> None:
+        self.path, self._handle = Path(folder) / LOCK, None
+        until = time.monotonic() + patience
+        while self._handle is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileNotFoundError):  # who had it has just taken the folder away
+                self._take(until)
+
+    def _take(self, until: float) -> None:
+        handle = os.open(self.path, os.O_RDWR | os.O_CREAT)
+        try:
+            if fcntl is not None:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(handle, 200).decode(errors="replace").strip() or "a process"
+            os.close(handle)
+            if time.monotonic() >= until:
+                raise InUse(
+                    f"another process is writing to {self.path.parent}: {holder}; wait for it, or name another place"
+                ) from None
+            time.sleep(PAUSE)
+            return
+        except OSError:
+            pass  # a file system without locks
+        if os.path.samestat(os.fstat(handle), os.stat(self.path)):  # else it was released and taken away meanwhile
+            os.ftruncate(handle, 0)
+            os.write(handle, f"process {os.getpid()} on {socket.gethostname()} ({Path(sys.argv[0]).name})".encode())
+            self._handle = handle
+        else:
+            os.close(handle)
+
+    def release(self) -> None:
+        """Let others in, and leave nothing behind but the folder."""
+        if self._handle is not None:
+            if fcntl is not None:
+                self.path.unlink(missing_ok=True)  # while it is held: whoever opened it before notices
+            os.close(self._handle)
+            self._handle = None
+
+    def __enter__(self) -> Lock:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
 
 @contextmanager
-def whole(path: str | Path, *, shared: bool = False) -> Iterator[Path]:
-    """Yield a temporary path beside `path` that takes its name when the ``with`` ends well, and is removed otherwise.
+def whole(path: str | Path, *, patience: float = PATIENCE) -> Iterator[Path]:
+    """Yield a temporary path that takes the name `path` when the ``with`` ends well, and is removed otherwise.
 
     Parameters
     ----------
     path : str or Path
         The file, or the new folder, that is to be there afterwards; a file of that name is replaced. Folders above it
         are made.
-    shared : bool
-        Whether several processes may write `path` at a time: each then has a temporary name of its own.
+    patience : float, optional
+        Seconds to wait for another process that is writing `path`.
 
     Yields
     ------
     Path
-        Where to write (or which folder to make).
+        Where to write (or which folder to make): inside the folder `path`.partial, together with whatever a library
+        puts beside what it writes.
+
+    Raises
+    ------
+    InUse
+        Where another process is still writing `path`.
+    NotWritten
+        Where there is no room for it.
+    ValueError
+        Where something else than an unfinished write has the name of that folder.
 
     Notes
     -----
-    A file's bytes are on the disk before it gets its name: neither a kill nor a loss of power leaves half of it.
+    A file's bytes are on the disk before it gets its name: neither a kill nor a loss of power leaves half of it. What
+    a kill leaves is cleared away by the next write, or by `sweep`.
 
     Examples
     --------
@@ -46,24 +156,94 @@ def whole(path: str | Path, *, shared: bool = False) -> Iterator[Path]:
     ('all of it', ['notes.txt'])
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial" if shared else f"{path.name}.partial")
-    _remove(partial)  # of a process that was killed
+    home = path.with_name(path.name + PARTIAL)
+    partial = home / path.name
+    if home.is_file():
+        home.unlink()  # as an earlier version left it
+    lock = Lock(home, patience=patience)
     try:
-        yield partial
-        if partial.is_file():
-            sync(partial)
-        os.replace(partial, path)
-    except BaseException:
-        _remove(partial)
-        raise
+        _clear(home, path.name)
+        with room(path):
+            yield partial
+            if partial.is_file():
+                sync(partial)
+            os.replace(partial, path)
+    finally:
+        try:
+            _clear(home, path.name)
+        finally:
+            lock.release()
+            with suppress(OSError):  # the next process is in there already
+                home.rmdir()
 
 
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+def sweep(folder: str | Path) -> None:
+    """Remove what writes into `folder` that were killed have left; those that are under way, and all else, stays.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Not searched below.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> (folder / "a.txt.partial").mkdir()
+    >>> sweep(folder)
+    >>> list(folder.iterdir())
+    []
+    """
+    for home in Path(folder).glob(f"*{PARTIAL}"):
+        name = home.name.removesuffix(PARTIAL)
+        if home.is_dir() and all(_is_ours(path, name) for path in home.iterdir()):
+            with suppress(InUse), Lock(home):
+                _clear(home, name)
+            with suppress(OSError):
+                home.rmdir()
+
+
+def _is_ours(path: Path, name: str) -> bool:
+    return path.name in (name, LOCK) or path.name.startswith(".tmp")  # safetensors' own temporary files
+
+
+def _clear(home: Path, name: str) -> None:
+    """Empty the folder of an unfinished write, but for the lock on it."""
+    for path in home.iterdir():
+        if not _is_ours(path, name):
+            raise ValueError(f"{home} is no unfinished write of {name}: it holds {path.name!r}; move it away")
+        if path.name != LOCK:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+@contextmanager
+def room(path: Path, safe: str = "what was there before is as it was") -> Iterator[None]:
+    """Inside the ``with``, a full disk (or a quota, or a limit on files) ends in an error that says what is safe.
+
+    Parameters
+    ----------
+    path : Path
+        What is being written.
+    safe : str, optional
+        What is kept.
+
+    Raises
+    ------
+    NotWritten
+        In the place of the error of whatever library noticed.
+    """
+    try:
+        yield
+    except Exception as error:  # libraries have errors of their own kinds for it
+        code = getattr(error, "errno", None) or next((int(n) for n in _CODE.findall(str(error))), None)
+        if code not in FULL:
+            raise
+        there = next(folder for folder in (path, *path.parents) if folder.exists())
+        free = shutil.disk_usage(there).free / 2**20
+        raise NotWritten(
+            f"{path} cannot be written: {os.strerror(code).lower()}, {free:,.1f} MiB are free there; {safe}. Make "
+            "room, and do the same again"
+        ) from error
 
 
 def sync(path: Path) -> None:
@@ -97,6 +277,11 @@ def write_text(path: str | Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8", newline="\n")
 
 
+def as_json(value: object, *, sort: bool = True) -> str:
+    """`value` as the text that `write_json` writes; parameters and errors as there."""
+    return json.dumps(value, sort_keys=sort, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+
+
 def write_json(path: str | Path, value: object, *, sort: bool = True) -> None:
     """Write `value` to `path` as JSON, whole or not at all.
 
@@ -116,8 +301,7 @@ def write_json(path: str | Path, value: object, *, sort: bool = True) -> None:
     TypeError
         For what JSON does not know.
     """
-    text = json.dumps(value, sort_keys=sort, indent=1, allow_nan=False, ensure_ascii=False)
-    write_text(path, text + "\n")
+    write_text(path, as_json(value, sort=sort))
 
 
 def write_parquet(path: str | Path, table: pd.DataFrame) -> None:
