@@ -11,7 +11,8 @@ from torch import Tensor
 
 from rgbd_insight import stats
 from rgbd_insight.data.batch import Dataset
-from rgbd_insight.extraction import INPUTS, at_rest, partners
+from rgbd_insight.extraction import INPUTS, at_rest
+from rgbd_insight.features import partners
 from rgbd_insight.hooks import trace
 from rgbd_insight.metrics.dissection import TopValues, active_pixels, iou_statistic
 from rgbd_insight.models import Network

@@ -1,4 +1,4 @@
-"""What an extraction does with one block of samples, the model apart: check it, describe it, find partners, count."""
+"""What an extraction does with one block of samples, the model apart: check it, describe it, count."""
 
 from __future__ import annotations
 
@@ -14,46 +14,6 @@ from rgbd_insight.hooks import Tap
 from rgbd_insight.utils.messages import unknown
 
 REPLACEMENTS = ("zero", "mean", "noise")
-
-
-def partners(groups: Sequence[str], draws: int) -> np.ndarray:
-    """For every sample and draw, the index of a sample of another group; the same for the same `groups`.
-
-    Parameters
-    ----------
-    groups : sequence of str
-        The group of each of N samples, two or more different ones.
-    draws : int
-        How many partners each sample gets.
-
-    Returns
-    -------
-    ndarray of int (draws, N)
-        In a draw every sample serves once, unless one group has more than half of them.
-
-    Notes
-    -----
-    The samples are put in a random order that keeps groups together and rotated by a random number of places that
-    is at least the largest group's size s and at most N − s, so none meets its own group.
-
-    Examples
-    --------
-    >>> partners(["a", "a", "b", "b"], 1)[0].tolist() in ([2, 3, 0, 1], [3, 2, 0, 1], [2, 3, 1, 0], [3, 2, 1, 0])
-    True
-    """
-    codes = np.unique(np.asarray(groups), return_inverse=True)[1]  # (N,)
-    sizes, n = np.bincount(codes), len(codes)
-    largest = int(sizes.max())
-    result = np.empty((draws, n), np.int64)
-    for draw in range(draws):
-        random = np.random.default_rng([draw, n])
-        order = np.lexsort((random.random(n), random.permutation(len(sizes))[codes]))
-        if 2 * largest <= n:
-            result[draw, order] = np.roll(order, -int(random.integers(largest, n - largest + 1)))
-        else:
-            for code in range(len(sizes)):
-                result[draw, codes == code] = random.choice(np.flatnonzero(codes != code), sizes[code])
-    return result
 
 
 def check_dataset(data: Dataset) -> None:

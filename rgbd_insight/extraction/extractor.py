@@ -7,6 +7,8 @@ import platform
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,12 +18,14 @@ from torch import Tensor, nn
 from torch.backends import cudnn
 
 from rgbd_insight.data import Batch, Dataset
-from rgbd_insight.extraction.blocks import check_batch, concept_areas, describe, partners, replacement, score
-from rgbd_insight.features import Ablation, TensorKey
+from rgbd_insight.extraction.blocks import check_batch, concept_areas, describe, replacement, score
+from rgbd_insight.features import MEASURED, Ablation, TensorKey, guests, partners, parts
 from rgbd_insight.hooks import Tap, evaluating, mute, purity, trace
+from rgbd_insight.stats import estimate
 from rgbd_insight.utils.distributed import device_for
 
 INPUTS = ("rgb", "depth")  # the fields of a Batch behind the first and the second modality
+IMAGES, GROUPS = 64, 5  # from which it is measured how much is the guests'; groups from which there is an interval
 
 
 class Extractor:
@@ -42,7 +46,8 @@ class Extractor:
         self.model, self.data, self.taps, self.draws, self.block = model, data, taps, draws, block
         self.device, self.names = device, [m.name for m in data.modalities]
         self.alone = len(getattr(model, "modalities", self.names)) == 1
-        self.partners = partners(data.groups, max(draws, 2))  # (draws, N); "none" takes its inputs from two of them
+        self.partners = partners(data.groups, 2)  # (2, N), for predictions; "none" takes its inputs from both
+        self.guests = guests(data.groups, max(draws, MEASURED))  # for responses
         self._unit_means: dict[tuple[str, int], np.ndarray] = {}
         self._replacements: dict[tuple[int, str], tuple[Tensor, Tensor]] = {}  # by input and by what replaces it
 
@@ -75,19 +80,16 @@ class Extractor:
         predictions: dict[str, np.ndarray] = {}
         others = _PartnerInputs(self, rows)
         for condition in conditions:
-            draws = self.draws if condition in self.names and not self.alone else 1
-            keep = condition in ("both", *self.names)
-            totals: dict[tuple[str, int], np.ndarray] = {}
-            for draw in range(draws):
-                pooled, logits = self._run(self._given(condition, batch, others, draw), batch.ids, condition, keep)
-                totals = {place: totals.get(place, 0) + values for place, values in pooled.items()}
-                if draw == 0:
-                    predictions |= _counted(condition, logits, batch.labels)
-            for (stream, level), total in totals.items():
-                responses[str(TensorKey(condition, stream, level))] = (total / draws).astype(np.float32)
+            keep = condition == "both" or self.alone
+            pooled, logits = self._run(self._given(condition, batch, others), batch.ids, condition, keep)
+            predictions |= _counted(condition, logits, batch.labels)
+            if self.isolates([condition]):
+                pooled = self._isolated(condition, batch, rows)
+            for (stream, level), values in pooled.items():
+                responses[str(TensorKey(condition, stream, level))] = values.astype(np.float32)
         for ablation in ablations:
             with mute(self.model, self._silenced(ablation)):
-                _, logits = self._run(self._given(ablation.inputs, batch, others, 0), batch.ids, ablation.name, False)
+                _, logits = self._run(self._given(ablation.inputs, batch, others), batch.ids, ablation.name, False)
             predictions |= _counted(ablation.name, logits, batch.labels)
         return {
             "responses": responses,
@@ -95,6 +97,70 @@ class Extractor:
             "samples": describe(batch),
             "areas": concept_areas(batch, len(self.data.concepts)),
         }
+
+    def _isolated(self, modality: str, batch: Batch, rows: Sequence[int]) -> dict[tuple[str, int], np.ndarray]:
+        """Responses (B, U) to one modality, averaged over the guests whose other input is given."""
+        totals: dict[tuple[str, int], np.ndarray] = {}
+        for draw in range(self.draws):
+            pooled = self._beside(modality, batch, self.guests.table[draw, np.asarray(rows)])
+            totals = {place: totals.get(place, 0) + values for place, values in pooled.items()}
+        return {place: total / self.draws for place, total in totals.items()}
+
+    def _beside(self, modality: str, batch: Batch, hosts: np.ndarray) -> dict[tuple[str, int], np.ndarray]:
+        """Responses (B, U) to one modality of `batch` beside the other input of the samples `hosts` (B,)."""
+        kept = self.names.index(modality)
+        other = getattr(self._hosts, INPUTS[1 - kept])[torch.from_numpy(np.searchsorted(self._known, hosts))]
+        return self._run(_paired(kept, batch, other), batch.ids, modality)[0]
+
+    @cached_property
+    def _known(self) -> np.ndarray:
+        """Indices of all samples that are a guest or a reserve somewhere, rising."""
+        return np.unique(self.guests.table)
+
+    @cached_property
+    def _hosts(self) -> Batch:
+        return self._load(self._known.tolist())
+
+    def isolates(self, conditions: Sequence[str]) -> bool:
+        """Whether responses are recorded, under any of `conditions`, beside guests."""
+        return not self.alone and bool({*conditions} & {*self.names})
+
+    def isolation(self) -> dict:
+        """Who the guests were and how much of every tap is theirs, over up to 64 images and 4 guests or more.
+
+        Returns
+        -------
+        dict
+            "guests" and "reserves", ids in the order of draws; "reserved", how many samples had a reserve; "shares", a
+            dict(stream, level, modality, own, guest, both, share, low, high) for each tap and kept modality: `Parts`,
+            and the own share of the mean over the draws with its interval over groups (None where there are too few).
+        """
+        hosts, groups = self.guests.first, np.asarray(self.data.groups)
+        open_to_all = np.flatnonzero(~np.isin(groups, groups[hosts]))  # every guest is of another group than they
+        rows = open_to_all[np.linspace(0, len(open_to_all) - 1, min(IMAGES, len(open_to_all))).astype(int)]
+        shares = []
+        for modality in self.names if len(rows) > 1 else ():
+            cuts = range(self.block, len(rows), self.block)
+            blocks = [self._crossed(modality, part, hosts) for part in np.split(rows, cuts)]
+            for stream, level in blocks[0]:
+                x = np.concatenate([block[stream, level] for block in blocks])  # (I, D, U)
+                where = {"stream": stream, "level": level, "modality": modality}
+                shares.append(where | _shares(x, groups[rows], self.draws))
+        named = dict(zip(self._known.tolist(), self._hosts.ids, strict=True))
+        used, reserve = (given[: self.draws].tolist() for given in (hosts, self.guests.reserve))
+        reserved = (self.guests.table[: self.draws] != hosts[: self.draws, None]).any(0)  # (N,)
+        return {
+            "guests": [named[guest] for guest in used],
+            "reserves": [named[guest] for guest in reserve],
+            "reserved": int(reserved.sum()),
+            "shares": shares,
+        }
+
+    def _crossed(self, modality: str, rows: np.ndarray, hosts: np.ndarray) -> dict[tuple[str, int], np.ndarray]:
+        """Responses (B, D, U) to the samples `rows`, each beside every one of `hosts`."""
+        batch = self._load(rows.tolist())
+        beside = [self._beside(modality, batch, np.full(len(rows), host)) for host in hosts]
+        return {place: np.stack([one[place] for one in beside], 1) for place in beside[0]}
 
     def purity(self) -> list[dict]:
         """How far each tap moves when one input is swapped, over up to 8 samples and their partners."""
@@ -113,7 +179,7 @@ class Extractor:
     def _load(self, rows: Sequence[int]) -> Batch:
         return check_batch(self.data.batch(rows), self.data).to(self.device)
 
-    def _given(self, condition: str, own: Batch, others: _PartnerInputs, draw: int) -> tuple[Tensor, Tensor]:
+    def _given(self, condition: str, own: Batch, others: _PartnerInputs) -> tuple[Tensor, Tensor]:
         if condition == "both" or self.alone:
             return own.rgb, own.depth
         if condition == "none":
@@ -122,8 +188,8 @@ class Extractor:
         if name == "none":
             return self._stand_in(0, kind, own, others), self._stand_in(1, kind, own, others)
         kept = self.names.index(name)
-        other = self._stand_in(1 - kept, kind, own, others) if kind else others[draw][1 - kept]
-        return (own.rgb, other) if kept == 0 else (other, own.depth)
+        other = self._stand_in(1 - kept, kind, own, others) if kind else others[0][1 - kept]
+        return _paired(kept, own, other)
 
     def _stand_in(self, index: int, kind: str, own: Batch, others: _PartnerInputs) -> Tensor:
         """What replaces an input under "zero", "mean" or "noise"."""
@@ -179,6 +245,20 @@ class Extractor:
         if unit >= len(values):
             raise ValueError(f"units of {place} must be 0 to {len(values) - 1}; got {unit}")
         return float(values[unit])
+
+
+def _paired(kept: int, own: Batch, other: Tensor) -> tuple[Tensor, Tensor]:
+    """The two inputs of a network: that which is kept of a batch's own, and the other one."""
+    return (own.rgb, other) if kept == 0 else (other, own.depth)
+
+
+def _shares(responses: np.ndarray, groups: np.ndarray, draws: int) -> dict[str, float | None]:
+    """Whose the variance of `responses` (I, D, U) is, and the own share of their mean over `draws` of the guests."""
+    found, share = parts(responses), None
+    if len(set(groups)) >= GROUPS:
+        share = estimate(lambda rows, partner: parts(responses[rows]).own_share(draws), groups, null=False)
+    ends = {"low": None, "high": None} if share is None else {"low": share.low, "high": min(share.high, 1.0)}
+    return asdict(found) | {"share": found.own_share(draws)} | ends
 
 
 def _pooled(maps: Tensor) -> Tensor:

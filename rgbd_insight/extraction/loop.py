@@ -17,7 +17,7 @@ from tqdm import tqdm
 from rgbd_insight.data import Dataset
 from rgbd_insight.extraction.blocks import check_conditions, check_dataset, check_number, check_taps
 from rgbd_insight.extraction.extractor import Extractor, at_rest, provenance
-from rgbd_insight.features import ROLES, Ablation, Features, FeatureWriter, load
+from rgbd_insight.features import ROLES, SAME, Ablation, Features, FeatureWriter, load
 from rgbd_insight.hooks import Tap, bare
 from rgbd_insight.utils.distributed import processes
 from rgbd_insight.utils.messages import unknown
@@ -59,13 +59,13 @@ def extract(
         taken; "curves" (a DataFrame or a parquet file of training curves); other JSON values are kept under "about".
     conditions : sequence of (str or Ablation), optional
         What the model is given. "both"; a modality's name (*source-isolated*: the other input comes from another
-        group's image, responses averaged over `draws` partners, predictions from the first); "none" (both inputs from
-        other groups' images; predictions only); "NAME:zero", "NAME:mean", "NAME:noise" (modality NAME as it is, the
-        other replaced; predictions only; with "none" for NAME both are); an `Ablation` (predictions only). A model with
-        one modality (a twin) has only the condition of its name. Conditions that the run already has are not recorded
-        again.
+        group's image; responses are averaged over `draws` guests, the same for all samples, predictions are beside a
+        partner of each sample's own); "none" (both inputs from partners; predictions only); "NAME:zero", "NAME:mean",
+        "NAME:noise" (modality NAME as it is, the other replaced; predictions only; with "none" for NAME both are); an
+        `Ablation` (predictions only). A model with one modality (a twin) has only the condition of its name. Conditions
+        that the run already has are not recorded again.
     draws : int, optional
-        Partners for each sample under the source-isolated conditions, 1 or more.
+        Guests that every sample's responses are averaged over under the source-isolated conditions, 1 or more.
     batch_size : int, optional
         Samples a block; part of the run's identity, as the last bits of the numbers depend on it.
     claims : str, optional
@@ -91,7 +91,10 @@ def extract(
     Notes
     -----
     A response is the mean of a unit's map over its positions, summed in float64 and stored as float32. Statistics that
-    stand in for an input or a unit ("mean") are taken over `batch_size` samples spread evenly over the data. The same
+    stand in for an input or a unit ("mean") are taken over `batch_size` samples spread evenly over the data. The guests
+    are the same for all samples, as guests of their own would be variance that every measure takes for the samples';
+    samples of a guest's group have a reserve (`features.guests`). How much of each tap is the guests' is measured and
+    kept (`Features.shares`); a prediction is one number a sample, whose mean is to be one over partners too. The same
     call on the same device with the same number of threads gives the same bytes, however often it is interrupted, and
     under ``torchrun`` with any number of processes: each takes whole blocks, and the first writes them in order.
 
@@ -119,6 +122,7 @@ def extract(
     run = about | {
         "taps": [asdict(tap) for tap in taps],
         "draws": draws,
+        "isolation": SAME if len(getattr(model, "modalities", data.modalities)) == 2 else None,
         "block": batch_size,
         "conditions": names,
         "ablations": {a.name: a.as_json() for a in ablations},
@@ -136,8 +140,9 @@ def extract(
                 _extract_blocks(extractor, writer, todo, wanted, progress=progress and team.first)
                 if writer:
                     moved = extractor.purity() if writer.fresh else None
+                    isolated = extractor.isolation() if extractor.isolates(todo.conditions) else None
                     execution = provenance(chosen, claims) | {"processes": team.count}
-                    writer.finish(purity=moved, curves=curves, execution=execution)
+                    writer.finish(purity=moved, isolated=isolated, curves=curves, execution=execution)
     finally:
         if writer:
             writer.close()

@@ -1,6 +1,7 @@
 """Features: a directory of unit responses that every question reads and no model is needed for."""
 
 from rgbd_insight.features.files import MANIFEST, SUMS
+from rgbd_insight.features.isolation import MEASURED, SAME, Guests, Parts, guests, partners, parts
 from rgbd_insight.features.quantise import write_quantised
 from rgbd_insight.features.reader import Features, load
 from rgbd_insight.features.schema import (
@@ -24,14 +25,21 @@ __all__ = [
     "FeatureWriter",
     "Features",
     "FeaturesError",
+    "Guests",
     "MANIFEST",
+    "MEASURED",
     "Modality",
+    "Parts",
     "ROLES",
     "RunId",
+    "SAME",
     "SUMS",
     "TensorKey",
     "USUAL_SHARE",
+    "guests",
     "load",
+    "partners",
+    "parts",
     "read_table",
     "write_quantised",
     "write_table",

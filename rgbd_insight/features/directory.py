@@ -32,7 +32,7 @@ try:
 except ImportError:  # Windows has no advisory locks of this kind; one extraction at a time is then up to the user
     fcntl = None
 
-RUN_KEY = ("fusion", "seed", "epoch", "role", "about", "taps", "draws", "block", "version")
+RUN_KEY = ("fusion", "seed", "epoch", "role", "about", "taps", "draws", "isolation", "block", "version")
 _HEAD = {
     "name": str,
     "fingerprint": dict,
@@ -249,6 +249,7 @@ def extended(old: dict | None, new: dict) -> dict:
             "curves": None,
             "quantised": None,
             "purity": new["purity"] or old["purity"],
+            "isolated": new["isolated"] or old.get("isolated"),
         }
     )
 

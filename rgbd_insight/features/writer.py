@@ -55,8 +55,8 @@ class FeatureWriter:
     head : dict
         What is true of every run: name, fingerprint, modalities, classes, concepts, families, size, samples.
     run : dict
-        This run: fusion, seed, epoch, role, about, taps, draws, block (samples a block), conditions (names) and
-        ablations ({name: description}).
+        This run: fusion, seed, epoch, role, about, taps, draws, isolation, block (samples a block), conditions (names)
+        and ablations ({name: description}).
 
     Attributes
     ----------
@@ -124,7 +124,12 @@ class FeatureWriter:
         self._save()
 
     def finish(
-        self, *, purity: list | None = None, curves: pd.DataFrame | None = None, execution: dict | None = None
+        self,
+        *,
+        purity: list | None = None,
+        isolated: dict | None = None,
+        curves: pd.DataFrame | None = None,
+        execution: dict | None = None,
     ) -> Path:
         """Move the complete run into the directory in one step; returns the directory."""
         if self.complete:
@@ -137,7 +142,7 @@ class FeatureWriter:
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir()
         self._fill(target)
-        manifest, name = self._describe(purity), f"{self.id}.curves.parquet"
+        manifest, name = self._describe(purity, isolated), f"{self.id}.curves.parquet"
         if curves is not None and not (target / name).exists():
             write_columns(target / name, {str(c): curves[c].to_numpy() for c in curves.columns})
         if (target / name).exists():
@@ -273,7 +278,7 @@ class FeatureWriter:
             if not (target / name).exists():  # concepts are kept as the first run wrote them
                 link(self.partial / name, target / name)
 
-    def _describe(self, purity: list | None) -> dict:
+    def _describe(self, purity: list | None, isolated: dict | None) -> dict:
         manifest = self._manifest
         if manifest is None:
             areas = read_tensors(self.partial / "concepts.safetensors", ["areas"])[0]  # (N, K)
@@ -288,6 +293,7 @@ class FeatureWriter:
             "conditions": self.conditions,
             "ablations": self.ablations,
             "purity": json_value(purity or []),
+            "isolated": json_value(isolated),
             "files": files,
             "widths": widths,
             "levels": sorted({tap["level"] for tap in self.run["taps"]}),

@@ -15,10 +15,11 @@ from PIL import Image
 
 from rgbd_insight.claims import digest
 from rgbd_insight.data import Folder
-from rgbd_insight.extraction import extract, partners
+from rgbd_insight.extraction import extract
 from rgbd_insight.extraction.blocks import describe, score
-from rgbd_insight.features import Ablation, FeaturesError, load
-from rgbd_insight.hooks import Tap
+from rgbd_insight.features import Ablation, FeaturesError, Parts, guests, load, partners
+from rgbd_insight.hooks import Tap, trace
+from rgbd_insight.metrics import debiased_cka
 from rgbd_insight.report import audit
 from tests._toy import TAPS, ToyData, ToyNet, ToyTwin
 
@@ -62,9 +63,9 @@ def test_responses_are_the_mean_of_the_maps(extracted):
     assert extracted.responses("sum", "depth", 1, "both").shape == (12, 2)
 
 
-def test_isolated_responses_average_over_partners_of_other_groups(extracted):
+def test_isolated_responses_average_over_the_same_guests_of_other_groups(extracted):
     data, model = ToyData(), ToyNet()
-    table, own = partners(data.groups, 4), data.batch(range(12))
+    table, own = guests(data.groups, 4).table, data.batch(range(12))
     with torch.no_grad():
         maps = [
             model.fuse(model.rgb1(own.rgb) + model.mix(model.depth1(data.batch(row.tolist()).depth))) for row in table
@@ -73,6 +74,17 @@ def test_isolated_responses_average_over_partners_of_other_groups(extracted):
     np.testing.assert_allclose(extracted.responses("sum", "fused", 1, "rgb"), expected, rtol=1e-5, atol=1e-6)
     # a pure stream does not see the partner
     np.testing.assert_allclose(extracted.view("sum", "rgb", 1), extracted.responses("sum", "rgb", 1, "both"), rtol=1e-6)
+
+
+def test_isolated_predictions_are_beside_a_partner_of_each_samples_own(extracted):
+    """A prediction's mean over the samples is to be one over partners too; "none" takes two of them."""
+    data, model = ToyData(), ToyNet()
+    (first, second), own = partners(data.groups, 2), data.batch(range(12))
+    other, further = data.batch(first.tolist()), data.batch(second.tolist())
+    with torch.no_grad():
+        alone, neither = model(own.rgb, other.depth), model(other.rgb, further.depth)
+    for condition, logits in (("rgb", alone), ("none", neither)):
+        assert (extracted.predictions("sum", condition)["guess"] == score(logits, own.labels)["guess"]).all()
 
 
 def test_predictions_count_pixels_and_leave_out_ignored_ones(extracted):
@@ -118,6 +130,102 @@ def test_partners_are_of_another_group(groups):
     if max(groups.count(g) for g in groups) * 2 <= len(groups):
         assert all(sorted(row) == list(range(len(groups))) for row in table)
     assert (table == partners(list(groups), 6)).all()
+
+
+@pytest.mark.parametrize("groups", ["aabbccdd", "aaaabc", "ab", "abcabcabcaa", "abcdefghijkl", "aaaaaaaabbc"])
+@pytest.mark.parametrize("draws", [1, 4, 6])
+def test_guests_are_the_same_for_all_but_their_own_groups(groups, draws):
+    found, codes = guests(list(groups), draws), np.array(list(groups))
+    assert found.table.shape == (draws, len(groups)) and (codes[found.table] != codes).all()
+    for row, guest, reserve in zip(found.table, found.first, found.reserve, strict=True):
+        assert (row == np.where(codes == codes[guest], reserve, guest)).all()
+    least = np.sort(np.unique(codes, return_counts=True)[1])
+    count = min(draws, len(least) // 2)
+    assert (found.table != found.first[:, None]).any(0).sum() == least[:count].sum()  # as few as there can be
+    assert len({*codes[found.first]}) == count and not {*codes[found.first]} & {*codes[found.reserve]}
+    assert (found.table == guests(list(groups), draws).table).all()
+    if len(least) >= 16:
+        assert (found.first[:4] == guests(list(groups), 4).first).all()
+
+
+def test_who_the_guests_were_and_how_much_is_theirs_is_written_down(extracted):
+    kept = extracted.entry("sum")
+    assert kept["isolation"] == "same guests"
+    found = guests(ToyData().groups, 4)
+    assert kept["isolated"]["guests"] == [f"s{i}" for i in found.first]
+    assert kept["isolated"]["reserves"] == [f"s{i}" for i in found.reserve]
+    groups = np.array(ToyData().groups)
+    assert kept["isolated"]["reserved"] == np.isin(groups, groups[found.first]).sum()
+    shares = {(r["stream"], r["modality"]): r for r in kept["isolated"]["shares"]}
+    assert shares["rgb", "rgb"]["share"] == shares["depth", "depth"]["share"] == 1.0  # pure: exactly
+    assert shares["rgb", "rgb"]["guest"] + shares["rgb", "rgb"]["both"] < 1e-20
+    assert shares["rgb", "depth"]["own"] == 0.0  # what the kept input does not reach
+    mixed = shares["fused", "rgb"]
+    assert 0 < mixed["guest"] and 0 < mixed["both"] < mixed["own"]
+    np.testing.assert_allclose(mixed["own"] + mixed["guest"] + mixed["both"], 1)
+    assert mixed["share"] == mixed["own"] / (mixed["own"] + mixed["both"] / 4)
+
+
+class Hosting(torch.nn.Module):
+    """A stream that goes on with `weight` times as much of the other input: enc(own + weight · guest)."""
+
+    fusion, seed, epoch = "hosting", 0, 1
+
+    def __init__(self, weight, bend):
+        super().__init__()
+        torch.manual_seed(0)
+        self.weight, self.bend = weight, bend
+        self.mix = torch.nn.Linear(4, 12)
+        self.read = torch.nn.Identity()
+
+    def taps(self):
+        return [Tap("rgb", 1, "read")]
+
+    def forward(self, rgb, depth):
+        own, other = (x[:, :1, ::4, ::4].flatten(1) * scale for x, scale in ((rgb, 1.0), (depth, 0.1)))  # (B, 4) each
+        units = self.mix(own + self.weight * other)
+        self.read((units.relu() if self.bend else units)[:, :, None, None])
+        return torch.zeros(len(rgb), 3, *rgb.shape[-2:])
+
+
+class Alike(ToyData):
+    """Depth and colour of one distribution, drawn apart."""
+
+    def __init__(self, n):
+        super().__init__(n)
+        self.groups = tuple(f"g{i}" for i in range(n))
+
+    def batch(self, indices):
+        batch = super().batch(indices)
+        depth = batch.rgb[:, 1:2] * 10
+        return replace(batch, depth=depth, valid=torch.ones_like(batch.valid))
+
+
+@pytest.mark.parametrize("bend", [False, True])
+def test_the_same_guests_leave_a_constant_where_guests_of_ones_own_leave_variance(tmp_path, bend):
+    """Planted: enc(own + k · guest) for k from 0 to 3. Theory for a linear enc and D guests: 1 / (1 + k²/D) and 1."""
+    data, old, new, real = Alike(200), [], [], []
+    alone = run(tmp_path / "alone", Hosting(0, bend), data, conditions="rgb", batch_size=50)
+    own = alone.view("hosting", "rgb", 1)
+    for weight in range(4):
+        model = Hosting(weight, bend)
+        found = run(tmp_path / f"{weight}", model, data, conditions="rgb", batch_size=50)
+        row = next(r for r in found.entry("hosting")["isolated"]["shares"] if r["modality"] == "rgb")
+        old.append(Parts(row["own"], row["guest"], row["both"]).own_share(4, same=False))
+        new.append(row["share"])
+        batch, views = data.batch(range(200)), []
+        for partner in partners(data.groups, 4):
+            with torch.no_grad(), trace(model, model.taps()) as now:
+                model(batch.rgb, data.batch(partner.tolist()).depth)
+            views.append(next(iter(now.values()))[..., 0, 0].numpy())
+        real.append(debiased_cka(np.mean(views, 0), own))  # of the former isolation, with the scene alone
+        assert debiased_cka(found.view("hosting", "rgb", 1), own) > (0.7 if bend else 0.95)
+    theory = 1 / (1 + np.arange(4) ** 2 / 4)
+    if not bend:
+        np.testing.assert_allclose(old, theory, atol=0.15)  # four guests: three degrees of freedom of their variance
+        assert min(new) > 0.99
+    assert (np.diff(old) < 0).all() and (np.diff(real) < 0).all() and old[3] < 0.6 and real[3] < 0.8
+    assert min(new) > 0.8
 
 
 def test_twin_records_its_own_condition(tmp_path):

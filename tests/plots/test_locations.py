@@ -9,7 +9,7 @@ from torch.nn.functional import interpolate
 from rgbd_insight import stats
 from rgbd_insight.data import Scenes
 from rgbd_insight.experiments.locations import IMAGES, locate
-from rgbd_insight.extraction.blocks import partners
+from rgbd_insight.features import partners
 from rgbd_insight.hooks import trace
 from rgbd_insight.models import build
 from rgbd_insight.plots import locations
