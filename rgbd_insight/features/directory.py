@@ -5,70 +5,52 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 
+from rgbd_insight.features.checks import first_wrong, refuse
 from rgbd_insight.features.files import (
     FORMAT,
     MANIFEST,
     SCHEMA,
     check_safetensors,
     inside,
+    plain,
     read_json,
     read_parquet,
     verify_sums,
     write_columns,
     write_sums,
 )
-from rgbd_insight.features.schema import SAMPLE_COLUMNS, FeaturesError, Modality
-from rgbd_insight.utils.files import sync
+from rgbd_insight.features.schema import SAMPLE_COLUMNS, FeaturesError
+from rgbd_insight.utils.files import LOCK, PARTIAL, PAUSE, InUse, Lock, sync
 
-try:
-    import fcntl
-except ImportError:  # Windows has no advisory locks of this kind; one extraction at a time is then up to the user
-    fcntl = None
+PROGRESS, COMPLETE, OLD = "progress.json", "complete", "old"  # what the folder beside a directory may hold
+_OURS = (LOCK, COMPLETE, OLD)
+PATIENCE = 5.0  # seconds that a reader waits for a directory that is being put in place
+T = TypeVar("T")
 
 RUN_KEY = ("fusion", "seed", "epoch", "role", "about", "taps", "draws", "isolation", "block", "version")
-_HEAD = {
-    "name": str,
-    "fingerprint": dict,
-    "modalities": list,
-    "classes": list,
-    "concepts": list,
-    "families": list,
-    "size": list,
-    "samples": int,
-    "runs": dict,
-}
-_RUN = {
-    "fusion": str,
-    "seed": int,
-    "epoch": int,
-    "role": str,
-    "about": dict,
-    "taps": list,
-    "conditions": list,
-    "ablations": dict,
-    "purity": list,
-    "files": dict,
-}
 
 
 def read_manifest(folder: Path, verify: bool) -> dict:
     """The checked manifest of a features directory; with `verify`, after comparing every file with its digest."""
-    old = folder.with_name(folder.name + ".old")
     if not folder.is_dir():
+        asides = (folder.with_name(folder.name + PARTIAL) / OLD, folder.with_name(folder.name + ".old"))
+        old = next((aside for aside in asides if aside.is_dir()), None)
         fix = (
-            f"a crash left {old}: rename it to {folder.name}"
-            if old.is_dir()
+            f"a crash left {old}: move it to {folder}"
+            if old
             else f"make it with ri.extract(model, data, taps, out={str(folder)!r})"
         )
         raise FeaturesError(f"{folder} is not a directory; {fix}")
-    path = folder / MANIFEST
+    path = inside(folder, MANIFEST)
     manifest = read_json(path, "name a directory that ri.extract wrote, or restore the file")
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise FeaturesError(f"{path} was not written by rgbd_insight; name a directory that ri.extract wrote")
@@ -79,17 +61,7 @@ def read_manifest(folder: Path, verify: bool) -> dict:
         )
     if verify:
         verify_sums(folder)
-    _check_keys(path, manifest, _HEAD)
-    for run, entry in manifest["runs"].items():
-        _check_keys(path, entry, _RUN, f" of run {run!r}")
-    try:
-        [Modality(**m) for m in manifest["modalities"]]
-        concept_table(manifest)
-        wrong = next(_wrong_parts(manifest), None)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise FeaturesError(f"{path} is damaged ({error!r} in its parts); restore the file") from error
-    if wrong:
-        raise FeaturesError(f"{path} is damaged: {wrong}; restore the file")
+    refuse(path, first_wrong(manifest), "restore the file")
     _check_files(folder, manifest)
     return manifest
 
@@ -114,49 +86,12 @@ def run_table(manifest: dict) -> pd.DataFrame:
     return table.assign(data=manifest["name"])
 
 
-def _check_keys(path: Path, value: object, kinds: dict[str, type], where: str = "") -> None:
-    for key, kind in kinds.items():
-        if not isinstance(value, dict) or not isinstance(value.get(key), kind):
-            raise FeaturesError(f"{path} is damaged: {key!r}{where} is not a {kind.__name__}; restore the file")
-
-
-def _wrong_parts(manifest: dict) -> Iterator[str]:
-    """What is of another kind than it must be, inside the lists and dicts of the manifest."""
-    for m in manifest["modalities"]:
-        if not _are(str, m["name"], m["unit"]) or not _are((int, float), m["low"], m["high"]):
-            yield "a modality must have name and unit, low and high"
-    for part in ("classes", "families"):
-        if not _are(str, *manifest[part]):
-            yield f"{part} must be texts"
-    if len(manifest["size"]) != 2 or not _are(int, *manifest["size"]):
-        yield "size must be height and width"
-    for c in manifest["concepts"]:
-        seen = (c["visible"] or {}).values()
-        if not _are(str, c["name"], c["family"], c["kind"]) or not _are((int, float), c["cut"], *seen):
-            yield "a concept must have name, family and kind, cut and visibility"
-    for run, entry in manifest["runs"].items():
-        if not entry["taps"]:
-            yield f"run {run!r} must have taps"
-        if not all(_are(str, tap["stream"]) and _are(int, tap["level"]) for tap in entry["taps"]):
-            yield f"a tap of run {run!r} must have stream and level"
-        if not _are(str, *entry["conditions"]) or not all(_are(str, *keys) for keys in entry["files"].values()):
-            yield f"conditions and files of run {run!r} must be texts"
-        if not all(_are(str, p["stream"], p["modality"]) and _are((int, float), p["moved"]) for p in entry["purity"]):
-            yield f"the purity of run {run!r} must have stream, modality and moved"
-
-
-def _are(kind: type | tuple[type, ...], *values: object) -> bool:
-    return all(isinstance(value, kind) and not isinstance(value, bool) for value in values)
-
-
 def _check_files(folder: Path, manifest: dict) -> None:
     listed = ["samples.parquet", "concepts.safetensors", "execution.json"]
     for entry in manifest["runs"].values():
         listed += [*entry["files"], *([entry["curves"]] if entry.get("curves") else [])]
     for name in listed:
-        path = inside(folder, name)
-        if not path.is_file():
-            raise FeaturesError(f"{path} does not exist and the manifest lists it; restore it or extract again")
+        path = plain(folder, name, "the manifest lists it; restore it or extract again")
         if name.endswith(".safetensors"):
             check_safetensors(path)
 
@@ -185,22 +120,6 @@ def check_same(path: Path, found: dict, wanted: dict, fix: str) -> None:
             raise FeaturesError(f"{path} was made with {key!r} = {shown[0]}, and now {shown[1]} is asked for; {fix}")
 
 
-def lock(partial: Path) -> int | None:
-    """Keep other processes out of an unfinished directory until the returned handle is closed."""
-    if fcntl is None:
-        return None
-    handle = os.open(partial / "lock", os.O_RDWR | os.O_CREAT)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(handle)
-        raise FeaturesError(
-            f"another process is writing to {partial}; wait for it, or use another `out` and join the "
-            "two with ri.load(a, b)"
-        ) from error
-    return handle
-
-
 def link(source: Path, target: Path) -> None:
     """The same file under a second name; a copy where the file system knows no links."""
     try:
@@ -210,31 +129,88 @@ def link(source: Path, target: Path) -> None:
         sync(target)
 
 
+def place(out: Path) -> Path:
+    """Where a directory is made ready before it is moved to `out`; raises where something else has that name."""
+    partial = out.with_name(out.name + PARTIAL)
+    if partial.exists():
+        names = {path.name for path in partial.iterdir()}
+        if PROGRESS not in names and not all(name in _OURS or name.startswith(PROGRESS) for name in names):
+            raise FeaturesError(f"{partial} is no unfinished extraction; move it away")
+    return partial
+
+
+def take(partial: Path, *, patience: float = 0.0) -> Lock:
+    """Keep other processes from making the same directory ready, until the lock is released."""
+    try:
+        return Lock(partial, patience=patience)
+    except InUse as error:
+        raise FeaturesError(f"{error}; runs in two directories are joined by ri.load(a, b)") from None
+
+
 def recover(out: Path) -> None:
-    """Finish what a crash left of `publish`: bring the old directory back, or delete it if the new one is there."""
-    old = out.with_name(out.name + ".old")
+    """Finish or undo what a crash left of `publish`; to be called under the lock."""
+    with suppress(OSError):
+        os.rmdir(out)  # only succeeds on an empty directory, which a user may have made beforehand
+    old, former = out.with_name(out.name + PARTIAL) / OLD, out.with_name(out.name + ".old")
     if old.is_dir():
-        read_manifest(old, False)  # never delete or move what is not ours
         if out.exists():
             shutil.rmtree(old)
         else:
             os.rename(old, out)
-    with suppress(OSError):
-        os.rmdir(out)  # only succeeds on an empty directory, which a user may have made beforehand
+    elif former.is_dir() and not out.exists():  # where an earlier version put it
+        read_manifest(former, False)  # never move what is not ours
+        os.rename(former, out)
 
 
 def publish(target: Path, out: Path) -> None:
-    """Put the finished directory `target` in the place of `out`, so that a crash leaves one of the two whole."""
+    """Put the finished directory `target` in the place of `out`; a crash at any moment leaves one of the two whole.
+
+    The old one goes into the folder that `target` is in, where all is ours: `recover` brings it back or deletes it.
+    """
+    old = target.with_name(OLD)
     write_sums(target)
     for path in target.iterdir():
         sync(path)
     sync(target)
-    old = out.with_name(out.name + ".old")
     if out.exists():
         os.rename(out, old)
     os.rename(target, out)
     sync(out.parent)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def steady(folders: Sequence[Path], read: Callable[[], T]) -> T:
+    """What `read` returns; asked again where one of `folders` was replaced meanwhile, or was left aside by a crash."""
+    until = time.monotonic() + PATIENCE
+    while True:
+        before = [_generation(folder) for folder in folders]
+        try:
+            return read()
+        except (FeaturesError, OSError) as error:
+            aside = [f for f in folders if (f.with_name(f.name + PARTIAL) / OLD).is_dir() and not f.exists()]
+            changed = [_generation(folder) for folder in folders] != before
+            if time.monotonic() > until or not (aside or changed):
+                if isinstance(error, FeaturesError):
+                    raise
+                raise FeaturesError(f"{folders[0]} cannot be read ({error}); restore it or extract again") from error
+            for folder in aside:
+                _bring_back(folder)
+            time.sleep(PAUSE)
+
+
+def _bring_back(folder: Path) -> None:
+    """Wait for whoever is about to put the new directory there; where nobody is, bring back the old one."""
+    with suppress(FeaturesError, OSError), take(place(folder), patience=PATIENCE):
+        recover(folder)
+
+
+def _generation(folder: Path) -> tuple[int, int] | None:
+    """Another value for every directory that has had this name; None where there is none."""
+    try:
+        found = os.stat(folder)
+    except OSError:
+        return None
+    return found.st_ino, found.st_ctime_ns
 
 
 def extended(old: dict | None, new: dict) -> dict:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -15,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
 from rgbd_insight.features.schema import PLAIN_NAME, FeaturesError
 from rgbd_insight.utils.files import digest, whole, write_text
@@ -42,11 +43,11 @@ def json_value(value: object) -> object:
 
 def read_json(path: Path, fix: str) -> object:
     """The JSON value in `path`, or a FeaturesError that ends with `fix`."""
+    if not path.is_file():
+        raise FeaturesError(f"{path} {_absent(path)}; {fix}")
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise FeaturesError(f"{path} does not exist; {fix}") from error
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (ValueError, RecursionError, OSError) as error:  # ValueError: no UTF-8, no JSON, numbers of 5,000 digits
         raise FeaturesError(f"{path} is not readable JSON ({error}); {fix}") from error
 
 
@@ -71,28 +72,46 @@ class Columns:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with _readable(path, OSError, ValueError):  # pyarrow's own errors are of these kinds
+        with _readable(path):
             self._file = pq.ParquetFile(path)
 
     def read(self, columns: list[str] | None = None) -> pd.DataFrame:
         """Some columns, or all, as a DataFrame."""
-        with _readable(self.path, OSError, ValueError):
-            return self._file.read(columns).to_pandas()
+        with _readable(self.path):
+            table = self._file.read(columns)
+            for column in columns or ():
+                table.column(column)  # arrow leaves out what is not there
+            return table.to_pandas()
 
 
 def read_tensors(path: Path, keys: list[str]) -> list[np.ndarray]:
     """Some tensors of a safetensors file; the others are not touched."""
-    with _readable(path, OSError, SafetensorError), safe_open(path, framework="numpy") as file:
+    with _readable(path), safe_open(path, framework="numpy") as file:
         return [file.get_tensor(key) for key in keys]
 
 
 @contextmanager
-def _readable(path: Path, *errors: type[Exception]) -> Iterator[None]:
-    """Turn these errors of a reader of `path` into one that says what to do."""
+def _readable(path: Path) -> Iterator[None]:
+    """Turn any error of a library that reads `path` into one that says what to do."""
+    if not path.is_file():
+        raise FeaturesError(f"{path} {_absent(path)}; restore it or extract the run again")
     try:
         yield
-    except errors as error:
+    except Exception as error:  # of a damaged file: a dozen kinds, of arrow, safetensors, pandas and numpy
         raise FeaturesError(f"{path} cannot be read ({error}); restore it or extract the run again") from error
+
+
+def _absent(path: Path) -> str:
+    """Why there is no file at `path`, in words."""
+    return "is no file" if path.exists() else "does not exist"
+
+
+def plain(folder: Path, name: str, why: str) -> Path:
+    """Path of the file `name` of `folder`; a FeaturesError with `why` where it is not there, or is no file."""
+    path = inside(folder, name)
+    if not path.is_file():
+        raise FeaturesError(f"{path} {_absent(path)} and {why}")
+    return path
 
 
 def inside(folder: Path, name: object) -> Path:
@@ -149,6 +168,16 @@ class BlockFile:
         with open(self.path, "rb") as file:
             return file.read(len(self._head)) == self._head
 
+    def sum(self, start: int, stop: int) -> str:
+        """SHA-256 of the rows `start` to `stop` of every tensor."""
+        found = hashlib.sha256()
+        with open(self.path, "rb") as file:
+            for key in sorted(self.widths):
+                row = self.widths[key] * self.dtype.itemsize
+                file.seek(len(self._head) + self.offsets[key] + start * row)
+                found.update(file.read((stop - start) * row))
+        return found.hexdigest()
+
     def write(self, start: int, block: dict[str, np.ndarray]) -> None:
         """Put the rows from `start` on of every tensor onto the disk, and wait until they are there."""
         if set(block) != set(self.widths):
@@ -178,7 +207,7 @@ def check_safetensors(path: Path) -> dict:
             header = json.loads(file.read(length))
             header.pop("__metadata__", None)
             end = 8 + length + max((entry["data_offsets"][1] for entry in header.values()), default=0)
-        except (UnicodeDecodeError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
             raise FeaturesError(f"{path} is not a safetensors file ({error}); {fix}") from error
     if size != end:
         raise FeaturesError(
@@ -195,10 +224,10 @@ def write_sums(folder: Path) -> None:
 
 
 def _read_sums(folder: Path) -> dict[str, str]:
-    """{file name: digest} of `folder`, with every name checked."""
-    path = folder / SUMS
+    """{file name: digest} of `folder`; the names are not checked yet."""
+    path = inside(folder, SUMS)
     if not path.is_file():
-        raise FeaturesError(f"{path} does not exist; restore it, or extract again into a new folder")
+        raise FeaturesError(f"{path} {_absent(path)}; restore it, or extract again into a new folder")
     sums, lines = {}, path.read_bytes().decode("utf-8", errors="replace").split("\n")
     if lines.pop():  # every line ends in a line feed, the last one too
         raise FeaturesError(f"{path} is cut short or damaged at its end; restore the file from its source")
@@ -206,7 +235,8 @@ def _read_sums(folder: Path) -> dict[str, str]:
         value, gap, name = line[:64], line[64:66], line[66:]
         if not re.fullmatch("[0-9a-f]{64}", value) or gap != "  ":
             raise FeaturesError(f"{path}, line {number}, is damaged: {line!r}; restore the file from its source")
-        inside(folder, name)
+        if name in sums:
+            raise FeaturesError(f"{path}, line {number}, names {name!r} again; restore the file from its source")
         sums[name] = value
     return sums
 
@@ -215,15 +245,21 @@ def verify_sums(folder: Path) -> None:
     """Raise a FeaturesError naming the first file that is missing, extra or changed since it was written."""
     sums, fix = _read_sums(folder), "restore it from its source or extract the run again"
     present = {p.name for p in folder.iterdir()} - {SUMS}
-    for name in sorted(sums.keys() - present):
-        raise FeaturesError(f"{folder / name} does not exist and {SUMS} lists it; {fix}")
-    for name in sorted(present - sums.keys()):
+    gone, extra = sorted(sums.keys() - present), sorted(present - sums.keys())
+    for name in extra if gone else ():
+        found = digest(folder / name) if (folder / name).is_file() else None
+        for other in (other for other in gone if sums[other] == found):
+            raise FeaturesError(f"{folder / SUMS} is damaged: it gives {name} the name {other!r}; restore it")
+    for name in gone:
+        plain(folder, name, f"{SUMS} lists it; {fix}")
+    for name in extra:
         raise FeaturesError(f"{folder / name} is not listed in {SUMS}; delete it, or restore {SUMS}")
     for name, value in sums.items():
-        if digest(folder / name) != value:
+        path = plain(folder, name, f"{SUMS} lists it; {fix}")
+        if digest(path) != value:
             if name.endswith(".safetensors"):
-                check_safetensors(folder / name)  # says more where the file is cut short
-            raise FeaturesError(f"{folder / name} has changed: its digest is not the one in {SUMS}; {fix}")
+                check_safetensors(path)  # says more where the file is cut short
+            raise FeaturesError(f"{path} has changed: its digest is not the one in {SUMS}; {fix}")
 
 
 def quantise(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:

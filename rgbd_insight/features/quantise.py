@@ -6,16 +6,18 @@ import json
 import shutil
 import zlib
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import save_file
 
-from rgbd_insight.features.directory import publish, read_manifest, recover
+from rgbd_insight.features.checks import first_wrong, refuse
+from rgbd_insight.features.directory import COMPLETE, PROGRESS, place, publish, read_manifest, recover, take
 from rgbd_insight.features.files import MANIFEST, quantise, write_columns
 from rgbd_insight.features.reader import Features
 from rgbd_insight.features.schema import FeaturesError, TensorKey
-from rgbd_insight.utils.files import write_json
+from rgbd_insight.utils.files import LOCK, room, write_json
 
 Keep = Iterable[str] | Callable[[str, str], bool] | None
 
@@ -70,19 +72,36 @@ def write_quantised(
     >>> len(small), small.view("sum", "rgb", 1).shape, set(small.runs["fusion"])
     (20, (20, 4), {'sum'})
     """
-    out = Path(out)
-    recover(out)
-    if out.exists() and not replace:
-        raise FeaturesError(f"`out` must not exist; {out} does: delete it, choose another, or give replace=True")
-    if out.exists():
-        read_manifest(out, False)  # never delete what is not ours
-    chosen = _choose_samples(features, samples, seed)
-    partial = out.with_name(out.name + ".partial")
-    target = partial / "complete"
-    if partial.exists() and {p.name for p in partial.iterdir()} - {"complete"}:
-        raise FeaturesError(f"{partial} holds an unfinished extraction; finish or delete it")
-    shutil.rmtree(partial, ignore_errors=True)
-    target.mkdir(parents=True)
+    out, chosen = Path(out), _choose_samples(features, samples, seed)
+    partial = place(out)
+    with take(partial):
+        if (partial / PROGRESS).exists():
+            raise FeaturesError(f"{partial} holds an unfinished extraction; finish or delete it")
+        recover(out)
+        try:
+            if out.exists() and not replace:
+                raise FeaturesError(
+                    f"`out` must not exist; {out} does: delete it, choose another, or give replace=True"
+                )
+            if out.exists():
+                read_manifest(out, False)  # never delete what is not ours
+            with room(out):
+                shutil.rmtree(partial / COMPLETE, ignore_errors=True)
+                (partial / COMPLETE).mkdir()
+                _fill(features, partial / COMPLETE, chosen=chosen, units=units, keep=keep, seed=seed)
+                publish(partial / COMPLETE, out)
+        finally:
+            recover(out)
+            for path in partial.iterdir():
+                if path.name != LOCK:
+                    shutil.rmtree(path)
+    with suppress(OSError):  # the next process is in there already
+        partial.rmdir()
+    return out
+
+
+def _fill(features: Features, target: Path, *, chosen: np.ndarray, units: int, keep: Keep, seed: int) -> None:
+    """Write all files of the copy, but for the digests."""
     selected = _keep_function(features, keep)
     runs = {}
     for run in features.runs.index:
@@ -92,11 +111,10 @@ def write_quantised(
     write_columns(target / "samples.parquet", {c: table[c].tolist() for c in table.columns})
     save_file({"areas": np.ascontiguousarray(features.areas[chosen])}, target / "concepts.safetensors")
     head = {k: v for k, v in features.manifest.items() if k != "runs"}
-    write_json(target / MANIFEST, head | {"samples": len(chosen), "runs": runs})
+    manifest = head | {"samples": len(chosen), "runs": runs}
+    refuse(features.path, first_wrong(manifest), "restore the file")
+    write_json(target / MANIFEST, manifest)
     write_json(target / "execution.json", {"runs": [r for r in features.execution["runs"] if r["run"] in runs]})
-    publish(target, out)
-    shutil.rmtree(partial)
-    return out
 
 
 def _write_run(

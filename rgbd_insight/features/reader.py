@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from rgbd_insight.features.directory import concept_table, read_manifest, run_table
+from rgbd_insight.features.checks import refuse, wrong_areas, wrong_samples, wrong_values
+from rgbd_insight.features.directory import concept_table, read_manifest, run_table, steady
 from rgbd_insight.features.files import (
     Columns,
     dequantise,
@@ -20,6 +21,8 @@ from rgbd_insight.features.files import (
 )
 from rgbd_insight.features.schema import Ablation, FeaturesError, Modality, TensorKey
 from rgbd_insight.utils.messages import nearest
+
+RESTORE = "restore it from its source or extract the run again"
 
 
 class Features:
@@ -50,7 +53,9 @@ class Features:
         self.modalities = tuple(Modality(**m) for m in self.manifest["modalities"])
         self.classes, self.families = tuple(self.manifest["classes"]), tuple(self.manifest["families"])
         self.concepts = concept_table(self.manifest)
-        self.samples = read_parquet(inside(self.path, "samples.parquet"))
+        samples = inside(self.path, "samples.parquet")
+        self.samples = read_parquet(samples)
+        refuse(samples, wrong_samples(self.samples, self.manifest["samples"]), RESTORE)
         self.groups = pd.factorize(self.samples["group"])[0]  # (N,)
         self.runs = run_table(self.manifest)
         self._cache: dict[tuple[str, str], np.ndarray] = {}
@@ -67,7 +72,10 @@ class Features:
     @cached_property
     def areas(self) -> np.ndarray:
         """Share of each image's pixels that carry each concept, float32 (N, K), in [0, 1]."""
-        return read_tensors(inside(self.path, "concepts.safetensors"), ["areas"])[0]
+        path = inside(self.path, "concepts.safetensors")
+        areas = steady([self.path], lambda: read_tensors(path, ["areas"])[0])
+        refuse(path, wrong_areas(areas, (len(self), len(self.concepts))), RESTORE)
+        return areas
 
     @cached_property
     def present(self) -> np.ndarray:
@@ -77,13 +85,12 @@ class Features:
     @property
     def execution(self) -> dict:
         """Where and when each run was extracted: {"runs": [...]}."""
-        runs = [r for f in self._folders for r in read_json(f / "execution.json", "restore it")["runs"]]
-        return {"runs": runs}
+        return {"runs": [run for folder in self._folders for run in steady([folder], lambda f=folder: _executed(f))]}
 
     def verify(self) -> None:
         """Raise a FeaturesError that names the first file whose bytes are not those that were written."""
         for folder in self._folders:
-            verify_sums(folder)
+            steady([folder], lambda f=folder: verify_sums(f))
 
     def find(
         self, *, fusion: str | None = None, seed: int | None = None, epoch: int | None = None, role: str | None = None
@@ -181,13 +188,16 @@ class Features:
         index = self._index(run)
         targets = [keys["target"], *(key for key in index if key.endswith("/target"))]
         found = {"hit": hit, "target": self.tensor(run, next(key for key in targets if key in index))}
+        if (found["hit"] > found["target"]).any():
+            raise FeaturesError(f"{index[keys['hit']]} is damaged: more pixels hit than there are; {RESTORE}")
         return found | ({"guess": self.tensor(run, keys["guess"])} if keys["guess"] in index else {})
 
     def curves(self, run: str) -> pd.DataFrame | None:
         """Training curves of the run, or None where there are none."""
         run = self.resolve(run)
         name = self.entry(run)["curves"]
-        return None if name is None else read_parquet(inside(self._home[run], name))
+        home = self._home[run]
+        return None if name is None else steady([home], lambda: read_parquet(inside(home, name)))
 
     def _index(self, run: str) -> dict[str, Path]:
         run = self.resolve(run)
@@ -206,20 +216,33 @@ class Features:
                     f"run {run!r} in {self._home[run]} has no {key!r}; nearest: {nearest(key, index)}; "
                     f"to add it: ri.extract(model, data, taps, out={str(self._home[run])!r}, {call})"
                 )
-            entry, path = self.entry(run), index[key]
-            if path.suffix == ".parquet":
-                column = entry["same"].get(key, key)
-                file = self._columns
-                if file is None or file.path != path:
-                    file = self._columns = Columns(path)
-                values = file.read([column])[column].to_numpy(np.int32).reshape(len(self), -1)  # (N, C)
-            elif key in (entry.get("quantised") or {}):
-                values = dequantise(*read_tensors(path, [key, f"{key}#scale", f"{key}#offset"]))
-            else:
-                values = read_tensors(path, [key])[0]
+            values = steady([self._home[run]], lambda: self._stored(self.entry(run), key, index[key]))
             values.setflags(write=False)  # it is cached: a caller's change would reach every later caller
             self._cache[run, key] = values
         return self._cache[run, key]
+
+    def _stored(self, entry: dict, key: str, path: Path) -> np.ndarray:
+        """A tensor from its file, checked."""
+        name, wrong = TensorKey.parse(key), None
+        if path.suffix == ".parquet":
+            column = entry["same"].get(key, key)
+            if self._columns is None or self._columns.path != path:
+                self._columns = Columns(path)
+            values = self._columns.read([column])[column].to_numpy()
+            values = values.reshape(len(self), -1) if values.size % len(self) == 0 else values  # (N, C)
+        elif key in (entry.get("quantised") or {}):
+            codes, scale, offset = read_tensors(path, [key, f"{key}#scale", f"{key}#offset"])
+            if codes.dtype != np.uint8 or scale.shape != codes.shape[1:] or offset.shape != scale.shape:
+                wrong = f"{key!r} must be one byte a value, with a scale and an offset a unit"
+            elif not (np.isfinite(scale) & (scale >= 0)).all():
+                wrong = f"the scale of {key!r} must be 0 or more"
+            values = codes if wrong else dequantise(codes, scale, offset)
+        else:
+            values = read_tensors(path, [key])[0]
+        width = len(self.classes) if name.part else (entry.get("widths") or {}).get(name.tap)
+        pixels = int(np.prod(self.manifest["size"]))
+        refuse(path, wrong or wrong_values(name, values, (len(self), width), pixels), RESTORE)
+        return values.astype(np.int32) if name.part else values
 
 
 def load(*folders: str | Path, verify: bool = True) -> Features:
@@ -253,6 +276,10 @@ def load(*folders: str | Path, verify: bool = True) -> Features:
     if not folders:
         raise FeaturesError("`folders` must name at least one features directory; got none")
     paths = [Path(folder) for folder in folders]
+    return steady(paths, lambda: _load(paths, verify))
+
+
+def _load(paths: list[Path], verify: bool) -> Features:
     manifests = [read_manifest(path, verify) for path in paths]
     parts = [Features([path], [manifest]) for path, manifest in zip(paths, manifests, strict=True)]
     owner: dict[str, Path] = {}
@@ -263,6 +290,16 @@ def load(*folders: str | Path, verify: bool = True) -> Features:
                 raise FeaturesError(f"run {run!r} is in {owner[run]} and in {part.path}; leave one of the two out")
             owner[run] = part.path
     return Features(paths, manifests) if len(parts) > 1 else parts[0]
+
+
+def _executed(folder: Path) -> list[dict]:
+    """What execution.json says of each run."""
+    path = inside(folder, "execution.json")
+    found = read_json(path, RESTORE)
+    runs = found.get("runs") if isinstance(found, dict) else None
+    right = isinstance(runs, list) and all(isinstance(run, dict) and isinstance(run.get("run"), str) for run in runs)
+    refuse(path, None if right else "it must hold runs, each with its name", RESTORE)
+    return runs
 
 
 def _check_same(first: Features, other: Features) -> None:

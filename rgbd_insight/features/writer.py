@@ -7,23 +7,28 @@ import json
 import os
 import shutil
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from rgbd_insight.features.checks import first_wrong, wrong_areas, wrong_samples, wrong_values
 from rgbd_insight.features.directory import (
+    COMPLETE,
+    PROGRESS,
     RUN_KEY,
     check_same,
     cut,
     extended,
     fill_samples,
     link,
-    lock,
+    place,
     publish,
     read_manifest,
     recover,
+    take,
 )
 from rgbd_insight.features.files import (
     FORMAT,
@@ -39,9 +44,9 @@ from rgbd_insight.features.files import (
     write_columns,
 )
 from rgbd_insight.features.schema import SAMPLE_COLUMNS, FeaturesError, RunId, TensorKey
-from rgbd_insight.utils.files import sync, write_json
+from rgbd_insight.utils.files import LOCK, as_json, room, sync, write_json
 
-PROGRESS = "progress.json"  # of the unfinished run
+ROWS = "samples.jsonl"
 _REWRITTEN = {MANIFEST, "execution.json", SUMS}
 
 
@@ -75,11 +80,12 @@ class FeatureWriter:
     ------
     FeaturesError
         Where `out`, or what an earlier attempt left, was made from other data, taps or settings: it names the key.
+        Where `head` or `run` could not be read back, or where another process writes to `out`.
     """
 
     def __init__(self, out: str | Path, head: dict, run: dict) -> None:
         self.out, self.id = Path(out), _name_of(run)
-        self.partial = self.out.with_name(self.out.name + ".partial")
+        self.partial = place(self.out)
         self.head, self.run = json_value(head), json_value(run | {"version": package_version()})
         self.done, self._lock, self._files, self._state = 0, None, {}, {}
         try:
@@ -103,25 +109,36 @@ class FeatureWriter:
             Share of the pixels that carry each concept.
         samples : dict
             {column: B values}, the columns of samples.parquet.
+
+        Raises
+        ------
+        FeaturesError
+            Where a value could not be read back: it is out of its range, or there are more or fewer than samples.
+        NotWritten
+            Where the disk is full.
         """
         if start != self.done or self.complete:
             raise FeaturesError(f"`start` must be {self.done}, the samples written so far; got {start}")
         blocks = {"concepts.safetensors": {"areas": areas}, self._name("predictions.safetensors"): predictions}
         if responses:
             blocks[self._name("safetensors")] = responses
-        if not self._state["widths"]:
-            self._state["widths"] = {f: {k: v.shape[1] for k, v in block.items()} for f, block in blocks.items()}
-            self._open_files(create=True)
-        for name, block in blocks.items():
-            self._files[name].write(start, block)
+        self._check_block(areas, samples, responses | predictions)
         rows = zip(*(np.asarray(samples[c]).tolist() for c in SAMPLE_COLUMNS), strict=True)
-        with open(self.partial / "samples.jsonl", "ab") as file:
-            file.writelines(json.dumps(row).encode() + b"\n" for row in rows)
-            file.flush()
-            os.fsync(file.fileno())
-            self._state["bytes"] = file.tell()
-        self.done = self._state["done"] = start + len(areas)
-        self._save()
+        with room(self.partial, f"{self.done} of {self.head['samples']} samples are safe in it"):
+            if not self._state["widths"]:
+                self._state["widths"] = {f: {k: v.shape[1] for k, v in block.items()} for f, block in blocks.items()}
+                self._open_files(create=True)
+            for name, block in blocks.items():
+                self._files[name].write(start, block)
+            with open(self.partial / ROWS, "ab") as file:
+                file.writelines(json.dumps(row).encode() + b"\n" for row in rows)
+                file.flush()
+                os.fsync(file.fileno())
+                before, after = self._state["bytes"], file.tell()
+            stop = start + len(areas)
+            done = [*self._state["blocks"], [stop, after, self._sum(start, stop, before, after)]]
+            self._save(self._state | {"done": stop, "bytes": after, "blocks": done})
+        self.done = stop
 
     def finish(
         self,
@@ -138,11 +155,21 @@ class FeatureWriter:
             raise FeaturesError(
                 f"{self.partial} holds {self.done} of {self.head['samples']} samples; write the rest before finish()"
             )
-        target = self.partial / "complete"
+        manifest = self._describe(purity, isolated)
+        self._refuse(first_wrong(manifest))
+        with room(self.out, f"all samples are safe in {self.partial}"):
+            publish(self._fill(manifest, curves, execution), self.out)
+        self.complete = True
+        self._clear()
+        self.close()
+        return self.out
+
+    def _fill(self, manifest: dict, curves: pd.DataFrame | None, execution: dict | None) -> Path:
+        """Make the whole directory, as it will be, beside what was written; returns it."""
+        target, name = self.partial / COMPLETE, f"{self.id}.curves.parquet"
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir()
-        self._fill(target)
-        manifest, name = self._describe(purity, isolated), f"{self.id}.curves.parquet"
+        self._fill_data(target)
         if curves is not None and not (target / name).exists():
             write_columns(target / name, {str(c): curves[c].to_numpy() for c in curves.columns})
         if (target / name).exists():
@@ -159,31 +186,48 @@ class FeatureWriter:
             "images_per_second": round(self.head["samples"] / seconds, 2) if seconds > 0 else None,
         }
         write_json(target / "execution.json", {"runs": [*earlier, now]})
-        publish(target, self.out)
-        self._drop_partial()
-        self.complete = True
-        return self.out
+        return target
 
     def close(self) -> None:
-        """Let go of the lock on the unfinished directory (also done when the process ends)."""
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        """Let go of the lock on the unfinished directory; where no block was completed, nothing is left of it."""
+        if self._lock is None:
+            return
+        if self._state and self.done == 0:
+            self._clear()
+        self._lock.release()
+        self._lock = None
+        with suppress(OSError):  # it is kept where a run can be resumed
+            self.partial.rmdir()
 
     def _begin(self) -> None:
-        if self.partial.exists():
-            names = {p.name for p in self.partial.iterdir()}
-            if PROGRESS not in names and not all(n == "lock" or n.startswith(PROGRESS) for n in names):
-                raise FeaturesError(f"{self.partial} is no unfinished extraction; move it away")
-            self._take_lock()
-        recover(self.out)
+        # where the run is complete there is nothing to write, and perhaps no right to
+        if self.partial.exists() or not (self.out / MANIFEST).exists() or not self._look():
+            self._lock = take(self.partial)
+            recover(self.out)
+            self._look()
+        self._refuse(first_wrong(self._describe([], None)))
+        self._resume()
+
+    def _look(self) -> bool:
+        """Compare with what there is in the directory; returns whether nothing is left to do."""
         self._manifest = read_manifest(self.out, False) if self.out.exists() else None
         entry = self._compare(self._manifest)
         self.fresh = entry is None
         self.conditions = [c for c in self.run["conditions"] if self.fresh or c not in entry["conditions"]]
         self.ablations = {n: a for n, a in self.run["ablations"].items() if self.fresh or n not in entry["ablations"]}
         self.complete = not self.conditions and not self.ablations
-        self._resume()
+        return self.complete
+
+    def _refuse(self, wrong: str | None) -> None:
+        if wrong is not None:
+            raise FeaturesError(f"what is to be in {self.out} could not be read back: {wrong}; change that first")
+
+    def _check_block(self, areas: np.ndarray, samples: dict, tensors: dict) -> None:
+        n, pixels = len(areas), int(np.prod(self.head["size"]))
+        table = pd.DataFrame({column: list(samples[column]) for column in SAMPLE_COLUMNS})
+        self._refuse(wrong_samples(table, n) or wrong_areas(areas, (n, len(self.head["concepts"]))))
+        for key, values in tensors.items():
+            self._refuse(wrong_values(TensorKey.parse(key), values, (n, None), pixels))
 
     def _compare(self, manifest: dict | None) -> dict | None:
         if manifest is None:
@@ -211,26 +255,51 @@ class FeatureWriter:
         return {"schema": SCHEMA, **{f"data.{k}": v for k, v in self.head.items()}, **run, **todo}
 
     def _resume(self) -> None:
-        progress, fix = self.partial / PROGRESS, f"delete {self.partial}, or finish what was begun there"
-        if progress.exists():
-            state = read_json(progress, fix)
+        if self._lock is not None and (self.partial / PROGRESS).exists():
+            state = self._progress()
             key = state["key"]
             entry = (self._manifest or {"runs": {}})["runs"].get(_name_of(key), {"conditions": [], "ablations": {}})
             moved_in = {*key["conditions"], *key["ablations"]} <= {*entry["conditions"], *entry["ablations"]}
             if moved_in or state["done"] == 0:
-                self._drop_partial()  # a crash came just after the end, or before the first block: nothing is lost
+                self._clear()  # a crash came just after the end, or before the first block: nothing is lost
             elif not self.complete:
-                check_same(self.partial, key, self._key(), fix)
+                check_same(self.partial, key, self._key(), f"delete {self.partial}, or finish what was begun there")
                 self._state, self.done = state, state["done"]
                 self._open_files(create=False)
-        if self.complete:
+                self._check_blocks()
+        if self.complete and self._lock is not None:
+            if not (self.partial / PROGRESS).exists():
+                self._clear()
             self.close()
-        elif not self._state:
-            self.partial.mkdir(parents=True, exist_ok=True)
-            self._take_lock()
-            self._state = {"key": self._key(), "done": 0, "bytes": 0, "seconds": 0.0, "widths": {}}
-            self._save()
+        elif not self.complete and not self._state:
+            self._save({"key": self._key(), "done": 0, "bytes": 0, "blocks": [], "seconds": 0.0, "widths": {}})
         self._clock = time.monotonic()
+
+    def _progress(self) -> dict:
+        """What an earlier attempt has noted of itself."""
+        path, fix = self.partial / PROGRESS, f"delete {self.partial}, and extract again"
+        state = read_json(path, fix)
+        written = state.pop("sha256", None) if isinstance(state, dict) else None
+        if written != _sum_of(state):
+            raise FeaturesError(f"{path} is damaged, or of an earlier version; {fix}")
+        return state
+
+    def _sum(self, start: int, stop: int, before: int, after: int) -> str:
+        """Digest of a block as it is on the disk: rows `start` to `stop`, and its lines, bytes `before` to `after`."""
+        with open(self.partial / ROWS, "rb") as file:
+            file.seek(before)
+            lines = hashlib.sha256(file.read(after - before)).hexdigest()
+        return _sum_of([lines, *(self._files[name].sum(start, stop) for name in sorted(self._files))])
+
+    def _check_blocks(self) -> None:
+        start, before = 0, 0
+        for stop, after, written in self._state["blocks"]:
+            if self._sum(start, stop, before, after) != written:
+                raise FeaturesError(
+                    f"samples {start} to {stop - 1} in {self.partial} have changed since they were written; delete it, "
+                    "and extract again"
+                )
+            start, before = stop, after
 
     def _open_files(self, *, create: bool) -> None:
         for name, widths in self._state["widths"].items():
@@ -240,15 +309,16 @@ class FeatureWriter:
                 self._files[name].create()
             elif not self._files[name].intact():
                 raise FeaturesError(f"{self.partial / name} is damaged; delete {self.partial} and extract again")
-        (self.partial / "samples.jsonl").touch()
-        os.truncate(self.partial / "samples.jsonl", self._state["bytes"])  # drops a block that was not completed
+        (self.partial / ROWS).touch()
+        os.truncate(self.partial / ROWS, self._state["bytes"])  # drops a block that was not completed
 
-    def _save(self) -> None:
+    def _save(self, state: dict) -> None:
         now = time.monotonic()
-        self._state["seconds"] += now - getattr(self, "_clock", now)
+        state["seconds"] += now - getattr(self, "_clock", now)
         self._clock = now
-        write_json(self.partial / PROGRESS, self._state)
+        write_json(self.partial / PROGRESS, state | {"sha256": _sum_of(state)})
         sync(self.partial)
+        self._state = state
 
     def _name(self, suffix: str) -> str:
         if self.fresh:
@@ -256,20 +326,16 @@ class FeatureWriter:
         todo = json.dumps([self.conditions, self.ablations], sort_keys=True).encode()
         return f"{self.id}.{hashlib.sha256(todo).hexdigest()[:8]}.{suffix}"
 
-    def _take_lock(self) -> None:
-        if self._lock is None:
-            self._lock = lock(self.partial)
+    def _clear(self) -> None:
+        """Empty the unfinished directory, but for the lock on it."""
+        for path in self.partial.iterdir():
+            if path.name not in (PROGRESS, LOCK):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        (self.partial / PROGRESS).unlink(missing_ok=True)  # last: what a crash leaves is known to the next start
+        self._state = {}
 
-    def _drop_partial(self) -> None:
-        progress = self.partial / PROGRESS
-        for path in {*self.partial.iterdir()} - {progress}:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-        progress.unlink()  # last: a crash meanwhile leaves something that the next start knows
-        self.partial.rmdir()
-        self.close()
-
-    def _fill(self, target: Path) -> None:
-        fill_samples(self.partial / "samples.jsonl", None if self._manifest is None else self.out, target)
+    def _fill_data(self, target: Path) -> None:
+        fill_samples(self.partial / ROWS, None if self._manifest is None else self.out, target)
         if self._manifest is not None:
             for path in self.out.iterdir():
                 if path.name not in _REWRITTEN:
@@ -279,16 +345,14 @@ class FeatureWriter:
                 link(self.partial / name, target / name)
 
     def _describe(self, purity: list | None, isolated: dict | None) -> dict:
-        manifest = self._manifest
+        manifest, known = self._manifest, self._state.get("widths", {})
         if manifest is None:
-            areas = read_tensors(self.partial / "concepts.safetensors", ["areas"])[0]  # (N, K)
-            concepts = [c | {"cut": cut(areas[:, k])} for k, c in enumerate(self.head["concepts"])]
+            areas = read_tensors(self.partial / "concepts.safetensors", ["areas"])[0] if known else None  # (N, K)
+            cuts = [0.0 if areas is None else cut(areas[:, k]) for k in range(len(self.head["concepts"]))]
+            concepts = [c | {"cut": cuts[k]} for k, c in enumerate(self.head["concepts"])]
             manifest = {"format": FORMAT, "schema": SCHEMA, **self.head, "concepts": concepts, "runs": {}}
-        files = {n: sorted(w) for n, w in self._state["widths"].items() if n != "concepts.safetensors"}
-        widths = {
-            TensorKey.parse(key).tap: width
-            for key, width in self._state["widths"].get(self._name("safetensors"), {}).items()
-        }
+        files = {n: sorted(w) for n, w in known.items() if n != "concepts.safetensors"}
+        widths = {TensorKey.parse(key).tap: width for key, width in known.get(self._name("safetensors"), {}).items()}
         new = {k: self.run.get(k) for k in RUN_KEY} | {
             "conditions": self.conditions,
             "ablations": self.ablations,
@@ -300,6 +364,11 @@ class FeatureWriter:
         }
         entry = extended(manifest["runs"].get(self.id), new)
         return manifest | {"version": package_version(), "runs": manifest["runs"] | {self.id: entry}}
+
+
+def _sum_of(value: object) -> str:
+    """Digest of a JSON value."""
+    return hashlib.sha256(as_json(value).encode()).hexdigest()
 
 
 def _name_of(run: dict) -> str:

@@ -19,7 +19,7 @@ def head(**changes):
         "name": "made",
         "fingerprint": {"seed": 0},
         "samples": N,
-        "size": [4, 4],
+        "size": [5, 4],
         "families": ["class", "place"],
         "classes": ["wall", "floor"],
         "modalities": [
