@@ -64,7 +64,7 @@ class Result:
     missing : tuple of Missing
         What could not be computed, why, and the call that would add it.
     made : mapping
-        How: data, runs, devices, package version, permutations, blocks.
+        How: data, runs, devices, package version, permutations, blocks; `warnings` among them, if any.
 
     Examples
     --------
@@ -113,6 +113,11 @@ class Result:
                 "Name further columns, or use `rows`."
             )
         return found.iloc[0]
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What weakens every number, such as groups that are not independent of each other; usually empty."""
+        return tuple(self.made.get("warnings", ()))
 
     def to_csv(self, path: str) -> None:
         """Write the table, without the columns that are empty throughout."""

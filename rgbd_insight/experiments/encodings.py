@@ -95,7 +95,7 @@ def _cells(measure: str, modality: str, level: int, family: str | None = None) -
 def _similar(nets: Networks, level: int) -> _Asked:
     """CKA of colour and depth, between networks of different seeds, with its null and ceiling."""
     every = np.arange(len(nets.features))
-    found = stats.estimate(_cka(nets.across(level)), nets.features.groups)
+    found = stats.estimate(_cka(nets.across(level)), nets.groups, nets.plan())
     own = [_cka(nets.within(m, level))(every, every) for m in ISOLATED]
     scale = {"null": float(found.null), "null_high": float(found.null_high), "ceiling": float(np.mean(own))}
     return _Asked(_cells("cka", "depth", level), found, scale)
@@ -107,9 +107,10 @@ def _cka(pairs: list[tuple[np.ndarray, np.ndarray]]) -> stats.Statistic:
 
 def _shares(every: list[Networks], modality: str, level: int) -> list[_Asked]:
     """Of a stream's reproducible variance: what the other modality says too, and what is named and its own."""
-    groups, partitionings = every[0].features.groups, [level_partitioning(nets, modality, level) for nets in every]
-    r2 = [_varying(stats.estimate(one, groups, null=False)) for one in partitionings]
-    null = stats.estimate(ConsistentShare(partitionings[0]), groups)  # that of a part would need a partitioning a draw
+    groups, plan = every[0].groups, every[0].plan()
+    partitionings = [level_partitioning(nets, modality, level) for nets in every]
+    r2 = [_varying(stats.estimate(one, groups, plan, null=False)) for one in partitionings]
+    null = stats.estimate(ConsistentShare(partitionings[0]), groups, plan)  # that of a part would need a partitioning a draw
     asked = []
     for name, places in SHARES.items():
         found = stats.combine(lambda *r2, at=list(places): _and_mean(*(_share(one, at) for one in r2)), *r2)

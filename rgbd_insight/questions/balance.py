@@ -17,7 +17,7 @@ from rgbd_insight.metrics.partitioning import (
     unit_shares,
 )
 from rgbd_insight.metrics.prediction import predictivity
-from rgbd_insight.questions.networks import TWINS, Networks, made, missing_seeds, networks, remembered
+from rgbd_insight.questions.networks import TWINS, Networks, made, missing_seeds, neighbours_of, networks, remembered
 from rgbd_insight.result import Missing, Result, numbers
 from rgbd_insight.stats import Estimate, Resampling
 
@@ -58,7 +58,7 @@ def balance(features: Features, runs: Iterable[str] | None = None) -> Result:
     >>> bool(found.one("S").low > 0)  # there is something that one stream alone names
     True
     """
-    plan, rows = Resampling(), []
+    plan, rows = neighbours_of(features).plan(), []
     missing: list[Missing] = []
     for nets in _asked(features, runs):
         missing += missing_seeds(nets)
@@ -67,12 +67,12 @@ def balance(features: Features, runs: Iterable[str] | None = None) -> Result:
         cells = nets.cells() | {"run": "/".join(dict.fromkeys(nets.members[0].values()))}
         for name, found in shares(nets, plan=plan).items():
             rows.append(cells | {"measure": name, "ceiling": 1.0, "ceiling_kind": nets.ceiling_kind} | numbers(found))
-    return Result.of("balance", rows, missing=dict.fromkeys(missing), made=made(features, plan, null=False))
+    return Result.of("balance", rows, missing=dict.fromkeys(missing), made=made(features, plan))
 
 
-def shares(nets: Networks, concepts: np.ndarray | None = None, plan: Resampling = stats.USUAL) -> dict[str, Estimate]:
+def shares(nets: Networks, concepts: np.ndarray | None = None, plan: Resampling | None = None) -> dict[str, Estimate]:
     """C and S of the first network, by all concepts or by those that `concepts` bool (K,) names."""
-    groups = nets.features.groups
+    groups, plan = nets.groups, plan or nets.plan()
     r2 = (stats.estimate(one, groups, plan, null=False) for one in _partitionings(nets, concepts))
     found = stats.combine(_values, *r2)
     return {name: found[i] for i, name in enumerate(MEASURES)}
@@ -129,7 +129,7 @@ def level_partitioning(
     def make() -> tuple[PartitioningStatistic, PartitioningStatistic]:
         first = [nets.view(0, m, level) for m in nets.modalities]
         streams = [[nets.view(j, m, level) for j in rest] for m in nets.modalities]
-        return partitionings(first, nets.features.areas[:, kept], streams, nets.features.groups)
+        return partitionings(first, nets.features.areas[:, kept], streams, nets.groups)
 
     runs = (run for member in nets.members for run in member.values())
     named = None if concepts is None else tuple(kept)
@@ -140,7 +140,7 @@ def level_partitioning(
 def share_estimate(nets: Networks, modality: str, level: int, names: tuple[str, ...], plan: Resampling) -> Estimate:
     """The sum of some of the level's shares, without a null."""
     columns = [SHARES.index(name) for name in names]
-    r2 = stats.estimate(level_partitioning(nets, modality, level), nets.features.groups, plan, null=False)
+    r2 = stats.estimate(level_partitioning(nets, modality, level), nets.groups, plan, null=False)
     return stats.combine(lambda r2: level_shares(r2)[columns].sum(), r2)
 
 
@@ -159,5 +159,5 @@ def planted_consistent(nets: Networks, modality: str, level: int) -> float:
     surfaces = ((concepts.family == "class") & (concepts.kind == "unknown")).to_numpy()
     y = nets.view(0, modality, level)
     y = y[:, y.std(0) > 0]
-    r2 = predictivity(nets.features.areas[:, shared | surfaces], y / y.std(0), nets.features.groups).r2
+    r2 = predictivity(nets.features.areas[:, shared | surfaces], y / y.std(0), nets.groups).r2
     return float(r2 * y.shape[1] / ceiling)

@@ -96,9 +96,7 @@ def collaboration(
     for name in measures:
         found, absent = steps[name]()
         rows, missing = rows + found, missing + absent
-    return Result.of(
-        "collaboration", rows, missing=dict.fromkeys(missing), made=made(features, stats.USUAL, null=False)
-    )
+    return Result.of("collaboration", rows, missing=dict.fromkeys(missing), made=made(features, nets.plan()))
 
 
 def _accuracy(nets: Networks) -> Found:
@@ -138,7 +136,7 @@ def _by_class(nets: Networks) -> Found:
             target = counts["target"][chosen].sum(0)
             return counts["hit"][chosen].sum(0) / np.where(target > 0, target, np.nan)
 
-        found = stats.estimate(statistic, features.groups, null=False)
+        found = stats.estimate(statistic, nets.groups, nets.plan(), null=False)
         for c in np.flatnonzero(seen):
             name = features.classes[c]
             kind = planted.kind.get(name, None)
@@ -209,7 +207,7 @@ def swap(nets: Networks, levels: Sequence[int]) -> Found:
     for level in (lv for lv in levels if lv != WHOLE):
         for modality, other in (nets.modalities, nets.modalities[::-1]):
             own = nets.view(0, modality, level)
-            guess = predicted(nets.view(0, other, level), own, nets.features.groups)
+            guess = predicted(nets.view(0, other, level), own, nets.groups)
             cells = {"measure": "swap", "modality": modality, "versus": other}
             rows += _differences(nets, level, *(probe(nets, x).delta for x in (guess, own)), cells)
     return rows, []

@@ -66,18 +66,19 @@ def consistency(
     >>> bool(found.one("cka").null_high < found.one("cka").value < found.one("cka").ceiling)
     True
     """
-    nets, plan = networks(features, run), Resampling(permutations=permutations)
+    nets = networks(features, run)
+    plan = nets.plan(permutations)
     levels, measures = chosen_levels(nets, levels), chosen_measures(measures, MEASURES)
     rows: list[dict] = []
     for level in levels:
         rows += _similarities(nets, level, measures, plan)
         if "consistent share" in measures:
             rows += [row for modality in nets.modalities for row in _shares(nets, modality, level, plan)]
-    return Result.of("consistency", rows, missing=missing_seeds(nets), made=made(features, plan))
+    return Result.of("consistency", rows, missing=missing_seeds(nets), made=made(features, plan, rows))
 
 
 def _similarities(nets: Networks, level: int, measures: Iterable[str], plan: Resampling) -> list[dict]:
-    groups = nets.features.groups
+    groups = nets.groups
     a, b = nets.modalities
     every, confounds = np.arange(len(groups)), nets.features.samples[CONFOUNDS].to_numpy()
     makers = {
@@ -117,7 +118,7 @@ def _mean_of(make: Callable[..., Statistic], pairs: Iterable[tuple[np.ndarray, n
 
 def _predicted(nets: Networks, level: int, target: str, plan: Resampling) -> dict:
     source = next(m for m in nets.modalities if m != target)
-    groups = nets.features.groups
+    groups = nets.groups
     pairs = [(y, x) if target == nets.modalities[0] else (x, y) for x, y in nets.across(level)]
 
     def make(x: np.ndarray, y: np.ndarray) -> Statistic:
@@ -139,7 +140,7 @@ def _shares(nets: Networks, modality: str, level: int, plan: Resampling) -> list
     found = {
         "named": share_estimate(nets, modality, level, ("named-consistent",), plan),
         "unnamed": share_estimate(nets, modality, level, ("unnamed-consistent",), plan),
-        "all": stats.estimate(together, nets.features.groups, plan),
+        "all": stats.estimate(together, nets.groups, plan),
     }
     planted = {"named": planted_consistent(nets, modality, level)}
     cells = {"measure": "consistent share", "modality": modality, "ceiling": 1.0, "ceiling_kind": nets.ceiling_kind}

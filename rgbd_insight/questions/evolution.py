@@ -73,7 +73,8 @@ def evolution(
     >>> bool((found.rows("effective dimension").value > 1).all())
     True
     """
-    nets, plan = networks(features, run), Resampling(permutations=permutations)
+    nets = networks(features, run)
+    plan = nets.plan(permutations)
     levels, measures = chosen_levels(nets, levels), chosen_measures(measures, MEASURES)
     rows: list[dict] = []
     missing = missing_seeds(nets)
@@ -89,12 +90,12 @@ def evolution(
     if {"to final", "family in training"} & set(measures):
         found, absent = _training(nets, levels, measures, plan)
         rows, missing = rows + found, missing + absent
-    return Result.of("evolution", rows, missing=missing, made=made(features, plan))
+    return Result.of("evolution", rows, missing=missing, made=made(features, plan, rows))
 
 
 def _similarity(nets: Networks, modality: str, levels: Sequence[int], plan: Resampling) -> list[dict]:
     views = [nets.view(0, modality, level) for level in levels]
-    found = stats.estimate(cka_statistic(views, views), nets.features.groups, plan)
+    found = stats.estimate(cka_statistic(views, views), nets.groups, plan)
     rows = []
     for i, level in enumerate(levels):
         for j, other in enumerate(levels):
@@ -108,8 +109,8 @@ def _variance(nets: Networks, modality: str, levels: Sequence[int], plan: Resamp
     features, rows = nets.features, []
     for level, after in zip(levels, levels[1:], strict=False):
         sides = (nets.view(0, modality, lv) for lv in (level, after))
-        between = LevelSemanticVariance(*sides, features.present, features.groups)
-        found = stats.estimate(between, features.groups, plan, null=False)
+        between = LevelSemanticVariance(*sides, features.present, nets.groups)
+        found = stats.estimate(between, nets.groups, plan, null=False)
         row = {"measure": "level semantic variance", "modality": modality, "versus": str(after)}
         rows.append(nets.cells(level) | row | numbers(found))
     return rows
@@ -173,7 +174,7 @@ def _families(
 
 def _dimension(nets: Networks, modality: str, level: int, plan: Resampling) -> dict:
     x = nets.view(0, modality, level)
-    found = stats.estimate(lambda rows, _: effective_dimension(x[rows]), nets.features.groups, plan, null=False)
+    found = stats.estimate(lambda rows, _: effective_dimension(x[rows]), nets.groups, plan, null=False)
     return nets.cells(level) | {"measure": "effective dimension", "modality": modality} | numbers(found)
 
 
@@ -210,7 +211,7 @@ def _training(
 
 def _to_final(nets: Networks, member: Networks, modality: str, level: int, plan: Resampling) -> dict:
     statistic = cka_statistic(member.view(0, modality, level), nets.view(0, modality, level))
-    found = stats.estimate(statistic, nets.features.groups, plan)
+    found = stats.estimate(statistic, nets.groups, plan)
     every = np.arange(len(nets.features))
     seeds = [cka_statistic(x, y)(every, every) for x, y in nets.within(modality, level)]
     row = {"measure": "to final", "modality": modality, "versus": "final", "ceiling": float(np.mean(seeds))}

@@ -9,7 +9,7 @@ import numpy as np
 from rgbd_insight import stats
 from rgbd_insight.features import Ablation, AblationName, Features
 from rgbd_insight.questions.ablation import chosen_on
-from rgbd_insight.questions.networks import Networks
+from rgbd_insight.questions.networks import Networks, neighbours_of
 from rgbd_insight.result import Missing, numbers
 from rgbd_insight.stats import Estimate
 
@@ -34,8 +34,8 @@ def accuracy_estimate(
     `among` bool (N,) keeps some samples only, `classes` some classes.
     """
     among = np.ones(len(features), bool) if among is None else among
-    statistic = _accuracy(features, run, condition, among, classes)
-    return stats.estimate(lambda rows, _: statistic(rows), features.groups[among], null=False)
+    statistic, order = _accuracy(features, run, condition, among, classes), neighbours_of(features)
+    return stats.estimate(lambda rows, _: statistic(rows), order.groups[among], order.plan(), null=False)
 
 
 def _accuracy(
@@ -65,7 +65,8 @@ def iou_estimate(features: Features, run: str, condition: str) -> Estimate | Non
         each = hit / np.maximum(target + guess - hit, 1)
         return np.concatenate([[each[seen].mean()], each])
 
-    return stats.estimate(statistic, features.groups, null=False)
+    order = neighbours_of(features)
+    return stats.estimate(statistic, order.groups, order.plan(), null=False)
 
 
 def overlap_rows(features: Features, run: str, condition: str, cells: dict) -> list[dict]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypeVar
@@ -10,9 +10,10 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from rgbd_insight import stats
 from rgbd_insight.features import Features, FeaturesError
 from rgbd_insight.result import Missing
-from rgbd_insight.stats import Resampling
+from rgbd_insight.stats import Neighbours, Resampling
 from rgbd_insight.utils.messages import unknown
 
 TWINS = "twins"
@@ -52,6 +53,15 @@ class Networks:
     def fused(self) -> bool:
         """Whether both modalities go through one network."""
         return self.name != TWINS
+
+    @property
+    def groups(self) -> np.ndarray:
+        """What statistics divide into folds and estimates leave out, int (N,): `neighbours_of` the features."""
+        return neighbours_of(self.features).groups
+
+    def plan(self, permutations: int = stats.USUAL.permutations) -> Resampling:
+        """How statistics of `groups` are repeated."""
+        return neighbours_of(self.features).plan(permutations=permutations)
 
     @cached_property
     def levels(self) -> tuple[int, ...]:
@@ -149,6 +159,31 @@ def remembered(features: Features, key: Hashable, make: Callable[[], T]) -> T:
     return known[key]
 
 
+def neighbours_of(features: Features) -> Neighbours:
+    """Whether groups that follow each other are alike, by all that the final runs make of each modality alone.
+
+    It is asked of the features, not of a network, so that all estimates of the same images share their blocks. Where no
+    responses were kept, the areas of the concepts stand in for them.
+    """
+
+    def make() -> Neighbours:
+        if (np.diff(features.groups) < 0).any():
+            return Neighbours.unknown(features.groups, "the samples of a group do not stand together")
+        runs = [
+            run for name in features.runs["fusion"].unique() for run in features.find(fusion=name, role="final")[:1]
+        ]
+        views = [
+            features.view(run, m.name, level)
+            for run in runs
+            for m in features.modalities
+            for level in features.levels(run)
+            if any(features.has(run, stream, level, m.name) for stream in (m.name, "fused"))
+        ]
+        return stats.neighbours(views or [features.areas], features.groups)
+
+    return remembered(features, "neighbours", make)
+
+
 def missing_seeds(nets: Networks) -> list[Missing]:
     """What a single checkpoint cannot say."""
     if nets.ceiling_kind == "other seed":
@@ -162,16 +197,23 @@ def missing_seeds(nets: Networks) -> list[Missing]:
     ]
 
 
-def made(features: Features, plan: Resampling, *, null: bool = True, **options: Any) -> dict:
-    """How a result was made: of what, and by how many blocks and, with a null, permutations."""
+def made(features: Features, plan: Resampling, rows: Iterable[dict] = (), **options: Any) -> dict:
+    """How a result was made: of what, by how many blocks, and by how many permutations (or shifts) its p.
+
+    `rows` are those whose p come from the plan; what none of them was made by is left out. `warnings` say what weakens
+    all of them.
+    """
     devices = sorted({r["device"].get("name", r["device"]["type"]) for r in features.execution["runs"]})
+    found = neighbours_of(features)
+    drawn = any(np.isfinite(row.get("p", np.nan)) for row in rows)
     return {
         "data": features.manifest["name"],
         "samples": len(features),
         "devices": devices,
         "path": str(features.path),
         "classes": len(features.classes),
-        **plan.made(features.groups, null=null),
+        **plan.made(found.groups, null=drawn),
+        **found.made(),
         **options,
     }
 

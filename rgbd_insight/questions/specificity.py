@@ -21,12 +21,13 @@ from rgbd_insight.questions.networks import (
     chosen_measures,
     made,
     missing_seeds,
+    neighbours_of,
     networks,
     remembered,
 )
 from rgbd_insight.questions.units import ranked
 from rgbd_insight.result import Missing, Result, numbers
-from rgbd_insight.stats import USUAL, Estimate, Resampling
+from rgbd_insight.stats import Estimate, Resampling
 
 MEASURES = (
     "decodability",
@@ -81,7 +82,8 @@ def specificity(
     >>> bool(found.one("difference", concept="bowl").high < 0)  # depth alone shows the bowl
     True
     """
-    nets, plan = networks(features, run), Resampling()
+    nets = networks(features, run)
+    plan = nets.plan()
     levels, measures = chosen_levels(nets, levels, whole=True), chosen_measures(measures, MEASURES)
     rows: list[dict] = []
     missing: list[Missing] = missing_seeds(nets)
@@ -97,7 +99,7 @@ def specificity(
             rows += _level_variance(nets, level, plan)
         if "ranking" in measures:
             rows += _ranking(nets, level, plan)
-    how = made(features, plan, null=False, margin=MARGIN)
+    how = made(features, plan, margin=MARGIN)
     return Result.of("specificity", rows, missing=dict.fromkeys(missing), made=how)
 
 
@@ -120,12 +122,14 @@ class Probed:
     reason: np.ndarray
 
 
-def probe(nets: Networks, x: np.ndarray, plan: Resampling = USUAL, *, wide: int = 1) -> Probed:
+def probe(nets: Networks, x: np.ndarray, plan: Resampling | None = None, *, wide: int = 1) -> Probed:
     """δ of every concept from responses `x` with its interval; made once, as several questions ask for it."""
+
+    plan = plan or nets.plan()
 
     def make() -> Probed:
         statistic = _probe(nets.features, x, wide)
-        delta = stats.estimate(statistic, nets.features.groups, plan, null=False)
+        delta = stats.estimate(statistic, nets.groups, plan, null=False)
         return Probed(delta, statistic.whole.by_fold, statistic.whole.reason)
 
     return remembered(nets.features, ("probe", plan.blocks, wide, *_seen(x)), make)
@@ -142,7 +146,7 @@ def _probe(features: Features, x: np.ndarray, wide: int = 1) -> DecodabilityStat
     return DecodabilityStatistic(
         x,
         features.present,
-        features.groups,
+        neighbours_of(features).groups,
         components=COMPONENTS * wide,
         folds=1 if planted and len(features) >= MANY else 5,
         strata=None if planted else features.areas,
@@ -230,8 +234,8 @@ def _level_variance(nets: Networks, level: int, plan: Resampling) -> list[dict]:
     pairs = [(a, b, nets.across(level)[0]), *((m, m, nets.within(m, level)[0]) for m in (a, b))]
     rows = []
     for m, other, (x, y) in pairs:
-        between = LevelSemanticVariance(x, y, features.present, features.groups)
-        found = stats.estimate(between, features.groups, plan, null=False)
+        between = LevelSemanticVariance(x, y, features.present, nets.groups)
+        found = stats.estimate(between, nets.groups, plan, null=False)
         row = {"measure": "level semantic variance", "modality": m, "versus": other}
         rows.append(nets.cells(level) | row | numbers(found))
     return rows

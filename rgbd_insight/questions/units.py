@@ -15,8 +15,8 @@ from rgbd_insight.metrics.probes import decodability
 from rgbd_insight.metrics.ranking import Ranking, bounded, rank_units
 from rgbd_insight.metrics.semantic import profiles
 from rgbd_insight.metrics.soft_matching import max_correlation
-from rgbd_insight.questions.networks import TWINS, Networks, networks
-from rgbd_insight.stats import USUAL, Resampling
+from rgbd_insight.questions.networks import TWINS, Networks, neighbours_of, networks
+from rgbd_insight.stats import Resampling
 from rgbd_insight.utils.messages import nearest
 
 
@@ -106,7 +106,7 @@ def best_unit(
     run = _resolved(features, run, stream)
     condition = condition or (stream if stream in (m.name for m in features.modalities) else "both")
     wanted = _concepts(features, concepts)
-    present, groups = features.present[:, wanted], features.groups  # (N, K)
+    present, groups = features.present[:, wanted], neighbours_of(features).groups  # (N, K)
     found = []
     for lv in _levels(features, run, stream, level, unit):
         x = features.responses(run, stream, lv, condition)  # (N, U)
@@ -193,7 +193,7 @@ def _concepts(features: Features, names: Iterable[str] | None) -> np.ndarray:
 
 
 def ranked(
-    nets: Networks, modality: str, level: int, plan: Resampling = USUAL, *, among: np.ndarray | None = None
+    nets: Networks, modality: str, level: int, plan: Resampling | None = None, *, among: np.ndarray | None = None
 ) -> Ranking:
     """The ranking of the first network's units, beside the others' streams; `among` bool (N,) keeps some samples only.
 
@@ -205,9 +205,9 @@ def ranked(
     def stream(member: int, name: str) -> np.ndarray:
         return bounded(nets.view(member, name, level)[among])
 
-    groups, present = nets.features.groups[among], nets.features.present[among]
+    groups, present = nets.groups[among], nets.features.present[among]
     x, y, rest = stream(0, modality), stream(1, other), range(1, len(nets.members))
     others, same = ([stream(j, name) for j in rest] for name in (other, modality))
     partitioning = PartitioningStatistic(x, nets.features.areas[among], others, same, groups)
-    r2 = stats.estimate(partitioning, groups, plan, null=False)
+    r2 = stats.estimate(partitioning, groups, plan or nets.plan(), null=False)
     return rank_units(max_correlation(x, y), profiles(x, present, groups).s, decodability(y, present, groups).delta, r2)

@@ -17,14 +17,18 @@ from rgbd_insight.stats.groups import (
     cut_groups,
     group_codes,
     group_folds,
+    in_order,
     permute_groups,
+    stretches_of,
 )
-from rgbd_insight.stats.resampling import USUAL, Resampling, combine, estimate, normalised, permuted
+from rgbd_insight.stats.neighbours import Neighbours, neighbours
+from rgbd_insight.stats.resampling import USUAL, Resampling, combine, estimate, exchanged, normalised, permuted
 from rgbd_insight.stats.statistics import Statistic, averaged, evaluated
 
 __all__ = [
     "USUAL",
     "Estimate",
+    "Neighbours",
     "Regression",
     "Resampling",
     "Statistic",
@@ -39,10 +43,13 @@ __all__ = [
     "cut_groups",
     "estimate",
     "evaluated",
+    "exchanged",
     "group_codes",
     "group_folds",
     "holm",
+    "in_order",
     "max_p",
+    "neighbours",
     "normalised",
     "p_value",
     "page_trend",
@@ -50,6 +57,7 @@ __all__ = [
     "permuted",
     "proportion_interval",
     "sign_flip",
+    "stretches_of",
     "student_interval",
     "student_p",
 ]

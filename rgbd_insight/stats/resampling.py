@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from rgbd_insight.stats.estimates import Estimate, Number, against, scalar_or_array, with_interval
-from rgbd_insight.stats.groups import blocks_of, cut_groups, exchanger, group_codes
+from rgbd_insight.stats.groups import blocks_of, cut_groups, exchanger, group_codes, in_order, stretches_of
 from rgbd_insight.stats.statistics import Statistic, evaluated, halved
 
 BLOCKS, PERMUTATIONS, LEAST = 20, 200, 5  # what intervals and nulls need; with fewer groups the estimate says so
+FEWEST = 10  # blocks where neighbouring groups are alike, which have to be long
 
 
 @dataclass(frozen=True)
@@ -24,42 +25,57 @@ class Resampling:
     Attributes
     ----------
     blocks : int
-        Of whole groups, left out in turn, at least 20; as many as there are groups where there are fewer groups.
+        Of whole groups, left out in turn, at least 20 (10 with `shifts`); as many as there are groups where there are
+        fewer groups.
     permutations : int
-        Of whole groups, at least 20; fewer than 200 are noted.
+        Of whole groups, at least 20; fewer than 200 are noted. With `shifts`, how many of these are drawn at most.
     seed : int
         Decides the permutations.
+    shifts : tuple of int
+        Where neighbouring groups are alike: by how many samples the sequence may be moved on. It is then moved instead
+        of permuting groups, and blocks are stretches of groups that follow each other. `neighbours` says when, and why.
 
     Raises
     ------
     ValueError
-        Where there are too few blocks or permutations.
+        Where there are too few blocks or permutations, or a shift is no positive number.
     """
 
     blocks: int = 40
     permutations: int = 200
     seed: int = 0
+    shifts: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.blocks < BLOCKS:
+        fewest = FEWEST if self.shifts else BLOCKS
+        if self.blocks < fewest:
             raise ValueError(
-                f"`blocks` must be at least {BLOCKS}; got {self.blocks}. With few groups it is reduced by itself."
+                f"`blocks` must be at least {fewest}; got {self.blocks}. With few groups it is reduced by itself."
             )
         if self.permutations < 20:
             raise ValueError(
                 f"`permutations` must be at least 20; got {self.permutations}. For no null at all, null=False."
             )
+        if len(set(self.shifts)) != len(self.shifts) or min(self.shifts, default=1) < 1:
+            raise ValueError(f"`shifts` must be different numbers of samples above 0; got {self.shifts}.")
 
     def made(self, groups: ArrayLike, *, null: bool = True) -> dict[str, int]:
-        """What is really used of it with these groups (N,): blocks and, with a null, permutations and their seed.
+        """What is really used of it with these groups (N,): blocks and, with a null, permutations (or shifts), seed.
 
         Examples
         --------
         >>> Resampling().made([0, 1, 2, 3, 4, 5, 5], null=False)
         {'blocks': 6}
+        >>> Resampling(shifts=tuple(range(1, 60))).made(np.arange(60))
+        {'blocks': 40, 'shifts': 59}
         """
         used = {"blocks": min(self.blocks, len(np.unique(groups)))}
-        return used | ({"permutations": self.permutations, "seed": self.seed} if null else {})
+        if not null:
+            return used
+        if not self.shifts:
+            return used | {"permutations": self.permutations, "seed": self.seed}
+        drawn = self.permutations < len(self.shifts)  # otherwise all of them are used, and nothing is left to chance
+        return used | {"shifts": min(self.permutations, len(self.shifts))} | ({"seed": self.seed} if drawn else {})
 
 
 USUAL = Resampling()
@@ -79,7 +95,8 @@ def estimate(
     groups : array (N,)
         Physical scene of each sample; at least 5 different ones.
     plan : Resampling
-        How many blocks are left out, how many permutations are drawn, and their seed.
+        How many blocks are left out, how many permutations are drawn, and their seed; or that the sequence of samples
+        is moved on instead (`shifts`), where neighbouring groups are alike.
     null : bool
         False leaves the permutations out.
     confidence : float
@@ -130,22 +147,29 @@ def estimate(
         )
     if not 0 < confidence < 1:
         raise ValueError(f"`confidence` must be between 0 and 1; got {confidence}. For 95 %, pass 0.95.")
-    used = min(plan.blocks, count)
-    block = blocks_of(codes, used)
-    halves = getattr(statistic, "jumps", False) and used >= BLOCKS
+    halves = getattr(statistic, "jumps", False) and count >= BLOCKS
+    used = min(max(plan.blocks, BLOCKS) if halves else plan.blocks, count)
+    block = stretches_of(groups, used) if plan.shifts else blocks_of(codes, used)
     value, leave_outs = _jackknifed(statistic, block, halves, plan.seed)
     notes = [f"only {count} groups: {used} jackknife blocks instead of {BLOCKS} or more"] if used < BLOCKS else []
-    if null and plan.permutations < PERMUTATIONS:
-        notes.append(f"only {plan.permutations} permutations instead of {PERMUTATIONS} or more")
-    key = hashlib.sha1(block.astype("<i8").tobytes()).hexdigest()[:12] + f"-halves-{plan.seed}" * halves
+    if null:
+        notes += _few_draws(plan)
+    exchange = "-stretches" if plan.shifts else ""
+    key = hashlib.sha1(block.astype("<i8").tobytes()).hexdigest()[:12] + exchange + f"-halves-{plan.seed}" * halves
     made = dict(n=len(codes), groups=count, confidence=confidence, seed=plan.seed, key=key, note="; ".join(notes))
     found = with_interval(value, leave_outs, made)
     if not null:
         return found
-    rows = cut_groups(codes, LEAST)
+    rows = np.arange(len(codes)) if plan.shifts else cut_groups(codes, LEAST)
     reference = value if len(rows) == len(codes) else np.asarray(statistic(rows, rows), float)
-    draws = permuted(statistic, codes, plan.permutations, plan.seed, rows=rows)
-    return against(found, draws, reference=reference, n=len(rows))
+    return against(found, exchanged(statistic, codes, plan, rows=rows), reference=reference, n=len(rows))
+
+
+def _few_draws(plan: Resampling) -> list[str]:
+    """In what way the null is weaker than the standard."""
+    count = min(plan.permutations, len(plan.shifts)) if plan.shifts else plan.permutations
+    kind = "shifts" if plan.shifts else "permutations"
+    return [f"only {count} {kind} instead of {PERMUTATIONS} or more"] if count < PERMUTATIONS else []
 
 
 def _jackknifed(statistic: Statistic, block: np.ndarray, halves: bool, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -189,6 +213,48 @@ def permuted(
     rows = np.arange(len(codes)) if rows is None else rows
     permute = exchanger(codes[rows])
     return evaluated(statistic, [(rows, rows[permute(rng)]) for _ in range(permutations)])
+
+
+def exchanged(
+    statistic: Statistic, groups: ArrayLike, plan: Resampling = USUAL, *, rows: np.ndarray | None = None
+) -> np.ndarray:
+    """Values (draws, …) of a statistic whose partners are other groups' samples: the null that a plan names.
+
+    Parameters
+    ----------
+    statistic, groups, plan : Statistic, array (N,), Resampling
+        As for `estimate`, which asks for these draws.
+    rows : array of int (n,), optional
+        The samples that take part where groups are permuted, as for `permuted`; a sequence is moved as a whole.
+
+    Returns
+    -------
+    array (draws, …)
+        `plan.permutations` of them; with `plan.shifts` as many of these, or all where there are fewer.
+
+    Raises
+    ------
+    ValueError
+        Where there are shifts and the order of the groups is lost, or a shift is no smaller than N.
+
+    Notes
+    -----
+    Moved by s, sample i has sample (i + s) mod N as its partner: every local order stays, and groups need not be of one
+    size. Each shift is used once at most, so that with G groups p is 1 / G at the least.
+
+    Examples
+    --------
+    >>> x = np.arange(6.0)
+    >>> sorted(exchanged(lambda i, j: float(x[j][0]), np.arange(6), Resampling(shifts=(1, 2, 5))).tolist())
+    [1.0, 2.0, 5.0]
+    """
+    if not plan.shifts:
+        return permuted(statistic, groups, plan.permutations, plan.seed, rows=rows)
+    every = np.arange(len(in_order(groups)))
+    if max(plan.shifts) >= len(every):
+        raise ValueError(f"`shifts` must be below the number of samples ({len(every)}); got {max(plan.shifts)}.")
+    drawn = np.random.default_rng(plan.seed).permutation(plan.shifts)[: plan.permutations]
+    return evaluated(statistic, [(every, (every + shift) % len(every)) for shift in drawn])
 
 
 def combine(function: Callable[..., Number], *estimates: Estimate | Number, null: bool = False) -> Estimate:
