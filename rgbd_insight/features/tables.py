@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -14,7 +15,7 @@ from rgbd_insight.utils.messages import unknown
 COMMAND = "make features"
 
 
-def write_table(table: pd.DataFrame, out: Path, name: str, command: str) -> None:
+def write_table(table: pd.DataFrame, out: Path, name: str, command: str, code: Mapping[str, str] | None = None) -> None:
     """Write `name`.parquet, and its digest and command into index.json; each file is whole or not there.
 
     Parameters
@@ -27,6 +28,8 @@ def write_table(table: pd.DataFrame, out: Path, name: str, command: str) -> None
         Of the table.
     command : str
         What makes it again, as typed in a terminal.
+    code : mapping of str to str, optional
+        Module → digest of its code, where the table says by which code it was made.
 
     Examples
     --------
@@ -40,7 +43,8 @@ def write_table(table: pd.DataFrame, out: Path, name: str, command: str) -> None
     write_parquet(path, table)
     with whole(index) as partial:  # nobody else adds a table meanwhile
         known = json.loads(index.read_text(encoding="utf-8")) if index.exists() else {}
-        known[name] = {"file": path.name, "sha256": digest(path), "command": command, "rows": len(table)}
+        entry = {"file": path.name, "sha256": digest(path), "command": command, "rows": len(table)}
+        known[name] = entry | ({"code": dict(code)} if code else {})
         partial.write_text(as_json(known), encoding="utf-8", newline="\n")
 
 
@@ -69,6 +73,33 @@ def read_table(folder: str | Path, name: str) -> pd.DataFrame:
     >>> read_table("book/results", "certificate").columns[:4].tolist()
     ['concept', 'kind', 'modality', 'seed']
     """
+    entry = read_entry(folder, name)
+    path = Path(folder) / entry["file"]
+    if not path.is_file() or digest(path) != entry["sha256"]:
+        raise FeaturesError(f"{path} is not the table that was written; make it again with `{entry['command']}`")
+    return pd.read_parquet(path)
+
+
+def read_entry(folder: str | Path, name: str) -> dict:
+    """What the index says of a table: file, sha256, command, rows, and code where the table tells which made it.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Holds index.json.
+    name : str
+        Of the table.
+
+    Raises
+    ------
+    FeaturesError
+        Where the index is missing or damaged, or does not know the table.
+
+    Examples
+    --------
+    >>> read_entry("book/results", "certificate")["rows"]
+    100
+    """
     index = Path(folder) / "index.json"
     if not index.is_file():
         raise FeaturesError(f"{index} does not exist; make the tables with `{COMMAND}`")
@@ -79,7 +110,4 @@ def read_table(folder: str | Path, name: str) -> pd.DataFrame:
         raise FeaturesError(f"{index} is damaged ({error!r}); restore it or make the tables with `{COMMAND}`") from None
     if name not in places:
         raise FeaturesError(unknown("name", name, places))
-    path, written, command = places[name]
-    if not path.is_file() or digest(path) != written:
-        raise FeaturesError(f"{path} is not the table that was written; make it again with `{command}`")
-    return pd.read_parquet(path)
+    return known[name]

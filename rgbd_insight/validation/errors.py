@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 
 import numpy as np
 
 from rgbd_insight import stats
 from rgbd_insight.data import Knobs, World, drawn
+from rgbd_insight.data.worlds import MODALITIES
 from rgbd_insight.metrics import MEASURES
+from rgbd_insight.metrics.attenuation import CorrectedStatistic, corrected_level_shares
 from rgbd_insight.metrics.cka import cka_statistic
 from rgbd_insight.metrics.partitioning import SHARES, PartitioningStatistic, explained, level_shares
 from rgbd_insight.metrics.probes import DecodabilityStatistic
 from rgbd_insight.metrics.semantic import profiles, semantic_variance
 from rgbd_insight.validation.plan import ALTERNATIVES, values
 
+COVERED = ("debiased_cka", "decodability", "predictivity", "matching", "share")
 UNBIASED = ("debiased_cka", "matching", "semantic_variance")
 SLOW, SLOW_PERMUTATIONS = ("consistent share", "decodability"), 19  # with 19, p <= .05 has exactly the rate .05
 
@@ -23,14 +26,40 @@ SLOW, SLOW_PERMUTATIONS = ("consistent share", "decodability"), 19  # with 19, p
 def null(plan: dict, seed: int) -> list[dict]:
     """P-values of every test in a world without anything in common, permuting whole groups and permuting images."""
     p = plan["null"]
+    world = _empty(p, seed)
+    groups, images, rows = world.groups, np.arange(len(world.groups)), []
+    for name, statistic in _tests(world, groups).items():
+        slow = name in SLOW
+        for condition, exchanged in (("groups", groups),) if slow else (("groups", groups), ("images", images)):
+            count = SLOW_PERMUTATIONS if slow else p["permutations"]
+            rows.append(_tested(world, name, condition, _permutation(statistic, exchanged, count, seed)))
+    return rows
+
+
+def neighbours(plan: dict, seed: int, value: float) -> list[dict]:
+    """P-values of the same tests where consecutive groups are alike, exchanging what the questions exchange."""
+    world, rows = _empty(plan["null"] | plan["neighbours"], seed, neighbours=value), []
+    found = stats.neighbours([world.stream(m) for m in MODALITIES], world.groups)
+    used = found.plan(permutations=plan["null"]["permutations"], seed=seed)
+    for name, statistic in _tests(world, found.groups).items():
+        every = np.arange(len(found.groups))
+        p_value = stats.p_value(statistic(every, every), stats.exchanged(statistic, found.groups, used))
+        rows.append(_tested(world, name, f"neighbours {value:g}", p_value) | {"count": found.joined})
+    return rows
+
+
+def _empty(p: dict, seed: int, **fixed: float) -> World:
+    """A world without anything in common."""
     ranges = {k: p[k] for k in ("n", "width", "likeness")}
-    knobs = drawn(ranges, np.random.default_rng([seed, 9]), related=False, concepts=12, networks=1, imbalance=0.5)
-    world = World(knobs, seed)
-    x, y, groups = world.stream("rgb"), world.stream("depth")[:, : knobs.width], world.groups
-    present, images, rows = world.present, np.arange(len(world.groups)), []
-    few, components = 12, 8
+    fixed = {"related": False, "concepts": 12, "networks": 1, "imbalance": 0.5} | fixed
+    return World(drawn(ranges, np.random.default_rng([seed, 9]), **fixed), seed)
+
+
+def _tests(world: World, groups: np.ndarray, few: int = 12, components: int = 8) -> dict[str, Callable]:
+    """Statistics of all tests that are offered, by name."""
+    x, y, present = world.stream("rgb"), world.stream("depth")[:, : world.knobs.width], world.present
     decoded = DecodabilityStatistic(y, present, groups, components=components, controls=0)
-    tests: dict[str, Callable] = {
+    return {
         "debiased_cka": MEASURES["debiased_cka"].statistic(x, y, groups),
         "debiased_cka, controlled": cka_statistic(x, y, world.areas[:, :2]),
         "matching": MEASURES["matching"].statistic(x, y, groups),
@@ -39,23 +68,13 @@ def null(plan: dict, seed: int) -> list[dict]:
         "decodability": lambda i, j: np.nanmax(decoded(i, j)),
         "consistent share": lambda i, j: np.nansum(explained(x[i, :few], [y[j]], groups[i], components=components)),
     }
-    for name, statistic in tests.items():
-        slow = name in SLOW
-        for condition, exchanged in (("groups", groups),) if slow else (("groups", groups), ("images", images)):
-            count = SLOW_PERMUTATIONS if slow else p["permutations"]
-            p_value = _permutation(statistic, exchanged, count, seed)
-            rows.append(
-                {
-                    "measure": name,
-                    "ours": True,
-                    "condition": condition,
-                    "n": len(images),
-                    "width": knobs.width,
-                    "p": p_value,
-                    "value": float(p_value <= 0.05),
-                }
-            )
-    return rows
+
+
+def _tested(world: World, name: str, condition: str, p_value: float) -> dict:
+    size = {"n": len(world.groups), "width": world.knobs.width}
+    return (
+        {"measure": name, "ours": True, "condition": condition} | size | {"p": p_value, "value": float(p_value <= 0.05)}
+    )
 
 
 def _permutation(statistic: Callable, groups: np.ndarray, count: int, seed: int) -> float:
@@ -101,15 +120,23 @@ def _same_profiles(world: World, x: np.ndarray, units: int = 8) -> float:
     return float(np.diag(semantic_variance(*by_fold)).mean())
 
 
-def coverage(plan: dict, seed: int, size: tuple[int, int, bool], what: str, start: int, count: int) -> list[dict]:
-    """Values with their intervals, or mean values alone, of fresh images of the same networks."""
+def coverage(
+    plan: dict, seed: int, size: tuple[int, int, bool], what: str, start: int, count: int, kind: str = ""
+) -> list[dict]:
+    """Values with their intervals, or mean values alone, of fresh images of the same networks.
+
+    With `few` (the last of `size`) of debiased CKA alone; of worlds of a `kind` of it and of decodability.
+    """
     n, width, few = size
-    knobs = Knobs(n=n, width=width, other_width=width, networks=2, noise=1.0, cooccurrence=0.2, concepts=12)
+    knobs = {"n": n, "width": width, "other_width": width, "networks": 3, "noise": 1.0, "cooccurrence": 0.2}
+    knobs = Knobs(**(knobs | {"concepts": 12} | plan["kinds"].get(kind, {})))
+    names = COVERED[:1] if few else COVERED[:2] if kind else COVERED
     expectation, rows = what == "expectation", []
-    base = {"ours": True, "condition": what, "n": n, "width": width}
-    sums: dict[str, list[float]] = {}
+    base = {"ours": True, "condition": what, "n": n, "width": width} | ({"kind": kind} if kind else {})
+    sums: dict[tuple, list[float]] = {}
     for draw in range(start, start + count):
-        for place, found in _measured(World(knobs, seed, draw + 10**6 * expectation), few, not expectation).items():
+        world = World(knobs, seed, draw + 10**6 * expectation)
+        for place, found in _measured(world, names, 20 if few else 40, not expectation).items():
             if expectation:
                 sums.setdefault(place, []).append(found.value)
             else:
@@ -121,30 +148,35 @@ def coverage(plan: dict, seed: int, size: tuple[int, int, bool], what: str, star
     ]
 
 
-def _measured(world: World, few: bool, interval: bool) -> dict[tuple, stats.Estimate | SimpleNamespace]:
-    """Estimates of one draw, by measure and part; with `few`, at the largest size, of debiased CKA alone.
+def _measured(
+    world: World, names: Sequence[str], blocks: int, interval: bool
+) -> dict[tuple, stats.Estimate | SimpleNamespace]:
+    """Estimates of one draw, by measure and part.
 
-    The others take too long there. Parts of decodability are the concepts, named by who shows them.
+    Parts of decodability are the concepts, named by who shows them; shares are those that the chapters use, corrected,
+    and the plain ones of which they are the correction.
     """
-    x, y, groups = world.stream("rgb", 0), world.stream("depth", 1), world.groups
-    plan, every = stats.Resampling(blocks=20 if few else 40), np.arange(len(groups))
+    x, y, groups, areas = world.stream("rgb", 0), world.stream("depth", 1), world.groups, world.areas
+    plan, every = stats.Resampling(blocks=blocks), np.arange(len(groups))
 
-    def asked(statistic: Callable) -> stats.Estimate | SimpleNamespace:
-        return (
-            stats.estimate(statistic, groups, plan, null=False)
-            if interval
-            else _without_interval(statistic(every, every))
-        )
+    def asked(statistic: Callable, function: Callable | None = None) -> stats.Estimate | SimpleNamespace:
+        if not interval:
+            value = statistic(every, every)
+            return _without_interval(function(value) if function else value)
+        found = stats.estimate(statistic, groups, plan, null=False)
+        return stats.combine(function, found) if function else found
 
-    names = ("debiased_cka",) if few else ("debiased_cka", "predictivity", "matching")
-    found = {(name, None): asked(MEASURES[name].statistic(x, y, groups)) for name in names}
-    if few:
-        return found
-    delta = asked(DecodabilityStatistic(x, world.present, groups, components=16))
-    r2 = asked(PartitioningStatistic(x[:, :12], world.areas, [y], [world.stream("rgb", 1)], groups, components=12))
-    level = stats.combine(level_shares, r2) if interval else _without_interval(level_shares(r2.value))
-    found |= {("decodability", f"{kind} {k}"): _at(delta, k) for k, kind in enumerate(world.kinds)}
-    return found | {(f"share, {name}", None): _at(level, i) for i, name in enumerate(SHARES)}
+    found = {(name, None): asked(MEASURES[name].statistic(x, y, groups)) for name in names if name in MEASURES}
+    if "decodability" in names:
+        delta = asked(DecodabilityStatistic(x, world.present, groups, components=16))
+        found |= {("decodability", f"{kind} {k}"): _at(delta, k) for k, kind in enumerate(world.kinds)}
+    if "share" in names:
+        other, same, units = world.streams("depth", [1, 2]), world.streams("rgb", [1, 2]), x[:, :12]
+        plain = asked(PartitioningStatistic(units, areas, other[:1], same[:1], groups, components=12), level_shares)
+        corrected = asked(CorrectedStatistic(units, areas, other, same, groups), corrected_level_shares)
+        for what, level in (("share", corrected), ("uncorrected share", plain)):
+            found |= {(f"{what}, {name}", None): _at(level, i) for i, name in enumerate(SHARES)}
+    return found
 
 
 def _at(found: stats.Estimate | SimpleNamespace, i: int) -> stats.Estimate | SimpleNamespace:

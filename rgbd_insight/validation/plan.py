@@ -42,6 +42,11 @@ def held_out_knobs(plan: dict, seed: int, **fixed) -> Knobs:
             return knobs
 
 
+def kind_knobs(plan: dict, seed: int, kind: str, **fixed) -> Knobs:
+    """Knobs of one held-out world of a kind, without an outlying image; what the kind says counts before `fixed`."""
+    return held_out_knobs(plan, seed, **({"outlier": 0} | fixed | plan["kinds"][kind]))
+
+
 def outside(plan: dict, knobs: Knobs) -> list[str]:
     """Names of the knobs that lie outside the ranges of tuning."""
     return [k for k, values in plan["tuning"].items() if not min(values) <= getattr(knobs, k) <= max(values)]
@@ -67,7 +72,7 @@ def tasks(plan: dict) -> Iterator[Task]:
         size = {"n": p["n"][j], "width": width, "alternatives": p["alternatives"][j]}
         yield "bias", {"seed": base + 7000 + 1000 * i, "repetitions": p["repetitions"][j], **size}
     p = plan["partitioning"]
-    for i, n, noise, ratio in product(range(p["worlds"] + p["alone"]), p["n"], p["noise"], p["noise_ratio"]):
+    for i, n, noise, ratio in product(reversed(range(p["worlds"] + p["alone"])), p["n"], p["noise"], p["noise_ratio"]):
         which = {"alone": True} if i >= p["worlds"] else {}
         yield "partitioning", {"seed": base + 40000 + i, "n": n, "noise": noise, "noise_ratio": ratio} | which
     p = plan["concepts"]
@@ -75,20 +80,57 @@ def tasks(plan: dict) -> Iterator[Task]:
         yield "concepts", {"seed": base + 50000 + i, "cooccurrence": value}
     yield from (("shared", {"seed": base + 60000 + i}) for i in range(plan["shared"]["worlds"]))
     yield from (("null", {"seed": base + 70000 + i}) for i in range(plan["null"]["worlds"]))
+    yield from _kinds(plan, base)
     p = plan["absence"]
     for i, (n, folds) in product(range(p["worlds"]), p["sizes"]):
         yield "absence", {"seed": base + 90000 + i, "n": n, "folds": folds}
     yield "inputs", {"seed": base + 80000}
 
 
-def _coverage(p: dict, seed: int, chunk: int = 20) -> Iterator[Task]:
+def _kinds(plan: dict, base: int) -> Iterator[Task]:
+    """Those of worlds that are not linear, normal and even."""
+    names = list(plan["kinds"])
+    p = plan["account"]
+    for kind, i in product(p["kinds"], reversed(range(p["worlds"]))):
+        seed = {"seed": base + 91000 + 1000 * names.index(kind) + i, "kind": kind}
+        yield "account", seed | ({"pooled": True} if i < p["pooled"] else {})
+    p = plan["ranking_kinds"]
+    for kind, i in product(p["kinds"], range(p["worlds"])):
+        coverage = plan["ranking"]["coverage"][i % len(plan["ranking"]["coverage"])]
+        yield "ranking", {"seed": base + 101000 + 1000 * names.index(kind) + i, "coverage": coverage, "kind": kind}
+    p = plan["coverage_kinds"]
+    for kind, (j, size) in product(p["kinds"], enumerate(p["sizes"])):
+        which = {"seed": base + 111000 + 100 * names.index(kind) + j, "kind": kind, "size": (*size, False)}
+        yield from _draws(which, p["repetitions"], p["draws"])
+    p = plan["neighbours"]
+    for (j, value), i in product(enumerate(p["values"]), range(p["worlds"])):
+        yield "neighbours", {"seed": base + 112000 + 1000 * j + i, "value": value}
+
+
+def _coverage(p: dict, seed: int) -> Iterator[Task]:
     sizes = [(*size, p["repetitions"], p["draws"]) for size in [p["large"], *p["sizes"]]]
     sizes[0] = (*p["large"], p["large_repetitions"], p["large_draws"])
     for i, (n, width, repetitions, draws) in enumerate(sizes):
-        size = {"seed": seed + i, "size": (n, width, i == 0)}
-        for what, count, part in (("interval", repetitions, chunk), ("expectation", draws, 5 * chunk)):
-            for start in range(0, count, part):
-                yield "coverage", {**size, "what": what, "start": start, "count": min(part, count - start)}
+        yield from _draws({"seed": seed + i, "size": (n, width, i == 0)}, repetitions, draws)
+
+
+def _draws(which: dict, repetitions: int, draws: int, chunk: int = 20) -> Iterator[Task]:
+    """Pieces of the coverage of one world: fresh images for intervals, and others for the expectation."""
+    for what, count, part in (("interval", repetitions, chunk), ("expectation", draws, 5 * chunk)):
+        for start in range(0, count, part):
+            yield "coverage", {**which, "what": what, "start": start, "count": min(part, count - start)}
+
+
+def slices(plan: dict) -> list[Task]:
+    """A small piece of every battery, and of every kind of worlds: its rows are among those of all pieces."""
+    some: dict[tuple[str, str], Task] = {}
+    for battery, options in tasks(plan):
+        few = {name: min(options[name], 2) for name in ("repetitions", "alternatives") if name in options}
+        if options.get("what") == "interval":
+            few["count"] = 1
+        if options.get("what") != "expectation":
+            some[battery, options.get("kind", "")] = battery, options | few  # of all, the last are the shortest
+    return list(some.values())
 
 
 ALTERNATIVES = ("cka", "minibatch_cka", "svcca", "pwcca", "procrustes", "rsa", "knn_overlap")

@@ -12,7 +12,7 @@ from rgbd_insight.metrics.probes import decodability
 from rgbd_insight.metrics.ranking import bounded, rank_units
 from rgbd_insight.metrics.semantic import profiles
 from rgbd_insight.metrics.soft_matching import matching, max_correlation
-from rgbd_insight.validation.plan import best_iou, held_out_knobs
+from rgbd_insight.validation.plan import best_iou, held_out_knobs, kind_knobs
 
 UNITS = 64  # ranked of the first network at most; they are drawn alike, and the time goes with their number
 PLAN = stats.Resampling(
@@ -21,18 +21,30 @@ PLAN = stats.Resampling(
 KNOBS = ("noise", "noise_ratio", "unit_noise", "polysemy", "cooccurrence", "coverage", "nuisance", "outlier")
 
 
-def ranking(plan: dict, seed: int, coverage: float, beyond: bool = False) -> list[dict]:
+def ranking(plan: dict, seed: int, coverage: float, beyond: bool = False, kind: str = "") -> list[dict]:
     """AUROC of our ranking and of its alternatives for units whose concepts the other modality mostly lacks.
 
-    `beyond` draws the noise from the range beyond that of the held-out worlds.
+    `beyond` draws the noise from the range beyond that of the held-out worlds; `kind` makes the world one of that kind.
     """
-    noise = {"noise": float(np.random.default_rng([seed, 8]).uniform(*plan["ranking"]["beyond_noise"]))}
-    knobs = held_out_knobs(plan, seed, coverage=coverage, networks=3, **(noise if beyond else {}))
+    p, rng = plan["ranking_kinds"], np.random.default_rng([seed, 8])
+    fixed = {"coverage": coverage, "networks": 3}
+    if kind:
+        size = {"n": p["n"][rng.integers(len(p["n"]))], "width": p["width"], "other_width": p["width"]}
+        knobs = kind_knobs(plan, seed, kind, **fixed | size)
+    else:
+        noise = {"noise": float(rng.uniform(*plan["ranking"]["beyond_noise"]))} if beyond else {}
+        knobs = held_out_knobs(plan, seed, **fixed | noise)
     world = World(knobs, seed)
     scores, unreliable = scored(world)
     truths = {"concept": world.concept_specificity("rgb")[:UNITS], "total": world.total_specificity("rgb")[:UNITS]}
-    condition = "beyond" if beyond else "held-out"
-    base = {"condition": condition, "n": len(world.groups), "width": knobs.width, "count": int((~unreliable).sum())}
+    condition = kind or ("beyond" if beyond else "held-out")
+    base = {
+        "condition": condition,
+        "kind": kind or None,
+        "n": len(world.groups),
+        "width": knobs.width,
+        "count": int((~unreliable).sum()),
+    }
     base |= {k: float(getattr(knobs, k)) for k in KNOBS}
     rows = []
     for part, truth in truths.items():

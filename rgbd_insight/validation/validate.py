@@ -18,6 +18,7 @@ COMMAND = "rgbd-insight validate --out {}"
 ABSENT = "a true δ of .1 called absent"
 COLUMNS = (
     "battery",
+    "kind",
     "world",
     "measure",
     "ours",

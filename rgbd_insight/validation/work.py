@@ -12,11 +12,13 @@ from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
 from rgbd_insight.utils.jobs import Job, Pool, work_off
-from rgbd_insight.validation import errors, inputs, ranking, truth
+from rgbd_insight.validation import errors, inputs, kinds, ranking, truth
+from rgbd_insight.validation.origin import digests
 from rgbd_insight.validation.plan import Task, tasks
 
 BATTERIES = {
     "ranking": ranking.ranking,
+    "account": kinds.account,
     "calibration": truth.calibration,
     "coverage": errors.coverage,
     "bias": errors.bias,
@@ -24,6 +26,7 @@ BATTERIES = {
     "concepts": truth.concepts,
     "shared": truth.shared,
     "null": errors.null,
+    "neighbours": errors.neighbours,
     "absence": truth.absence,
     "inputs": inputs.inputs,
 }
@@ -37,7 +40,7 @@ def run(plan: dict, partial_file: Path, workers: int | None = None, progress: bo
     plan : dict
         From `read_plan`.
     partial_file : Path
-        Finished pieces are appended here, and read where the file belongs to the same plan.
+        Finished pieces are appended here, and read where the file belongs to the same plan and code.
     workers : int, optional
         Processes, each on one core; default one for each core.
     progress : bool
@@ -82,8 +85,8 @@ def one(task: Task, plan: dict) -> list[dict]:
 
 
 def _finished(path: Path, plan: dict) -> dict[str, list[dict]]:
-    """Pieces that a run of the same plan left behind; the file begins anew where there are none."""
-    head = hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
+    """Pieces that a run of the same plan and code left behind; the file begins anew where there are none."""
+    head = hashlib.sha256(json.dumps([plan, digests()], sort_keys=True).encode()).hexdigest()
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     if not lines or lines[0] != head:
         path.parent.mkdir(parents=True, exist_ok=True)
