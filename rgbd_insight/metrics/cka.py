@@ -214,6 +214,8 @@ def cka_statistic(
 class CkaStatistic:
     """What `cka_statistic` returns: one value by calling it, and many at once, which `stats.estimate` asks for."""
 
+    bounded = np.inf  # 1 may be exact: the same stream but for a rotation
+
     def __init__(self, sides: list[_Side], single: bool, dtype: torch.dtype | None) -> None:
         self.sides, self.single, self.dtype = sides, single, dtype
         small = len(sides[0].values) * sides[0].values.shape[1] * sides[1].values.shape[1] < ONE_THREAD

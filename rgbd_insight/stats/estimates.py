@@ -10,6 +10,8 @@ from scipy.special import stdtrit
 
 Number = float | np.ndarray
 ROUNDING = 1e-12  # of a value: what differs from it by less is as large
+NEAR = 3  # standard errors from 0 within which errors do not grow with the value
+FEWEST = 3  # degrees of freedom of an interval's error, however few blocks make it
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +35,8 @@ class Estimate:
         Values under permutation; the same seed and groups give the same permutations.
     n, groups, blocks, permutations, seed : int
         What it was made from.
+    bounded : float or array (…), optional
+        Given where values lie within ±1, and the interval with them: `Statistic.bounded`.
     confidence : float
         Of the intervals, in (0, 1).
     key : str
@@ -62,10 +66,11 @@ class Estimate:
     null_draws: np.ndarray | None = None
     permutations: int = 0
     null_n: int = 0
+    bounded: Number | None = None
 
     def __getitem__(self, index: int | tuple) -> Estimate:
         """One component, or some of them."""
-        names = ("value", "low", "high", "se", "missing", "null", "null_low", "null_high", "null_value", "p")
+        names = "value", "low", "high", "se", "missing", "null", "null_low", "null_high", "null_value", "p", "bounded"
         chosen = {k: scalar_or_array(np.asarray(v)[index]) for k in names if (v := getattr(self, k)) is not None}
         behind = (slice(None), *(index if isinstance(index, tuple) else (index,)))
         draws = {k: v[behind] for k in ("leave_outs", "null_draws") if (v := getattr(self, k)) is not None}
@@ -77,26 +82,78 @@ class Estimate:
         if m < 1:
             raise ValueError(f"`m` must be the number of intervals that shall hold together; got {m}.")
         confidence = 1 - (1 - self.confidence) / m
-        reach = student(confidence, self.blocks) * np.asarray(self.se)
-        low, high = np.asarray(self.value) - reach, np.asarray(self.value) + reach
-        return replace(self, low=scalar_or_array(low), high=scalar_or_array(high), confidence=confidence)
+        ends = _ends(np.asarray(self.value), self.leave_outs, np.asarray(self.se), confidence, self.bounded)
+        low, high = (scalar_or_array(end) for end in ends)
+        return replace(self, low=low, high=high, confidence=confidence)
 
 
-def with_interval(value: np.ndarray, leave_outs: np.ndarray, made: dict) -> Estimate:
+def with_interval(value: np.ndarray, leave_outs: np.ndarray, made: dict, bounded: Number | None = None) -> Estimate:
     """The estimate of `value` () or (…) with the delete-group jackknife interval of `leave_outs` (blocks, …)."""
     if leave_outs.shape[1:] != value.shape:
         raise ValueError(f"`statistic` must keep its shape {value.shape} on subsets; got {leave_outs.shape[1:]}.")
-    blocks = len(leave_outs)
-    deviations = leave_outs - leave_outs.mean(0)
-    se = np.sqrt((blocks - 1) / blocks * (deviations**2).sum(0))
-    reach = student(made["confidence"], blocks) * se
+    if bounded is not None:
+        bounded = np.broadcast_to(np.asarray(bounded, float), value.shape)
+    se = jackknife_error(leave_outs)
+    low, high = _ends(value, leave_outs, se, made["confidence"], bounded)
     missing = np.full(value.shape, "", object)
     for index in np.argwhere(~np.isfinite(se)):
         without = np.flatnonzero(~np.isfinite(leave_outs[(slice(None), *index)]))
         missing[tuple(index)] = f"no interval: undefined without block {', '.join(map(str, without))}"
     missing[~np.isfinite(value)] = "undefined on these samples"
-    numbers = (scalar_or_array(np.where(np.isfinite(v), v, np.nan)) for v in (value, value - reach, value + reach, se))
-    return Estimate(*numbers, scalar_or_array(missing), leave_outs, blocks=blocks, **made)
+    numbers = (scalar_or_array(np.where(np.isfinite(v), v, np.nan)) for v in (value, low, high, se))
+    bounded = None if bounded is None else scalar_or_array(bounded)
+    return Estimate(*numbers, scalar_or_array(missing), leave_outs, blocks=len(leave_outs), bounded=bounded, **made)
+
+
+def jackknife_error(leave_outs: np.ndarray) -> np.ndarray:
+    """Standard error (…) from values without each block (blocks, …)."""
+    blocks = len(leave_outs)
+    return np.sqrt((blocks - 1) / blocks * ((leave_outs - leave_outs.mean(0)) ** 2).sum(0))
+
+
+def _ends(
+    value: np.ndarray, leave_outs: np.ndarray, se: np.ndarray, confidence: float, bounded: Number | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Ends (…) of the interval; NaN where the error (…) is."""
+    reach = student(confidence, len(leave_outs)) * se
+    low, high = value - reach, value + reach
+    if bounded is None:
+        return low, high
+    edge = 1 - np.maximum(1 / np.asarray(bounded), ROUNDING)  # half an exception among the groups, or rounding
+    beyond = np.isinf(bounded) & ((np.abs(value) >= edge) | (np.abs(leave_outs) >= edge).any(0))  # debiased values can
+    inside = _within(np.clip(value, -edge, edge), np.clip(leave_outs, -edge, edge), np.isinf(bounded), confidence)
+    none = 2 * ((1 - confidence) / 2) ** (1 / np.asarray(bounded)) - 1  # where no group was an exception
+    lower = np.where(value >= edge, np.minimum(inside[0], none), np.minimum(inside[0], value))
+    upper = np.where(value <= -edge, np.maximum(inside[1], -none), np.maximum(inside[1], value))
+    known = np.isfinite(se)
+    return np.where(beyond | ~known, low, lower), np.where(beyond | ~known, high, upper)
+
+
+def _within(
+    value: np.ndarray, leave_outs: np.ndarray, grows: np.ndarray, confidence: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Ends (…) of an interval inside ±1, made of z = atanh(value), of which ±1 is as far away as it should be.
+
+    Where errors grow with the value (`grows`), as of a ratio to which few images may bring the most, the scale is
+    asinh(z/3s), s being the standard error of z: as z near 0, logarithmic farther out. Blocks of which few bring most
+    of the variance leave it fewer degrees of freedom.
+    """
+    at, without = np.arctanh(value), np.arctanh(leave_outs)
+    size = NEAR * jackknife_error(without)
+    size = np.where(size > 0, size, 1)
+    logarithmic = np.where(grows, np.arcsinh(at / size), at), np.where(grows, np.arcsinh(without / size), without)
+    at, without = logarithmic
+    reach = student(confidence, _freedom(without) + 1) * jackknife_error(without)
+    return tuple(np.tanh(np.where(grows, size * np.sinh(end), end)) for end in (at - reach, at + reach))
+
+
+def _freedom(leave_outs: np.ndarray) -> np.ndarray:
+    """Degrees of freedom (…) of the variance of leave-outs (blocks, …): fewer where few blocks make most of it."""
+    blocks = len(leave_outs)
+    deviations = leave_outs - leave_outs.mean(0)
+    second, fourth = (deviations**2).mean(0), (deviations**4).mean(0)
+    peaked = np.divide(fourth, second**2, out=np.full_like(second, 3.0), where=second > 0)
+    return np.clip(2 * blocks / np.maximum(peaked - 1, 1e-9), min(FEWEST, blocks - 1), blocks - 1)
 
 
 def against(found: Estimate, draws: ArrayLike, *, reference: Number | None = None, n: int | None = None) -> Estimate:

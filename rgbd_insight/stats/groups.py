@@ -303,8 +303,9 @@ def counted_once(leave_outs: np.ndarray, traded: np.ndarray) -> np.ndarray:
     Of a statistic θ(i, j) of a group to fit and one to judge, leave-outs see the part that hangs on both twice: once
     without i, once without j. Their sum of squares is too large by that of the interaction. And a fit lies where the
     judgement is best, so what a group does to it by itself is of second order: it hangs on pairs of fitted groups,
-    each seen twice as well. With t_i the change without i in the fit, and I_ij what it changes in j beyond its mean,
-    ½ (Σ t_i² + Σ I_ij²) is taken off, and no more than three quarters of all.
+    each seen twice as well, and what a group is to the fit goes with what it is to the judgement only by pairs. With
+    d_i the deviation without i, t_i that by the fit alone, and I_ij what the fit without i changes in j beyond its
+    mean, Σ t_i (d_i − t_i/2) + ½ Σ I_ij² is taken off, and no more than three quarters of all.
 
     References
     ----------
@@ -321,8 +322,8 @@ def counted_once(leave_outs: np.ndarray, traded: np.ndarray) -> np.ndarray:
     middle = leave_outs.mean(0)
     fitted = traded.sum(1)  # (G, K)
     between = np.maximum((traded**2).sum((0, 1)) - (fitted**2).sum(0) / blocks, 0)
-    alone = ((fitted - fitted.mean(0)) ** 2).sum(0)
-    whole = ((leave_outs - middle) ** 2).sum(0)
-    kept = 1 - np.divide(alone + between, 2 * whole, out=np.zeros_like(whole), where=whole > 0)
-    drawn = middle + (leave_outs - middle) * np.sqrt(np.maximum(kept, LEAST))
+    away, fitted = leave_outs - middle, fitted - fitted.mean(0)
+    twice, whole = (fitted * (away - fitted / 2)).sum(0) + between / 2, (away**2).sum(0)
+    kept = 1 - np.divide(twice, whole, out=np.zeros_like(whole), where=whole > 0)
+    drawn = middle + away * np.sqrt(np.maximum(kept, LEAST))
     return np.where(np.isfinite(middle), drawn, leave_outs)

@@ -28,6 +28,10 @@ class Statistic(Protocol):
     jumps : bool
         True where it jumps when a few samples are left out (`matching`, whose partners change): leave-outs would add
         the jumps up, so its interval comes from its values on halves and quarters of the blocks.
+    bounded : float or array (…)
+        Given where it lies within ±1 and its interval shall. Of a share of successes (2·AUROC − 1): how many groups it
+        was judged on, which bound a value of ±1 as so many trials without an exception do. Infinite for a ratio (CKA),
+        which may be ±1 exactly and whose errors grow with it.
     """
 
     def __call__(self, rows: np.ndarray, partner: np.ndarray) -> Number:
@@ -62,6 +66,8 @@ class _Averaged:
     def __init__(self, parts: Sequence[Statistic]) -> None:
         self.parts = parts
         self.jumps = any(getattr(part, "jumps", False) for part in parts)
+        bounded = [getattr(part, "bounded", None) for part in parts]
+        self.bounded = None if any(b is None for b in bounded) else np.min(bounded, axis=0)
 
     def __call__(self, rows: np.ndarray, partner: np.ndarray) -> Number:
         return scalar_or_array(np.mean([part(rows, partner) for part in self.parts], axis=0))
