@@ -29,7 +29,7 @@ from rgbd_insight.features import (
     write_table,
 )
 from rgbd_insight.questions import balance
-from rgbd_insight.utils.files import digest
+from rgbd_insight.utils.files import Lock, digest
 from rgbd_insight.utils.jobs import ALONE, Pool
 from rgbd_insight.validation import scenes
 
@@ -63,11 +63,14 @@ def run_all(chosen: Sequence[Plan], scale: str, work: Path, pool: Pool = ALONE) 
     ------
     RuntimeError
         At the end, where jobs failed.
+    InUse
+        Where another campaign is at work below `work`.
     """
     jobs = [job for plan in chosen for job in zoo_jobs(plan, scale, work)]
     if scale == "full":
         jobs += intervention_jobs(scale, work) + derived_jobs(scale, work)
-    do_all(jobs, pool)
+    with Lock(work):
+        do_all(jobs, pool)
 
 
 def run_claims(zoo: Plan | None, scale: str, work: Path, book: Path, pool: Pool = ALONE) -> None:
@@ -86,7 +89,8 @@ def run_claims(zoo: Plan | None, scale: str, work: Path, book: Path, pool: Pool 
     if zoo is not None:
         wanted = [job for job in zoo_jobs(zoo, scale, work) if job.name.step in ("samples", "extract")]
         jobs = [*wanted, *jobs, *derived_jobs(scale, work)]
-    do_all(jobs, pool)
+    with Lock(work):
+        do_all(jobs, pool)
     copies([], work, book)
     tabulate([], scale, work, book, pool)
 

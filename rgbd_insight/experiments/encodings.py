@@ -23,6 +23,7 @@ from rgbd_insight.questions.networks import TWINS, WHOLE, Networks, networks
 from rgbd_insight.questions.specificity import probe
 from rgbd_insight.result import numbers
 from rgbd_insight.stats import Estimate
+from rgbd_insight.utils.files import Lock
 from rgbd_insight.utils.jobs import ALONE, Pool
 
 METRIC = "metric"  # what the others are compared with
@@ -234,7 +235,8 @@ def compare(chosen: Iterable[Plan], what: str, scale: str, work: Path, book: Pat
         Where jobs are done.
     """
     for plan in chosen:
-        do_all(zoo_jobs(plan, scale, work), pool)
+        with Lock(work):
+            do_all(zoo_jobs(plan, scale, work), pool)
         command = f"{COMMAND} {what} --profile {scale}" + (" --nyuv2 PATH" if plan.source == "nyuv2" else "")
         table, results = COMPARED[what][1](plan, work).assign(scale=scale), book / "results"
         results.mkdir(parents=True, exist_ok=True)

@@ -89,7 +89,8 @@ class FeatureWriter:
         self.head, self.run = json_value(head), json_value(run | {"version": package_version()})
         self.done, self._lock, self._files, self._state = 0, None, {}, {}
         try:
-            self._begin()
+            with room(self.out):
+                self._begin()
         except BaseException:
             self.close()
             raise

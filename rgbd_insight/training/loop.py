@@ -17,7 +17,7 @@ from rgbd_insight.training.cache import Cache
 from rgbd_insight.training.recipe import Recipe, log_spaced
 from rgbd_insight.training.run import Run, repeatable
 from rgbd_insight.utils.distributed import device_for, processes
-from rgbd_insight.utils.files import Lock, sweep
+from rgbd_insight.utils.files import Lock, room, sweep
 from rgbd_insight.utils.messages import unknown
 
 
@@ -92,7 +92,7 @@ def train(
     run.prepare(device, seed)
     out = Path(out)
     kept = set(log_spaced(run.recipe.epochs) if checkpoints is None else checkpoints)
-    with Lock(out) if team.first else nullcontext():
+    with room(out, "every whole epoch is safe there"), Lock(out) if team.first else nullcontext():
         if team.first:
             sweep(out)
         if not resume and team.first:

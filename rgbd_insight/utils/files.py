@@ -160,21 +160,21 @@ def whole(path: str | Path, *, patience: float = PATIENCE) -> Iterator[Path]:
     partial = home / path.name
     if home.is_file():
         home.unlink()  # as an earlier version left it
-    lock = Lock(home, patience=patience)
-    try:
-        _clear(home, path.name)
-        with room(path):
+    with room(path):
+        lock = Lock(home, patience=patience)
+        try:
+            _clear(home, path.name)
             yield partial
             if partial.is_file():
                 sync(partial)
             os.replace(partial, path)
-    finally:
-        try:
-            _clear(home, path.name)
         finally:
-            lock.release()
-            with suppress(OSError):  # the next process is in there already
-                home.rmdir()
+            try:
+                _clear(home, path.name)
+            finally:
+                lock.release()
+                with suppress(OSError):  # the next process is in there already
+                    home.rmdir()
 
 
 def sweep(folder: str | Path) -> None:

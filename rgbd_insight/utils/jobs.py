@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import multiprocessing
+import os
 import pickle
 import re
 import time
@@ -16,7 +17,7 @@ import warnings
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from threading import Lock, RLock
+from threading import Lock, RLock, Thread
 from typing import Any
 
 import torch
@@ -27,6 +28,7 @@ from tqdm import tqdm
 
 from rgbd_insight.utils.messages import unknown
 
+WATCH = 0.5  # seconds between two looks at whether the process that started this one is still there
 PAUSE = 0.2  # seconds that a free process waits where all that is left needs what is being done
 NUMBER = re.compile(r"\d+$")  # of a process, in its name
 
@@ -113,10 +115,13 @@ class Pool:
         return self.workers == 1 and self.backend == "loky"
 
     def settings(self) -> dict[str, Any]:
-        """What `joblib.parallel_config` gets; BLAS gets one thread a process where the backend can say so."""
+        """What `joblib.parallel_config` gets.
+
+        Where the backend can say so, BLAS gets one thread a process, and a process ends with the one that started it.
+        """
         asked = {"backend": self.backend.rpartition(":")[2], "n_jobs": self.workers}
         if self.backend == "loky":
-            asked["inner_max_num_threads"] = 1
+            asked |= {"inner_max_num_threads": 1, "initializer": _end_with, "initargs": (os.getpid(),)}
         return asked if self.scheduler is None else asked | {"scheduler_host": self.scheduler}
 
 
@@ -231,6 +236,18 @@ def _outcome(name: Hashable, do: Callable[[], Any], shared: bool) -> tuple[Hasha
         return name, do(), None
     except Exception as error:  # of whatever kind: it is handed on
         return name, None, _carried(error) if shared else error
+
+
+def _end_with(parent: int) -> None:
+    """End this process as soon as the process `parent`, which started it, is no more: loky's would stay for good."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(WATCH)
+        os._exit(1)
+
+    if os.name != "nt":  # there a process keeps the number of a parent that has ended
+        Thread(target=watch, daemon=True).start()
 
 
 def _settle_in() -> None:

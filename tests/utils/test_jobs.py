@@ -156,3 +156,35 @@ def test_dask_does_the_same_work():
 
 
 joblib.register_parallel_backend("mine", ThreadingBackend)
+
+
+LEFT = """
+import os, sys, time
+from functools import partial
+from rgbd_insight.utils.jobs import Job, Pool, work_off
+work_off([Job(i, os.getpid) if i < 2 else Job(i, partial(time.sleep, 60)) for i in range(4)], Pool(2),
+         done=lambda name, pid: print(pid, flush=True))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there a process keeps the number of a parent that has ended")
+def test_processes_end_with_the_one_that_started_them():
+    with subprocess.Popen([sys.executable, "-c", LEFT], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        workers = {int(process.stdout.readline()) for _ in range(2)}
+        process.kill()
+    for _ in range(100):
+        if not any(_alive(pid) for pid in workers):
+            return
+        time.sleep(0.1)
+    for pid in workers:
+        os.kill(pid, signal.SIGKILL)
+    raise AssertionError("processes are left")
+
+
+def _alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    state = Path(f"/proc/{pid}/stat")  # one that has ended stays listed until it is waited for
+    return not state.exists() or state.read_text().rpartition(")")[2].split()[0] != "Z"
