@@ -40,7 +40,7 @@ def neighbours(plan: dict, seed: int, value: float) -> list[dict]:
     """P-values of the same tests where consecutive groups are alike, exchanging what the questions exchange."""
     world, rows = _empty(plan["null"] | plan["neighbours"], seed, neighbours=value), []
     found = stats.neighbours([world.stream(m) for m in MODALITIES], world.groups)
-    used = found.plan(permutations=plan["null"]["permutations"], seed=seed)
+    used = found.plan(permutations=plan["neighbours"]["permutations"], seed=seed)
     for name, statistic in _tests(world, found.groups).items():
         every = np.arange(len(found.groups))
         p_value = stats.p_value(statistic(every, every), stats.exchanged(statistic, found.groups, used))

@@ -14,8 +14,8 @@ from rgbd_insight.validation.plan import kind_knobs
 def account(plan: dict, seed: int, kind: str, pooled: bool = False) -> list[dict]:
     """Shares of a level as the chapters take them, beside what the other networks' signal tells of it.
 
-    The level is of rgb where the seed is even, and of depth where it is odd. `pooled`: also uncorrected, of all other
-    networks and of one.
+    The level is of rgb where the seed is even, and of depth where it is odd, so that a kind whose modalities differ is
+    seen from both sides. `pooled`: also uncorrected, of all other networks and of one.
     """
     p, rng = plan["account"], np.random.default_rng([seed, 8])
     count = int(rng.integers(p["networks"][0], p["networks"][-1] + 1))

@@ -9,6 +9,7 @@ import pandas as pd
 
 from rgbd_insight import stats
 
+COMMON, KINDS = "linear, normal", "all kinds"  # worlds that are of no kind, and those of any
 CERTAIN = 0.99  # of the bound on a false-positive rate, corrected for the number of tests
 OURS = {
     "concept": "rank_units",
@@ -21,8 +22,11 @@ OURS = {
 
 
 def false_positives(table: pd.DataFrame) -> pd.DataFrame:
-    """Rate of p <= .05 in null worlds for every test and what was exchanged, with the corrected one-sided bounds."""
-    rows = _of(table, "null")
+    """Rate of p <= .05 in null worlds for every test and what was exchanged, with the corrected one-sided bounds.
+
+    Where neighbouring groups are alike, `condition` says how much.
+    """
+    rows = table[table["battery"].isin(["null", "neighbours"])]
     found = rows.groupby(["measure", "condition"], sort=False)["value"].agg(rate="mean", worlds="size").reset_index()
     hits = (found["rate"] * found["worlds"]).round()
     each = (1 - CERTAIN) / found["measure"].nunique()
@@ -39,24 +43,26 @@ def null_means(table: pd.DataFrame) -> pd.DataFrame:
     return found
 
 
-def containment(table: pd.DataFrame, *, kinds: bool = False) -> pd.DataFrame:
+def containment(table: pd.DataFrame, *, by: str = "measure") -> pd.DataFrame:
     """Share of the 95 % intervals that hold the estimator's expectation at that n, with its own 95 % interval.
 
-    Intervals of several concepts count together, or, with `kinds`, those of each kind of concept (`part`).
+    Intervals of several concepts count together, or each concept's alone (`by` "concept"), or those of concepts that
+    the same modalities show ("shown by"); `part` then names it.
     """
     rows = _of(table, "coverage")
-    rows = rows.assign(part=rows.get("part", pd.Series("", rows.index)).fillna(""))
-    size = ["measure", "n", "width"]
+    rows = rows.assign(**{name: rows.get(name, pd.Series("", rows.index)).fillna("") for name in ("part", "kind")})
+    keys = ["measure", "kind", "n", "width"]
     expected = rows[rows["condition"] == "expectation"].assign(sum=lambda t: t["value"] * t["count"])
-    expected = expected.groupby([*size, "part"], sort=False)[["sum", "count"]].sum()
+    expected = expected.groupby([*keys, "part"], sort=False)[["sum", "count"]].sum()
     expected = (expected["sum"] / expected["count"]).rename("expectation").reset_index()
-    draws = rows[rows["condition"] == "interval"].merge(expected, on=[*size, "part"])
+    draws = rows[rows["condition"] == "interval"].merge(expected, on=[*keys, "part"])
     draws["inside"] = (draws["low"] <= draws["expectation"]) & (draws["expectation"] <= draws["high"])
     draws["reach"] = (draws["high"] - draws["low"]) / 2
     draws["off"] = (draws["value"] - draws["expectation"]) ** 2
-    keys = size
-    if kinds:
-        keys, draws = [*size, "part"], draws[draws["part"] != ""].assign(part=lambda t: t["part"].str.split().str[0])
+    draws["kind"] = draws["kind"].replace("", COMMON)
+    if by != "measure":
+        keys, draws = [*keys, "part"], draws[draws["part"] != ""]
+        draws = draws.assign(part=draws["part"].str.split().str[0]) if by == "shown by" else draws
     found = draws.groupby(keys, sort=False).agg(
         coverage=("inside", "mean"),
         repetitions=("repetition", "nunique"),
@@ -99,6 +105,20 @@ def shares(table: pd.DataFrame) -> pd.DataFrame:
     return found.reset_index()
 
 
+def account(table: pd.DataFrame) -> pd.DataFrame:
+    """Error of a level's shares by kind of world and form: mean over shares and worlds, and of the worst single one.
+
+    `low` and `high` are the 95 % interval of the mean error over worlds.
+    """
+    rows = _of(table, "account").assign(error=lambda t: (t["value"] - t["truth"]).abs())
+    worlds = rows.groupby(["kind", "condition", "world"], sort=False)["error"].agg(["mean", "max"])
+    found = worlds.groupby(["kind", "condition"], sort=False).agg(
+        error=("mean", "mean"), spread=("mean", "std"), worst=("max", "max"), worlds=("max", "size")
+    )
+    found["low"], found["high"] = stats.student_interval(found["error"], found["spread"], found["worlds"])
+    return found.drop(columns="spread").reset_index()
+
+
 def called_absent(table: pd.DataFrame) -> pd.DataFrame:
     """How often a concept of which δ from depth is .1 is called visible in rgb only, with the rate's 95 % bounds."""
     rows = _of(table, "absence")
@@ -118,6 +138,14 @@ def ranked(table: pd.DataFrame, part: str = "concept", condition: str = "held-ou
     heavy = rows[rows["nuisance"] > 0.5]
     found["nuisance above .5"] = heavy.groupby("measure")["value"].mean()
     return found.sort_values("all", ascending=False)
+
+
+def ranked_kinds(table: pd.DataFrame, part: str = "concept") -> pd.DataFrame:
+    """Mean AUROC of every way of ranking units on each kind of worlds, and over all of these."""
+    rows = _of(table, "ranking").query("part == @part").dropna(subset=["kind"])
+    found = rows.pivot_table(index="measure", columns="kind", values="value", aggfunc="mean", sort=False)
+    found.insert(0, "all kinds", rows.groupby("measure")["value"].mean())
+    return found.sort_values("all kinds", ascending=False)
 
 
 def differences(table: pd.DataFrame) -> pd.DataFrame:
@@ -140,15 +168,19 @@ def differences(table: pd.DataFrame) -> pd.DataFrame:
 def _rankings(table: pd.DataFrame, part: str) -> list[dict]:
     rows = _of(table, "ranking").query("part == @part")
     keys = ["condition", "world", "coverage", "nuisance", "outlier"]
-    wide = rows.pivot_table(index=keys, columns="measure", values="value")
-    beyond = wide.index.get_level_values("condition") == "beyond"
-    found, wide = _compared(part, "noisier worlds", wide[beyond]), wide[~beyond]
+    every = rows.pivot_table(index=keys, columns="measure", values="value", sort=False)
+    conditions = every.index.get_level_values("condition")
+    found, wide = _compared(part, "noisier worlds", every[conditions == "beyond"]), every[conditions == "held-out"]
     found += _compared(part, "all", wide)
     for value, some in wide.groupby("coverage"):
         found += _compared(part, f"coverage {value:g}", some)
     nuisance, outlier = (wide.index.get_level_values(name) for name in ("nuisance", "outlier"))
     found += _compared(part, "no outlying image", wide[outlier == 0])
-    return found + _compared(part, "nuisance above .5", wide[nuisance > 0.5])
+    found += _compared(part, "nuisance above .5", wide[nuisance > 0.5])
+    of_a_kind = ~conditions.isin(["beyond", "held-out"])
+    for kind in dict.fromkeys(conditions[of_a_kind]):
+        found += _compared(part, kind, every[conditions == kind])
+    return found + _compared(part, KINDS, every[of_a_kind])
 
 
 def _compared(score: str, where: str, values: pd.DataFrame, better: str = "larger") -> list[dict]:
