@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from rgbd_insight import stats
 from rgbd_insight.features import Features
+from rgbd_insight.questions.isolation import judged
 from rgbd_insight.questions.losses import (
     Found,
     accuracy_estimate,
@@ -96,7 +97,8 @@ def collaboration(
     for name in measures:
         found, absent = steps[name]()
         rows, missing = rows + found, missing + absent
-    return Result.of("collaboration", rows, missing=dict.fromkeys(missing), made=made(features, nets.plan()))
+    how = made(features, nets.plan())
+    return judged(features, Result.of("collaboration", rows, missing=dict.fromkeys(missing), made=how))
 
 
 def _accuracy(nets: Networks) -> Found:

@@ -10,6 +10,7 @@ from rgbd_insight import stats
 from rgbd_insight.features import Features
 from rgbd_insight.metrics.cka import cka_statistic, effective_dimension
 from rgbd_insight.metrics.semantic import LevelSemanticVariance
+from rgbd_insight.questions.isolation import judged
 from rgbd_insight.questions.networks import Networks, chosen_levels, chosen_measures, made, missing_seeds, networks
 from rgbd_insight.questions.specificity import probe
 from rgbd_insight.result import Missing, Result, numbers
@@ -90,7 +91,7 @@ def evolution(
     if {"to final", "family in training"} & set(measures):
         found, absent = _training(nets, levels, measures, plan)
         rows, missing = rows + found, missing + absent
-    return Result.of("evolution", rows, missing=missing, made=made(features, plan, rows))
+    return judged(features, Result.of("evolution", rows, missing=missing, made=made(features, plan, rows)))
 
 
 def _similarity(nets: Networks, modality: str, levels: Sequence[int], plan: Resampling) -> list[dict]:

@@ -1,0 +1,194 @@
+"""Views that are their guests' are found out: by theory, beside a naive reference, and by every question."""
+
+import numpy as np
+import pytest
+
+from rgbd_insight.features import FeatureWriter, load, partners
+from rgbd_insight.questions import collaboration, consistency, evolution, specificity
+from rgbd_insight.questions.isolation import guests_share, judged, own_share
+from rgbd_insight.result import Result
+
+N, U, DRAWS = 240, 12, 4
+GROUPS = [f"g{i:03d}" for i in range(N)]
+CONDITIONS = ("both", "rgb", "depth", "none")
+
+
+def written(out, views, *, seed, role="final", draws=DRAWS, moved=0.5, samples=N, isolated=None, **about):
+    """A run whose views of rgb and depth at level 1 are the given arrays (N, U)."""
+    head = {
+        "name": "made",
+        "fingerprint": {"n": samples},
+        "samples": N,
+        "size": [4, 4],
+        "families": ["class"],
+        "classes": ["wall"],
+        "modalities": [{"name": m, "unit": "", "low": 0, "high": 1} for m in ("rgb", "depth")],
+        "concepts": [{"name": "wall", "family": "class", "kind": "both", "visible": None}],
+    }
+    taps = [{"stream": s, "level": 1, "module": s} for s in views]
+    run = {
+        "fusion": "mixer",
+        "seed": seed,
+        "epoch": 3 if role == "final" else 1,
+        "role": role,
+        "about": {},
+        "taps": taps,
+    }
+    run |= {"draws": draws, "block": N, "conditions": list(CONDITIONS), "ablations": {}} | about
+    numbers = dict.fromkeys(
+        ("brightness", "contrast", "mean_depth", "depth_std", "missing"), np.linspace(0, 1, N).tolist()
+    )
+    writer = FeatureWriter(out, head, run)
+    writer.write(
+        0,
+        responses={f"{s}/1/{s}": x.astype(np.float32) for s, x in views.items()},
+        predictions={f"{c}/{part}": np.ones((N, 1), int) for c in CONDITIONS for part in ("hit", "target", "guess")},
+        areas=np.random.default_rng(0).random((N, 1)).astype(np.float32),
+        samples={"id": GROUPS, "group": GROUPS} | numbers,
+    )
+    purity = [
+        {"stream": "rgb", "level": 1, "modality": "depth", "moved": moved},
+        {"stream": "depth", "level": 1, "modality": "rgb", "moved": 0.0},
+    ]
+    writer.finish(purity=purity, isolated=isolated)
+    return writer.id
+
+
+def planted(weight, *, seed=0, bend=None, draws=DRAWS):
+    """enc(own + weight · guest): (view of rgb, view of depth), guests of each image's own, and guests' features."""
+    rng = np.random.default_rng(7)  # the scenes are the same for every seed of the network
+    own, other = rng.normal(size=(2, N, 8))
+    mix = np.random.default_rng([seed, 1]).normal(size=(2, 8, U))
+    felt = other[partners(GROUPS, draws)]  # (D, N, 8)
+    bend = bend or (lambda x: x)
+    return {"rgb": bend((own + weight * felt) @ mix[0]).mean(0), "depth": other @ mix[1]}
+
+
+def theory(weight, draws=DRAWS):
+    return 1 / (1 + weight**2 / draws)
+
+
+@pytest.mark.parametrize("weight", [0, 1, 2, 3])
+def test_the_guests_share_is_what_was_planted(weight):
+    table = partners(GROUPS, DRAWS)
+    found = []
+    for repeat in range(12):
+        rng = np.random.default_rng(repeat)
+        own, guest = rng.normal(size=(2, N, U))
+        found.append(guests_share(own + weight * guest[table].mean(0), GROUPS, table))
+    values = np.array([f.value for f in found])
+    assert abs(values.mean() - (1 - theory(weight))) < 0.05
+    assert sum(f.low < 1 - theory(weight) < f.high for f in found) >= 9
+
+
+def test_the_guests_share_of_any_function_of_the_guest_is_that_of_a_naive_regression():
+    """The slope of the images' products on how many guests they share, over pairs of different groups."""
+    rng, groups = np.random.default_rng(3), np.repeat(np.arange(N // 2), 2)
+    table = partners([str(g) for g in groups], DRAWS)
+    own, guest = rng.normal(size=(N, U)) + rng.normal(size=(N // 2, U))[groups], np.abs(rng.normal(size=(N, U))) ** 2
+    x = own + guest[table].mean(0)
+    x = x - x.mean(0)
+    shared = np.array([[len({*table[:, i]} & {*table[:, j]}) for j in range(N)] for i in range(N)])
+    apart = groups[:, None] != groups
+    slope, usual = np.polyfit(shared[apart], (x @ x.T)[apart], 1)
+    expected = DRAWS * slope / ((x**2).sum(1).mean() - (x @ x.T)[apart].mean())
+    assert guests_share(x, groups, table).value == pytest.approx(expected, abs=0.02)
+    with pytest.raises(ValueError, match="two draws or more; got 1"):
+        guests_share(x, groups, table[:1])
+
+
+@pytest.fixture(scope="module")
+def mixers(tmp_path_factory):
+    """Features of an earlier version (guests of each image's own), by how much of the guest goes into the view."""
+    made = {}
+    for weight in (0, 1, 1.5, 3):
+        out = tmp_path_factory.mktemp("mixers") / f"{weight}"
+        for seed in (0, 1):
+            written(out, planted(weight, seed=seed), seed=seed)
+        made[weight] = load(out)
+    return made
+
+
+def test_the_own_share_falls_with_the_guests_weight_as_theory_says(mixers):
+    shares = {weight: own_share(f, "mixer", "rgb", 1) for weight, f in mixers.items()}
+    for weight, share in shares.items():
+        assert share.how == "shared guests" and share.value == pytest.approx(theory(weight), abs=0.12)
+        assert share.low <= share.value <= share.high
+    assert own_share(mixers[3], "mixer", "depth", 1).how == "pure"
+    assert [share.refused for share in shares.values()] == [False, False, False, True]
+    assert not shares[0].qualified and shares[1.5].qualified and not shares[3].qualified
+
+
+def test_questions_refuse_what_is_mostly_the_guests_and_name_what_is_mixed(mixers):
+    options = {"measures": ["cka", "cka within"], "permutations": 20}
+    clear, mixed, lost = (consistency(mixers[weight], "mixer", **options) for weight in (0, 1.5, 3))
+    assert clear.table.value.notna().all() and not [m for m in clear.missing if "view" in m.what]
+    assert mixed.table.value.notna().all()
+    (told,) = {m.what.split("-s")[1][1:] for m in mixed.missing if "view" in m.what}
+    assert told == "-e3's view of rgb, without its guests"
+    assert lost.table[["value", "low", "high", "null", "p", "ceiling"]].isna().all(axis=None)
+    said = [m for m in lost.missing if "view of rgb" in m.what]
+    assert len(said) == 2 and all(
+        "mostly other scenes'" in m.why and "ri.extract" in m.call for m in said
+    )  # both seeds
+    shares = specificity(mixers[3], "mixer", measures=["specific share uncorrected"]).table
+    assert len(shares) and shares.value.isna().all()  # of both: the one is what the other's is compared with
+    sizes = evolution(mixers[3], "mixer", measures=["effective dimension"]).rows("effective dimension")
+    assert sizes.set_index("modality").value.isna().to_dict() == {"rgb": True, "depth": False}
+    assert collaboration(mixers[3], "mixer", measures=["accuracy"]).table.value.notna().all()  # no view
+
+
+def test_what_cannot_be_known_is_said(tmp_path):
+    views = planted(3)
+    part = tmp_path / "part"
+    written(part, views, seed=0, samples=2 * N)  # a copy of half of the images: their guests were drawn from all
+    assert own_share(load(part), "mixer", "rgb", 1).how == "unknown"
+    found = consistency(load(part), "mixer", measures=["cka within"], permutations=20)
+    assert found.table.value.notna().all() and any(
+        "whether" in m.what and "view of rgb" in m.what for m in found.missing
+    )
+    lone = tmp_path / "lone"
+    written(lone, planted(3, draws=1), seed=0, draws=1)
+    share = own_share(load(lone), "mixer", "rgb", 1)
+    assert share.how == "predicted" and share.refused and share.value >= theory(3, 1) - 0.05  # an upper bound
+
+
+def test_features_of_today_say_it_themselves_and_need_no_note(tmp_path):
+    row = {"stream": "rgb", "level": 1, "modality": "rgb", "own": 0.3, "guest": 0.6, "both": 0.1}
+    kept = {"guests": [], "reserves": [], "reserved": 0, "shares": [row | {"share": 0.9, "low": 0.85, "high": None}]}
+    written(tmp_path / "f", planted(0), seed=0, isolated=kept, isolation="same guests")
+    share = own_share(load(tmp_path / "f"), "mixer", "rgb", 1)
+    assert (share.value, share.low, share.how) == (0.9, 0.85, "recorded") and np.isnan(share.high)
+    assert not share.refused and not share.qualified
+    assert own_share(load(tmp_path / "f"), "mixer", "rgb", 0).value == 0.9  # all levels: this one
+    written(tmp_path / "g", planted(0), seed=0, isolation="same guests")
+    assert own_share(load(tmp_path / "g"), "mixer", "rgb", 1).how == "unknown"
+
+
+def test_a_checkpoint_is_judged_by_its_own_view_and_by_the_end_it_is_compared_with(tmp_path):
+    out = tmp_path / "f"
+    early = written(out, planted(3), seed=0, role="checkpoint")
+    for seed in (0, 1):
+        written(out, planted(0, seed=seed), seed=seed)
+    features = load(out)
+    rows = [
+        {
+            "measure": measure,
+            "run": run,
+            "seed": 0,
+            "epoch": epoch,
+            "modality": "rgb",
+            "versus": versus,
+            "level": 1,
+            "value": 1,
+        }
+        for measure, run, epoch, versus in (
+            ("to final", early, 1, "final"),
+            ("family in training", early, 1, None),
+            ("family in training", "mixer-s0-e3", 3, None),
+            ("family", "mixer", 3, None),
+        )
+    ]
+    found = judged(features, Result.of("evolution", rows, made={}))
+    assert found.table.value.isna().tolist() == [True, True, False, False]
+    assert len(found.missing) == 1 and found.missing[0].what.startswith(early)
