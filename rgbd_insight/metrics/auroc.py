@@ -106,17 +106,21 @@ def _runs(same: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return first, last
 
 
+def groups_with(present: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Number (K,) of groups in which some sample shows each column of `present` (N, K), and in which some does not."""
+    _, codes = np.unique(groups, return_inverse=True)
+    seen = np.zeros((2, codes.max() + 1, present.shape[1]), bool)
+    for found, rows in zip(seen, (present, ~present), strict=True):
+        np.logical_or.at(found, codes, rows)
+    return tuple(seen.sum(1))
+
+
 def enough(present: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Say for every column of `present` (N, K) why it cannot be scored ('' where it can), and count its positives."""
-    _, codes = np.unique(groups, return_inverse=True)
-    count = codes.max() + 1
-    positives = present.sum(0)
+    positives, (showing, lacking) = present.sum(0), groups_with(present, groups)
     negatives = len(present) - positives
-    with_it, without = (np.zeros((count, present.shape[1]), bool) for _ in range(2))
-    np.logical_or.at(with_it, codes, present)
-    np.logical_or.at(without, codes, ~present)
     reason = np.full(present.shape[1], "", dtype=object)
-    for what, rows, seen in (("positives", positives, with_it.sum(0)), ("negatives", negatives, without.sum(0))):
+    for what, rows, seen in (("positives", positives, showing), ("negatives", negatives, lacking)):
         for k in np.flatnonzero((reason == "") & ((rows < MIN_POSITIVES) | (seen < MIN_GROUPS))):
             reason[k] = f"{rows[k]} {what} in {seen[k]} groups; needs {MIN_POSITIVES} in {MIN_GROUPS}"
     return reason, positives

@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rgbd_insight.metrics.auroc import all_pairs, checked, chosen, enough, pair_counts
+from rgbd_insight.metrics.auroc import all_pairs, checked, chosen, enough, groups_with, pair_counts
 from rgbd_insight.metrics.checks import are_all
 from rgbd_insight.metrics.ridge import probe_fitter
 from rgbd_insight.metrics.strata import cooccurrence_strata
@@ -24,16 +24,16 @@ class Decodability:
     Attributes
     ----------
     delta : array (K,)
-        2·AUROC - 1 of the held-out probe minus the shuffled-label control (whose noise may carry it a little past ±1):
-        1 perfect, 0 nothing, NaN see `reason`.
+        2·AUROC - 1 of the held-out probe: 1 perfect, 0 nothing, NaN see `reason`.
     reason : array of str (K,)
         Why delta is NaN; '' where it is not.
     positives : array of int (K,)
         Rows that show the concept.
     by_fold : array (F, K)
-        The same for each held-out fold without the control subtracted (its mean is 0); NaN where a fold has no pairs.
-    control : array (K,)
-        The shuffled-label control; NaN where there are too few positives or negatives.
+        The same for each held-out fold; NaN where a fold has no pairs.
+    control : array (C, K)
+        The same of labels whose groups were shuffled, C times: what there is by chance. It is 0 on average, so nothing
+        is subtracted; its spread says how far from 0 chance goes.
     components : int
         Principal components that the probe was given.
     """
@@ -73,9 +73,9 @@ def decodability(
         Principal components of the training fold given to the probe (all U, where U is smaller). Compare only values of
         equal `components`.
     folds, controls, seed : int
-        Number of folds, number of shuffled-label controls (0: none is subtracted), seed of both. One fold is one
-        split, for thousands of images: a third of the groups fits the probe and the rest judges it; the leave-outs
-        then say how well that probe is known.
+        Number of folds, number of shuffled-label controls, seed of both. One fold is one split, for thousands of
+        images: a third of the groups fits the probe and the rest judges it; the leave-outs then say how well that probe
+        is known.
     strata : array (N, P), optional
         Co-variables, column k < K belonging to concept k: see `cooccurrence_strata`. The AUROC is then taken inside
         strata, so that what is decoded through co-occurrence gets no credit.
@@ -99,6 +99,9 @@ def decodability(
     targets by ridge regression (penalty 1e-2 of the components' mean variance), all concepts at once. The AUROC is the
     share of pairs (positive, negative) of one held-out fold (and stratum) that the score puts in order, ties ½, over
     all folds. The control permutes whole groups of labels; groups of unequal size are laid end to end in a new order.
+    Whatever the probe was fitted to, the labels that judge it are then exchangeable between the groups of a fold, so
+    that a pair is as likely in order as not: the control is 0 on average. To subtract it adds its noise and removes
+    nothing.
 
     Unchanged by shift, factor, sign and order of the units. 0 on average for a concept that is not there; biased down
     for one that is, as the probe is fitted to finitely many images. Strata leave a rest of what co-occurs. For an
@@ -135,13 +138,19 @@ class DecodabilityStatistic:
     ----------
     whole : Decodability
         Of all rows: what is said beside δ. Computed with the leave-outs where these are asked for.
+    bounded : array (K,)
+        Pairs of a group that shows the concept and another that does not, all different, among those that judge: what
+        bounds a δ of 1 (Obuchowski and Lieber).
 
     Notes
     -----
-    Without a block the probe is fitted anew; the control and the strata, nuisances of the labels alone, are computed
-    once. Leave-outs of cross-fitting are drawn towards their mean, so that what hangs on two blocks together is counted
-    once (`counted_once`). Their standard error is 1.0 to 1.2 times the spread of 200 images, of an absent concept up to
-    1.4.
+    Without a block the probe is fitted anew; the strata, a nuisance of the labels alone, are computed once. Leave-outs
+    of cross-fitting are drawn towards their mean, so that what hangs on two blocks together is counted once
+    (`counted_once`). The interval is made on the scale of the logarithm of AUROC/(1 − AUROC), which is twice atanh δ.
+
+    References
+    ----------
+    Obuchowski, Lieber: Confidence bounds when the estimated ROC area is 1.0. Academic Radiology 9, 2002.
 
     Examples
     --------
@@ -179,6 +188,9 @@ class DecodabilityStatistic:
             self.strata = one_thread(cooccurrence_strata)(strata, self.present, self.groups, **options)
         self.x, self.components, self.controls, self.seed = x - x.mean(0), components, controls, seed
         self.single = folds == 1
+        judged = self.fold == 0 if self.single else np.ones(len(self.fold), bool)
+        least = np.min(groups_with(self.present[judged], self.groups[judged]), axis=0)
+        self.bounded = np.clip(least, 1, len(np.unique(self.groups[judged])) / 2)
 
     @cached_property
     def whole(self) -> Decodability:
@@ -217,12 +229,14 @@ class DecodabilityStatistic:
 
         alone = 1 if block is not None else len(orders)  # without leave-outs one fit serves labels and controls
         wins, pairs, traded = counted(orders[:alone], block)
-        control = _control(*(counted(orders[alone:])[:2] if orders[alone:] else (wins[:, :, 1:], pairs[:, :, 1:])))
+        shuffled = counted(orders[alone:])[:2] if orders[alone:] else (wins[:, :, 1:], pairs[:, :, 1:])
         wins, pairs = wins[:, :, 0], pairs[:, :, 0]
         reason[kept] = _also_few_pairs(y, fold, pairs[0])
+        known = reason[kept] == ""
         with np.errstate(invalid="ignore"):  # 0 / 0 pairs: NaN, and the reason says so
-            delta = np.where(reason[kept] == "", 2 * wins.sum(1) / pairs.sum(1) - 1 - control, np.nan)  # (1 + G, kept)
-            by_fold = np.where(reason[kept] == "", 2 * wins[0] / pairs[0] - 1, np.nan)
+            delta = np.where(known, 2 * wins.sum(1) / pairs.sum(1) - 1, np.nan)  # (1 + G, kept)
+            by_fold = np.where(known, 2 * wins[0] / pairs[0] - 1, np.nan)
+            control = np.where(known, 2 * np.divide(*(part[0].sum(0) for part in shuffled)) - 1, np.nan)  # (C, kept)
             leave_outs = None if block is None else counted_once(delta[1:], 2 * traded / pairs[0].sum(0))
         delta, by_fold, control, leave_outs = (
             None if part is None else _at(kept, part) for part in (delta[0], by_fold, control, leave_outs)
@@ -290,13 +304,6 @@ def _judged(x, y, strata, inside: np.ndarray, weights: np.ndarray | None = None)
     """Scores, labels and strata of some rows, each (K, n)."""
     scores = None if weights is None else (x[inside] @ weights).T
     return scores, y[inside].T, None if strata is None else strata[inside].T
-
-
-def _control(wins: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    """Mean δ (K,) over labels whose groups were permuted, from pairs (1, F, controls, K); 0 where there are none."""
-    wins, pairs = wins[0].sum(0), pairs[0].sum(0)
-    shares = np.divide(wins, pairs, out=np.full_like(wins, 0.5), where=pairs > 0)
-    return (2 * shares - 1).mean(0) if len(shares) else np.zeros(shares.shape[1])
 
 
 def _group_permutation(groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -148,12 +148,16 @@ def _within(
 
 
 def _freedom(leave_outs: np.ndarray) -> np.ndarray:
-    """Degrees of freedom (…) of the variance of leave-outs (blocks, …): fewer where few blocks make most of it."""
-    blocks = len(leave_outs)
-    deviations = leave_outs - leave_outs.mean(0)
-    second, fourth = (deviations**2).mean(0), (deviations**4).mean(0)
-    peaked = np.divide(fourth, second**2, out=np.full_like(second, 3.0), where=second > 0)
-    return np.clip(2 * blocks / np.maximum(peaked - 1, 1e-9), min(FEWEST, blocks - 1), blocks - 1)
+    """Degrees of freedom (…) of the variance of 5 or more leave-outs: fewer where few blocks bring most of it.
+
+    2G/(κ − 1) with their kurtosis κ (its unbiased estimate), which of normal ones is 3.
+    """
+    count = len(leave_outs)
+    squares = (leave_outs - leave_outs.mean(0)) ** 2
+    second, fourth = squares.mean(0), (squares**2).mean(0)
+    excess = np.divide(fourth, second**2, out=np.full_like(second, 3.0), where=second > 0) - 3
+    excess = (count - 1) / ((count - 2) * (count - 3)) * ((count + 1) * excess + 6)
+    return np.clip(2 * count / np.maximum(excess + 2, 1e-9), min(FEWEST, count - 1), count - 1)
 
 
 def against(found: Estimate, draws: ArrayLike, *, reference: Number | None = None, n: int | None = None) -> Estimate:
