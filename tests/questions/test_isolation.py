@@ -50,7 +50,8 @@ def written(out, views, *, seed, role="final", draws=DRAWS, moved=0.5, samples=N
         {"stream": "rgb", "level": 1, "modality": "depth", "moved": moved},
         {"stream": "depth", "level": 1, "modality": "rgb", "moved": 0.0},
     ]
-    writer.finish(purity=purity, isolated=isolated)
+    device = {"device": {"type": "cpu"}}
+    writer.finish(purity=purity, isolated=isolated, execution=device)
     return writer.id
 
 
@@ -131,7 +132,7 @@ def test_questions_refuse_what_is_mostly_the_guests_and_name_what_is_mixed(mixer
     assert len(said) == 2 and all(
         "mostly other scenes'" in m.why and "ri.extract" in m.call for m in said
     )  # both seeds
-    shares = specificity(mixers[3], "mixer", measures=["specific share uncorrected"]).table
+    shares = specificity(mixers[3], "mixer", measures=["specific share"]).table
     assert len(shares) and shares.value.isna().all()  # of both: the one is what the other's is compared with
     sizes = evolution(mixers[3], "mixer", measures=["effective dimension"]).rows("effective dimension")
     assert sizes.set_index("modality").value.isna().to_dict() == {"rgb": True, "depth": False}
@@ -143,7 +144,7 @@ def test_what_cannot_be_known_is_said(tmp_path):
     part = tmp_path / "part"
     written(part, views, seed=0, samples=2 * N)  # a copy of half of the images: their guests were drawn from all
     assert own_share(load(part), "mixer", "rgb", 1).how == "unknown"
-    found = consistency(load(part), "mixer", measures=["cka within"], permutations=20)
+    found = consistency(load(part), "mixer", measures=["cka"], permutations=20)
     assert found.table.value.notna().all() and any(
         "whether" in m.what and "view of rgb" in m.what for m in found.missing
     )
