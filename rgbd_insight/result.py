@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -124,9 +125,10 @@ class Result:
         self.table.dropna(axis="columns", how="all").to_csv(path, index=False)
 
     def _repr_html_(self) -> str:
-        shown = self.table.dropna(axis="columns", how="all").drop(columns="question")
-        absent = "".join(f"<li>{m.what}: {m.why}</li>" for m in self.missing)
-        return f"<b>{self.question}</b>{shown.to_html(index=False, float_format='%.3f')}<ul>{absent}</ul>"
+        shown = self.table.dropna(axis="columns", how="all").drop(columns="question", errors="ignore")
+        said = [*self.warnings, *(f"{m.what}: {m.why}" for m in self.missing)]
+        notes = "".join(f"<li>{escape(line)}</li>" for line in said)
+        return f"<b>{escape(self.question)}</b>{shown.to_html(index=False, float_format='%.3f')}<ul>{notes}</ul>"
 
 
 def numbers(estimate: Estimate, index: Any = ()) -> dict:

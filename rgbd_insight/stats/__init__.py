@@ -17,12 +17,12 @@ from rgbd_insight.stats.groups import (
     cut_groups,
     group_codes,
     group_folds,
-    in_order,
     permute_groups,
-    stretches_of,
 )
 from rgbd_insight.stats.neighbours import Neighbours, neighbours
-from rgbd_insight.stats.resampling import USUAL, Resampling, combine, estimate, exchanged, normalised, permuted
+from rgbd_insight.stats.order import Shifts, in_order, stretches_of
+from rgbd_insight.stats.plan import USUAL, Resampling, exchanged, permuted
+from rgbd_insight.stats.resampling import combine, estimate, normalised
 from rgbd_insight.stats.statistics import Statistic, averaged, evaluated
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "Neighbours",
     "Regression",
     "Resampling",
+    "Shifts",
     "Statistic",
     "against",
     "averaged",

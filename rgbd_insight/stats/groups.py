@@ -120,69 +120,6 @@ def blocks_of(groups: ArrayLike, n: int = 40) -> np.ndarray:
     return _share_out(codes, np.arange(count), n)
 
 
-def in_order(groups: ArrayLike) -> np.ndarray:
-    """Codes 0…G−1 of the group of each sample (N,), in the order in which the groups come.
-
-    Raises
-    ------
-    ValueError
-        Where the samples of a group do not stand together: the order of the groups is then lost.
-
-    Examples
-    --------
-    >>> in_order(["hall", "hall", "attic"])
-    array([0, 0, 1])
-    """
-    codes = group_codes(groups)
-    starts = np.flatnonzero(np.diff(codes, prepend=-1))
-    names, places = np.unique(codes[starts], return_counts=True)
-    if (places > 1).any():
-        name = np.unique(groups)[names[places.argmax()]]
-        raise ValueError(
-            f"`groups` must be in order, the samples of each standing together; got {name} in {places.max()} places. "
-            "Give the samples in the order in which they were taken, or permute groups, which needs no order."
-        )
-    return np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(codes))))
-
-
-def stretches_of(groups: ArrayLike, n: int) -> np.ndarray:
-    """The stretch of each sample: groups that follow each other, in `n` stretches of nearly as many samples.
-
-    Parameters
-    ----------
-    groups : array (N,)
-        The physical scene of each sample; samples of a group stand together, in the order of the groups.
-    n : int
-        Number of stretches, from 2 to the number of groups.
-
-    Returns
-    -------
-    array of int (N,)
-        Rising, in 0…n−1; no stretch is empty and no group divided.
-
-    Raises
-    ------
-    ValueError
-        Where there are fewer groups than stretches, fewer than two stretches, or the order is lost.
-
-    Examples
-    --------
-    >>> stretches_of([7, 7, 8, 3, 3, 3], n=2)
-    array([0, 0, 0, 1, 1, 1])
-    """
-    codes = in_order(groups)
-    count = codes.max() + 1
-    if not 2 <= n <= count:
-        raise ValueError(f"`n` must be from 2 stretches to the number of groups ({count}); got {n}.")
-    ends = np.cumsum(np.bincount(codes))
-    wanted = np.arange(1, n) * len(codes) / n
-    last = np.abs(ends[:, None] - wanted).argmin(0)  # group at whose end each stretch ends, (n - 1,)
-    place = np.arange(n - 1)
-    last = np.maximum.accumulate(last - place) + place  # each at least one group
-    last = np.minimum(last, count - n + place)
-    return np.searchsorted(last, codes)
-
-
 def cut_groups(groups: ArrayLike, least: int = 5) -> np.ndarray:
     """The samples that stay when groups are cut so that each size is shared by at least `least` groups.
 

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from rgbd_insight.stats.estimates import p_value
-from rgbd_insight.stats.groups import group_codes, in_order, stretches_of
-from rgbd_insight.stats.resampling import BLOCKS, FEWEST, USUAL, Resampling
+from rgbd_insight.stats.groups import group_codes
+from rgbd_insight.stats.order import Shifts, in_order, stretches_of
+from rgbd_insight.stats.plan import BLOCKS, FEWEST, USUAL, Resampling
 
 LEVEL = 0.01  # p of the order of groups from which on neighbours count as alike
 ORDERS = 999  # permutations of the order
@@ -35,8 +36,8 @@ class Neighbours:
         What takes the place of the groups: the groups themselves, or stretches of groups that follow each other.
     count : int
         Number of groups that there were.
-    shifts : tuple of int
-        By how many samples the sequence may be moved on, the starts of the groups; empty where groups are permuted.
+    shifts : Shifts, optional
+        The sequence that is moved on; None where groups are permuted.
     reason : str
         Why it could not be judged, or "".
     """
@@ -47,7 +48,7 @@ class Neighbours:
     joined: int
     groups: np.ndarray
     count: int
-    shifts: tuple[int, ...] = ()
+    shifts: Shifts | None = None
     reason: str = ""
 
     @classmethod
@@ -59,7 +60,7 @@ class Neighbours:
     @property
     def alike(self) -> bool:
         """Whether neighbouring groups count as alike."""
-        return bool(self.shifts)
+        return self.shifts is not None
 
     def plan(
         self, *, blocks: int = USUAL.blocks, permutations: int = USUAL.permutations, seed: int = USUAL.seed
@@ -125,7 +126,7 @@ def neighbours(streams: Sequence[ArrayLike], groups: ArrayLike, *, seed: int = 0
     Joining a few groups and permuting these keeps the slowness only within the joined ones. Moving one sequence on
     as a whole, its end to its beginning, keeps all of it, but at one joint: groups that are stationary along the order
     and unrelated are as likely to lie at any shift, so p is right. There are only as many shifts as groups, which
-    bounds p from below by 1 / groups.
+    bounds p from below by 1 / groups, and groups of different sizes are cut to one (`Shifts`).
 
     With every unit's group means standardised and K their Gram matrix (mean over streams, each of trace 1) of G groups,
     r_k = G / (G − k) Σ_g K[g, g + k] / tr K. Neighbours are alike where r_1 is larger than in permuted orders, p ≤ .01.
@@ -146,7 +147,7 @@ def neighbours(streams: Sequence[ArrayLike], groups: ArrayLike, *, seed: int = 0
     >>> rng = np.random.default_rng(0)
     >>> walk = np.cumsum(rng.normal(size=(80, 5)), axis=0)
     >>> found = neighbours([walk], np.arange(80))
-    >>> found.alike, found.plan().blocks, len(found.shifts), len(np.unique(found.groups))
+    >>> found.alike, found.plan().blocks, found.shifts.count, len(np.unique(found.groups))
     (True, 10, 79, 20)
     >>> neighbours([rng.permutation(walk)], np.arange(80)).alike
     False
@@ -170,8 +171,8 @@ def neighbours(streams: Sequence[ArrayLike], groups: ArrayLike, *, seed: int = 0
         return Neighbours(correlation, p, 1, 1, codes, count)
     length = min(_length(ahead, float(np.quantile(drawn, BAND)), count), count // FEWEST)
     parts = min(count, max(count // length, BLOCKS))
-    shifts = tuple((np.flatnonzero(np.diff(codes)) + 1).tolist())
-    return Neighbours(correlation, p, length, round(count / parts), stretches_of(codes, parts), count, shifts)
+    joined = round(count / parts)
+    return Neighbours(correlation, p, length, joined, stretches_of(codes, parts), count, Shifts.of(codes))
 
 
 def _gram(streams: Sequence[ArrayLike], codes: np.ndarray) -> np.ndarray:

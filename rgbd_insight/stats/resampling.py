@@ -4,81 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import accumulate
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from rgbd_insight.stats.estimates import Estimate, Number, against, scalar_or_array, with_interval
-from rgbd_insight.stats.groups import blocks_of, cut_groups, exchanger, group_codes, in_order, stretches_of
+from rgbd_insight.stats.groups import blocks_of, group_codes
+from rgbd_insight.stats.order import stretches_of
+from rgbd_insight.stats.plan import BLOCKS, LEAST, PERMUTATIONS, USUAL, Resampling, exchanged
 from rgbd_insight.stats.statistics import Statistic, evaluated, halved
-
-BLOCKS, PERMUTATIONS, LEAST = 20, 200, 5  # what intervals and nulls need; with fewer groups the estimate says so
-FEWEST = 10  # blocks where neighbouring groups are alike, which have to be long
-
-
-@dataclass(frozen=True)
-class Resampling:
-    """How a statistic is repeated: which parts of the groups are left out, and how often groups are exchanged.
-
-    Attributes
-    ----------
-    blocks : int
-        Of whole groups, left out in turn, at least 20 (10 with `shifts`); as many as there are groups where there are
-        fewer groups.
-    permutations : int
-        Of whole groups, at least 20; fewer than 200 are noted. With `shifts`, how many of these are drawn at most.
-    seed : int
-        Decides the permutations.
-    shifts : tuple of int
-        Where neighbouring groups are alike: by how many samples the sequence may be moved on. It is then moved instead
-        of permuting groups, and blocks are stretches of groups that follow each other. `neighbours` says when, and why.
-
-    Raises
-    ------
-    ValueError
-        Where there are too few blocks or permutations, or a shift is no positive number.
-    """
-
-    blocks: int = 40
-    permutations: int = 200
-    seed: int = 0
-    shifts: tuple[int, ...] = ()
-
-    def __post_init__(self) -> None:
-        fewest = FEWEST if self.shifts else BLOCKS
-        if self.blocks < fewest:
-            raise ValueError(
-                f"`blocks` must be at least {fewest}; got {self.blocks}. With few groups it is reduced by itself."
-            )
-        if self.permutations < 20:
-            raise ValueError(
-                f"`permutations` must be at least 20; got {self.permutations}. For no null at all, null=False."
-            )
-        if len(set(self.shifts)) != len(self.shifts) or min(self.shifts, default=1) < 1:
-            raise ValueError(f"`shifts` must be different numbers of samples above 0; got {self.shifts}.")
-
-    def made(self, groups: ArrayLike, *, null: bool = True) -> dict[str, int]:
-        """What is really used of it with these groups (N,): blocks and, with a null, permutations (or shifts), seed.
-
-        Examples
-        --------
-        >>> Resampling().made([0, 1, 2, 3, 4, 5, 5], null=False)
-        {'blocks': 6}
-        >>> Resampling(shifts=tuple(range(1, 60))).made(np.arange(60))
-        {'blocks': 40, 'shifts': 59}
-        """
-        used = {"blocks": min(self.blocks, len(np.unique(groups)))}
-        if not null:
-            return used
-        if not self.shifts:
-            return used | {"permutations": self.permutations, "seed": self.seed}
-        drawn = self.permutations < len(self.shifts)  # otherwise all of them are used, and nothing is left to chance
-        return used | {"shifts": min(self.permutations, len(self.shifts))} | ({"seed": self.seed} if drawn else {})
-
-
-USUAL = Resampling()
 
 
 def estimate(
@@ -152,24 +88,20 @@ def estimate(
     block = stretches_of(groups, used) if plan.shifts else blocks_of(codes, used)
     value, leave_outs = _jackknifed(statistic, block, halves, plan.seed)
     notes = [f"only {count} groups: {used} jackknife blocks instead of {BLOCKS} or more"] if used < BLOCKS else []
-    if null:
-        notes += _few_draws(plan)
-    exchange = "-stretches" if plan.shifts else ""
-    key = hashlib.sha1(block.astype("<i8").tobytes()).hexdigest()[:12] + exchange + f"-halves-{plan.seed}" * halves
+    if null and plan.draws < PERMUTATIONS:
+        notes.append(
+            f"only {plan.draws} {'shifts' if plan.shifts else 'permutations'} instead of {PERMUTATIONS} or more"
+        )
+    moved = plan.shifts.rows if plan.shifts else ()
+    divided = hashlib.sha1(np.array([*block, -1, *moved], "<i8").tobytes()).hexdigest()[:12]
+    key = f"{divided}-{len(leave_outs)}" + f"-halves-{plan.seed}" * halves
     made = dict(n=len(codes), groups=count, confidence=confidence, seed=plan.seed, key=key, note="; ".join(notes))
-    found = with_interval(value, leave_outs, made)
+    found = with_interval(value, leave_outs, made, getattr(statistic, "bounded", None))
     if not null:
         return found
-    rows = np.arange(len(codes)) if plan.shifts else cut_groups(codes, LEAST)
+    rows, draws = exchanged(statistic, codes, plan)
     reference = value if len(rows) == len(codes) else np.asarray(statistic(rows, rows), float)
-    return against(found, exchanged(statistic, codes, plan, rows=rows), reference=reference, n=len(rows))
-
-
-def _few_draws(plan: Resampling) -> list[str]:
-    """In what way the null is weaker than the standard."""
-    count = min(plan.permutations, len(plan.shifts)) if plan.shifts else plan.permutations
-    kind = "shifts" if plan.shifts else "permutations"
-    return [f"only {count} {kind} instead of {PERMUTATIONS} or more"] if count < PERMUTATIONS else []
+    return against(found, draws, reference=reference, n=len(rows))
 
 
 def _jackknifed(statistic: Statistic, block: np.ndarray, halves: bool, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -186,75 +118,6 @@ def _jackknifed(statistic: Statistic, block: np.ndarray, halves: bool, seed: int
     elif len(leave_outs) != count:
         raise ValueError(f"`statistic.leave_outs` must give one for each of {count} blocks; got {len(leave_outs)}.")
     return value, leave_outs
-
-
-def permuted(
-    statistic: Statistic, groups: ArrayLike, permutations: int = 200, seed: int = 0, *, rows: np.ndarray | None = None
-) -> np.ndarray:
-    """Values (permutations, …) of a statistic whose partners come from other groups of the same size.
-
-    Parameters
-    ----------
-    statistic, groups : Statistic, array (N,)
-        As for `estimate`, which asks for these draws.
-    permutations, seed : int
-        How many, and what decides them.
-    rows : array of int (n,), optional
-        The samples that take part; default all, groups that are the only ones of their size then keep their own.
-
-    Examples
-    --------
-    >>> x = np.random.default_rng(0).normal(size=60)
-    >>> draws = permuted(lambda i, j: float(x[i] @ x[j]), np.arange(60) // 2, 30)
-    >>> draws.shape, bool(draws.max() < x @ x)
-    ((30,), True)
-    """
-    codes, rng = group_codes(groups), np.random.default_rng(seed)
-    rows = np.arange(len(codes)) if rows is None else rows
-    permute = exchanger(codes[rows])
-    return evaluated(statistic, [(rows, rows[permute(rng)]) for _ in range(permutations)])
-
-
-def exchanged(
-    statistic: Statistic, groups: ArrayLike, plan: Resampling = USUAL, *, rows: np.ndarray | None = None
-) -> np.ndarray:
-    """Values (draws, …) of a statistic whose partners are other groups' samples: the null that a plan names.
-
-    Parameters
-    ----------
-    statistic, groups, plan : Statistic, array (N,), Resampling
-        As for `estimate`, which asks for these draws.
-    rows : array of int (n,), optional
-        The samples that take part where groups are permuted, as for `permuted`; a sequence is moved as a whole.
-
-    Returns
-    -------
-    array (draws, …)
-        `plan.permutations` of them; with `plan.shifts` as many of these, or all where there are fewer.
-
-    Raises
-    ------
-    ValueError
-        Where there are shifts and the order of the groups is lost, or a shift is no smaller than N.
-
-    Notes
-    -----
-    Moved by s, sample i has sample (i + s) mod N as its partner: every local order stays, and groups need not be of one
-    size. Each shift is used once at most, so that with G groups p is 1 / G at the least.
-
-    Examples
-    --------
-    >>> x = np.arange(6.0)
-    >>> sorted(exchanged(lambda i, j: float(x[j][0]), np.arange(6), Resampling(shifts=(1, 2, 5))).tolist())
-    [1.0, 2.0, 5.0]
-    """
-    if not plan.shifts:
-        return permuted(statistic, groups, plan.permutations, plan.seed, rows=rows)
-    every = np.arange(len(in_order(groups)))
-    if max(plan.shifts) >= len(every):
-        raise ValueError(f"`shifts` must be below the number of samples ({len(every)}); got {max(plan.shifts)}.")
-    drawn = np.random.default_rng(plan.seed).permutation(plan.shifts)[: plan.permutations]
-    return evaluated(statistic, [(every, (every + shift) % len(every)) for shift in drawn])
 
 
 def combine(function: Callable[..., Number], *estimates: Estimate | Number, null: bool = False) -> Estimate:
@@ -277,7 +140,8 @@ def combine(function: Callable[..., Number], *estimates: Estimate | Number, null
     Raises
     ------
     ValueError
-        Where no estimate is given, or they do not share their blocks (or, with `null`, their permutations).
+        Where no estimate is given, or they do not share their blocks (or, with `null`, their permutations), or one has
+        another number of leave-outs.
 
     Examples
     --------
@@ -294,6 +158,11 @@ def combine(function: Callable[..., Number], *estimates: Estimate | Number, null
         raise ValueError(
             f"`estimates` must share their blocks of groups; got different ones ({[e.blocks for e in made]} of them). "
             "Estimate all of them on the same samples in the same order, by the same plan."
+        )
+    if wrong := {len(e.leave_outs) for e in made} - {made[0].blocks}:
+        raise ValueError(
+            f"`estimates` must have a leave-out for each of their {made[0].blocks} blocks; got {wrong.pop()}. "
+            "Leave them as `estimate` made them."
         )
 
     def through(pick: Callable[[Estimate], Number]) -> np.ndarray:
