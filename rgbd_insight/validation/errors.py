@@ -42,8 +42,8 @@ def neighbours(plan: dict, seed: int, value: float) -> list[dict]:
     found = stats.neighbours([world.stream(m) for m in MODALITIES], world.groups)
     used = found.plan(permutations=plan["neighbours"]["permutations"], seed=seed)
     for name, statistic in _tests(world, found.groups).items():
-        every = np.arange(len(found.groups))
-        p_value = stats.p_value(statistic(every, every), stats.exchanged(statistic, found.groups, used))
+        own, draws = stats.exchanged(statistic, found.groups, used)
+        p_value = stats.p_value(statistic(own, own), draws)
         rows.append(_tested(world, name, f"neighbours {value:g}", p_value) | {"count": found.joined})
     return rows
 
