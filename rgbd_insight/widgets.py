@@ -243,7 +243,7 @@ def _by_modality(results: list[Result]) -> Pages:
         (result,) = given.values()
         table, figure = result.rows("level similarity"), partial(plots.level_similarity, result)
     elif set(given) == {"consistency", "specificity"}:
-        table = given["consistency"].rows("consistent share", label="all")
+        table = given["consistency"].rows(["consistent share", "consistent share uncorrected"], label="all")
         figure = partial(plots.partitioning, given["consistency"], given["specificity"])
     else:
         raise ValueError(

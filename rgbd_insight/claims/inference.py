@@ -16,6 +16,7 @@ from rgbd_insight.claims.intervention import answer
 from rgbd_insight.claims.rows import Row, untested
 from rgbd_insight.claims.strategies import ALL, joint_fusions
 from rgbd_insight.features import Features, FeaturesError
+from rgbd_insight.questions.balance import UNCORRECTED
 from rgbd_insight.questions.losses import accuracy_estimate
 
 INTERVENTION = "rgbd-insight campaign intervention"
@@ -41,14 +42,13 @@ def over_the_zoo(features: Features, spec: dict, table: pd.DataFrame | None) -> 
     """Row 6a: accuracy beside C over strategies, without a verdict."""
     accuracy, c = {}, {}
     if table is not None:
-        c = table[table.measure == "C"].groupby("fusion").value.mean().to_dict()
+        c = table[table.measure == f"C{UNCORRECTED}"].groupby("fusion").value.mean().to_dict()
         accuracy = {f: value for f, value in _accuracies(features, table).items() if f in c}
     if len(accuracy) < LEAST:
         return untested(f"{len(accuracy)} strategies with (C, S); a picture needs {LEAST}", ALL)
     rho = spearmanr([c[f] for f in accuracy], list(accuracy.values())).statistic
-    return Row(
-        "rank correlation of accuracy with C", float(rho), verdict="exploratory", why=f"{len(accuracy)} strategies"
-    )
+    effect, why = "rank correlation of accuracy with C, uncorrected", f"{len(accuracy)} strategies"
+    return Row(effect, float(rho), verdict="exploratory", why=why)
 
 
 def _accuracies(features: Features, table: pd.DataFrame) -> dict[str, float]:

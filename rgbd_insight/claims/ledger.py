@@ -14,6 +14,7 @@ import pandas as pd
 from rgbd_insight.claims import inference, strategies, twins
 from rgbd_insight.claims.rows import Row, written
 from rgbd_insight.features import Features
+from rgbd_insight.questions.balance import as_made
 from rgbd_insight.utils.messages import unknown
 
 FILE = Path(__file__).with_name("claims.toml")
@@ -133,8 +134,8 @@ def claims(
     *features : Features
         From `load`, one for each kind of data.
     results : str or Path, optional
-        A folder of tables (`book/results`), where the zoo's shares and (C, S) and the intervention's runs are; None: no
-        such tables, and the shares are computed.
+        A folder of tables (`book/results`), where the zoo's (C, S) and the intervention's runs are; None: no such
+        tables, and (C, S) are computed.
     fresh : Features, optional
         Predictions of `insight` and its opponents from seeds that nothing else was trained with, for claim 7; None:
         they are looked for among `features`.
@@ -197,12 +198,13 @@ def _zoo(features: Features, results: str | Path | None) -> pd.DataFrame | None:
     """(C, S) and accuracy of the zoo; of the networks that are committed where there is no zoo."""
     name = features.manifest["name"]
     zoo = inference.read(results, f"zoo_{name}")
-    return inference.read(results, f"balance_{name}") if zoo is None else zoo
+    table = inference.read(results, f"balance_{name}") if zoo is None else zoo
+    return None if table is None else as_made(table)
 
 
 _TESTS: dict[str, Callable[[Features, dict, str | Path | None], Row]] = {
-    "1": lambda features, spec, results: twins.discrepancy(features, spec, _zoo(features, results)),
-    "1b": lambda features, spec, results: twins.as_planted(features, spec, _zoo(features, results)),
+    "1": lambda features, spec, _: twins.discrepancy(features, spec),
+    "1b": lambda features, spec, _: twins.as_known(features, spec),
     "2a": lambda features, spec, _: twins.similarity_trend(features, spec),
     "2b": lambda features, spec, _: twins.concept_order(features, spec),
     "3a": lambda features, spec, _: strategies.specific_units(features, spec),

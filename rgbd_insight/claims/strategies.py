@@ -13,7 +13,7 @@ from rgbd_insight import stats
 from rgbd_insight.claims.rows import Row, untested
 from rgbd_insight.features import Features
 from rgbd_insight.questions.ablation import chosen_on
-from rgbd_insight.questions.balance import balance
+from rgbd_insight.questions.balance import UNCORRECTED, balance
 from rgbd_insight.questions.evolution import families
 from rgbd_insight.questions.losses import accuracy_estimate, by_dose, run_of
 from rgbd_insight.questions.networks import TWINS, WHOLE, Networks, networks
@@ -160,23 +160,22 @@ def imbalance(features: Features, spec: dict, table: pd.DataFrame | None = None)
     counts = {f: len(features.find(fusion=f, role="final")) for f in joint_fusions(features)}
     sizes = [n for n in counts.values() if n > 1]
     if table is not None:
-        seen = table[(table.measure == "C") & (table.fusion != TWINS)].groupby("fusion").run.nunique()
+        seen = table[(table.measure == f"C{UNCORRECTED}") & (table.fusion != TWINS)].groupby("fusion").run.nunique()
         sizes = [int(n) for n in seen if n > 1]
     if len(sizes) < 2 or 1 / _labellings(sizes) > spec["level"]:
         why = f"{len(sizes)} strategies of {sizes} seeds allow no p below {spec['level']}"
         return untested(why, ALL)
     rows = balance(features).table if table is None else table
-    rows = rows[rows.measure.isin(["C", "S"]) & (rows.fusion != TWINS)]
-    points = rows.pivot_table(index=["fusion", "run"], columns="measure", values="value").dropna()
-    value, p = strategy_test(points[["C", "S"]].to_numpy(), points.index.get_level_values("fusion").to_numpy())
+    rows = rows[(rows.fusion != TWINS) & rows.measure.isin([m + end for m in "CS" for end in ("", UNCORRECTED)])]
+    every = rows.pivot_table(index=["fusion", "run"], columns="measure", values="value")
+    # all corrected, or none: seeds are compared with seeds
+    end = "" if "C" in every and every["C"].notna().all() else UNCORRECTED
+    points = every[[f"C{end}", f"S{end}"]].dropna()
+    value, p = strategy_test(points.to_numpy(), points.index.get_level_values("fusion").to_numpy())
     verdict = "supported" if p < spec["level"] else "inconclusive"
-    return Row(
-        "between over within strategies (F)",
-        value,
-        p=p,
-        verdict=verdict,
-        why=f"{points.index.get_level_values('fusion').nunique()} strategies, {len(points)} runs",
-    )
+    why = f"{points.index.get_level_values('fusion').nunique()} strategies, {len(points)} runs"
+    effect = f"between over within strategies (F){', C and S uncorrected' if end else ''}"
+    return Row(effect, value, p=p, verdict=verdict, why=why)
 
 
 def _labellings(sizes: list[int]) -> int:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 from scipy.stats import spearmanr
 
 from rgbd_insight import stats
 from rgbd_insight.claims.rows import Row, judged, untested
 from rgbd_insight.features import Features, FeaturesError
 from rgbd_insight.metrics.cka import debiased_cka
+from rgbd_insight.questions.balance import correctable
 from rgbd_insight.questions.consistency import consistency
 from rgbd_insight.questions.networks import TWINS, Networks, networks
 from rgbd_insight.questions.specificity import decoded, specificity
@@ -29,46 +29,53 @@ def _twins_of(features: Features) -> Networks | Row:
     return nets
 
 
-def discrepancy(features: Features, spec: dict, table: pd.DataFrame | None = None) -> Row:
+def discrepancy(features: Features, spec: dict) -> Row:
     """Row 1: the part that the other modality does not predict, at the level where it is least certain."""
-    rows = _of_the_twins(features, "specific share", "all", table)
-    if isinstance(rows, Row):
-        return rows
+    nets = _twins_of(features)
+    if isinstance(nets, Row):
+        return nets
+    rows = specificity(features, TWINS, measures=["specific share"]).rows(label="all")
     if rows.value.isna().any():
         r = rows[rows.value.isna()].iloc[0]
         return untested(f"the {r.modality} stream has nothing reproducible at level {r.level:.0f}", MORE)
     least, top = rows.loc[rows.low.idxmin()], rows.high.min()
     verdict = "supported" if least.low > spec["threshold"] else judged(-np.inf, top, spec["threshold"])
+    effect = "share not in the other modality"
     why = (
         f"least certain at level {least.level:.0f} of {least.modality}, of {len(rows)} levels; threshold "
         f"{spec['threshold']}"
     )
-    return Row("share not in the other modality", least.value, least.low, least.high, verdict=verdict, why=why)
+    if not correctable(nets):
+        verdict, effect = "inconclusive", f"{effect}, uncorrected"
+        why += "; with fewer than two other seeds it cannot be corrected for their noise"
+    return Row(effect, least.value, least.low, least.high, verdict=verdict, why=why)
 
 
-def as_planted(features: Features, spec: dict, table: pd.DataFrame | None = None) -> Row:
-    """Row 1b: shared by concepts, beyond what was planted as shared, at the level where that is most."""
-    rows = _of_the_twins(features, "consistent share", "named", table)
-    if isinstance(rows, Row):
-        return rows
-    if "planted" not in rows or rows.planted.isna().any():
-        return untested("nothing was planted in these images", "")
-    above = rows[["value", "low", "high"]].sub(rows.planted, axis=0)
-    most = above.low.idxmax()
-    verdict = "not supported" if above.low[most] > 0 else "supported"
-    why = f"largest at level {rows.level[most]:.0f} of {rows.modality[most]}, of {len(rows)} levels"
-    return Row("named-consistent share above the planted", *above.loc[most], verdict=verdict, why=why)
-
-
-def _of_the_twins(features: Features, measure: str, label: str, table: pd.DataFrame | None) -> pd.DataFrame | Row:
-    """A share of every level and modality: as the zoo's table has it, computed where there is no such table."""
+def as_known(features: Features, spec: dict) -> Row:
+    """Row 1b: how much of what the other network knows by name the levels share, at the level least certain."""
     nets = _twins_of(features)
     if isinstance(nets, Row):
         return nets
-    if table is None or not ((table.fusion == TWINS) & (table.measure == measure)).any():
-        question = consistency if measure == "consistent share" else specificity
-        table = question(features, TWINS, measures=[measure]).table
-    return table[(table.fusion == TWINS) & (table.measure == measure) & (table.label == label)]
+    levels = spec["levels"]
+    if not set(levels) <= set(nets.levels):
+        return untested(f"the twins were read at levels {nets.levels}, and not at {levels}", MORE)
+    if not correctable(nets):
+        why = "fewer than two other seeds of the twins: shares cannot be corrected for their noise"
+        return untested(why, "rgbd-insight train --fusion rgb,depth --seed 2")
+    rows = consistency(features, TWINS, levels=levels, measures=["share of the known"]).table
+    if rows.low.isna().any():
+        r = rows[rows.low.isna()].iloc[0]
+        return untested(f"of the {r.modality} stream nothing is known at level {r.level:.0f}", MORE)
+    room = np.minimum(rows.low - spec["least"], spec["most"] - rows.high)
+    outside = (rows.high < spec["least"]) | (rows.low > spec["most"])
+    verdict = "supported" if (room > 0).all() else "not supported" if outside.any() else "inconclusive"
+    r = rows.loc[room.idxmin()]
+    why = (
+        f"least certain at level {r.level:.0f} of {r.modality}, of levels {' and '.join(map(str, levels))} of both; "
+        f"bounds {spec['least']} and {spec['most']}"
+    )
+    effect = "named-consistent share over what the other network knows"
+    return Row(effect, r.value, r.low, r.high, verdict=verdict, why=why)
 
 
 def similarity_trend(features: Features, spec: dict) -> Row:

@@ -31,8 +31,8 @@ QUESTIONS = {
     "collaboration": collaboration,
 }
 ASKED = {
-    "consistency": ("cka", "cka normalised", "consistent share"),
-    "specificity": ("decodability", "difference", "specific share"),
+    "consistency": ("cka", "cka normalised", "consistent share", "consistent share uncorrected"),
+    "specificity": ("decodability", "difference", "specific share", "specific share uncorrected"),
     "evolution": ("family", "centre of mass", "to final", "family in training"),
     "collaboration": (
         "utilisation",

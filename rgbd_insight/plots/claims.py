@@ -22,6 +22,7 @@ from rgbd_insight.plots.style import (
     intervals,
     panels,
 )
+from rgbd_insight.questions.balance import UNCORRECTED
 
 VERDICT_COLOURS = {
     "supported": "#b7dfcb",
@@ -30,6 +31,7 @@ VERDICT_COLOURS = {
     "not tested": "#ececec",
     "exploratory": "#cfdcec",
 }
+SAID = {"": "", UNCORRECTED: "," + UNCORRECTED}  # what a title says of a share
 BALANCE = {"C": "C: named and consistent (share)", "S": "S: named and specific (share)"}
 
 
@@ -78,7 +80,7 @@ def balance(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     Parameters
     ----------
     table : DataFrame
-        Rows "C" and "S" of `questions.balance`.
+        Rows "C" and "S" of `questions.balance`, or where not every network has them the uncorrected ones of all.
     ax : Axes, optional
         Where to draw; a figure of its own by default.
 
@@ -98,14 +100,21 @@ def balance(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     >>> balance(pd.DataFrame(rows)).get_xlabel()
     'C: named and consistent (share)'
     """
-    rows = filled(table[table.measure.isin(["C", "S"])], "rows C and S of `questions.balance`")
+    (c_rows, end), (s_rows, _) = (_share(table, name) for name in BALANCE)
+    rows = filled(pd.concat([c_rows, s_rows]), "rows C and S of `questions.balance`")
     ax = canvas(ax, 4.2)
     for i, (fusion, part) in enumerate(rows.groupby("fusion", sort=False)):
         wide = part.pivot(index="run", columns="measure", values=["value", "low", "high"])
-        c, s = (wide.xs(name, axis=1, level=1) for name in ("C", "S"))
+        c, s = (wide.xs(f"{name}{end}", axis=1, level=1) for name in BALANCE)
         bars = {"xerr": [c.value - c.low, c.high - c.value], "yerr": [s.value - s.low, s.high - s.value]}
         ax.errorbar(c.value, s.value, **bars, ms=5, lw=1.2, label=fusion, **network_style(i))
-    return finish(ax, "Between consistency and specificity", x=BALANCE["C"], y=BALANCE["S"])
+    return finish(ax, f"Between consistency and specificity{SAID[end]}", x=BALANCE["C"], y=BALANCE["S"])
+
+
+def _share(table: pd.DataFrame, measure: str) -> tuple[pd.DataFrame, str]:
+    """Rows of C or S, corrected where all networks are, and what stands behind the measure's name."""
+    corrected, plain = (table[table.measure == measure + end] for end in SAID)
+    return (corrected, "") if len(corrected) >= len(plain) else (plain, UNCORRECTED)
 
 
 def network_style(i: int) -> dict:
@@ -130,7 +139,8 @@ def accuracy_by_balance(table: pd.DataFrame, measure: str = "C", ax: Axes | None
     Parameters
     ----------
     table : DataFrame
-        Table of the zoo: rows "accuracy" under "both" and rows "C" or "S", each with the run id in `run`.
+        Table of the zoo: rows "accuracy" under "both" and rows "C" or "S" (or the uncorrected ones), each with the run
+        id in `run`.
     measure : str
         "C" or "S".
     ax : Axes, optional
@@ -153,7 +163,8 @@ def accuracy_by_balance(table: pd.DataFrame, measure: str = "C", ax: Axes | None
     >>> accuracy_by_balance(pd.DataFrame(rows)).get_ylabel()
     'mean class accuracy'
     """
-    shares = table[table.measure == measure].set_index("run").value
+    shares, end = _share(table, measure)
+    shares = shares.set_index("run").value
     done = table[(table.measure == "accuracy") & (table.condition == "both")].set_index("run")
     points = done.assign(share=shares.reindex(done.index)).dropna(subset="share")
     filled(points, f'rows "accuracy" and {measure!r} of the same runs')
@@ -165,7 +176,7 @@ def accuracy_by_balance(table: pd.DataFrame, measure: str = "C", ax: Axes | None
             "yerr": [[y.mean() - y.min()], [y.max() - y.mean()]],
         }
         ax.errorbar(x.mean(), y.mean(), **reach, ms=6, lw=1.1, label=fusion, **network_style(i))
-    return finish(ax, "Accuracy beside the balance", x=BALANCE[measure], y="mean class accuracy")
+    return finish(ax, f"Accuracy beside the balance{SAID[end]}", x=BALANCE[measure], y="mean class accuracy")
 
 
 def doses(table: pd.DataFrame, dose: str = "25%", given: str = "both", ax: Axes | None = None) -> Axes:

@@ -13,6 +13,7 @@ from rgbd_insight.plots.style import (
     by_level,
     canvas,
     finish,
+    form,
     modality_colours,
     need,
     one_network,
@@ -27,6 +28,14 @@ TITLES = {
     "matching": ("Similarity of matched units", "mean correlation of pairs"),
     "predictivity": ("How well one modality's units predict the other's", "held-out R²"),
     "consistent share": ("Share of the reproducible variance that the other modality has too", "share of variance"),
+    "consistent share uncorrected": ("Share that the other modality has too, uncorrected", "share of variance"),
+    "share of the known": ("Named and shared, of all that the other network knows", "share of what is known"),
+}
+OF_ONE = {"cka normalised": "same modality", "share of the known": "all that is known"}  # what 1 is
+MARKS = {  # of the yardsticks of the named-consistent share
+    "known": {"marker": "_", "ms": 15, "mew": 2.4, "label": "known to the other network at any level"},
+    "planted": {"marker": "D", "ms": 6, "mec": "white", "label": "planted in both"},
+    "planted with surfaces": {"marker": "D", "ms": 6, "mfc": "none", "label": "planted, and floor, wall, ceiling"},
 }
 
 
@@ -38,7 +47,8 @@ def similarity(result: Result, measure: str = "cka", ax: Axes | None = None) -> 
     result : Result
         Answer of `consistency`; results of several networks may be joined (`result.joined`).
     measure : str
-        Any measure of `consistency`; of "consistent share" the named and unnamed parts together.
+        Any measure of `consistency` but "yardstick"; of "consistent share" the named and unnamed parts together, or the
+        uncorrected ones where the result holds those alone.
     ax : Axes, optional
         Where to draw; a figure of its own by default.
 
@@ -59,10 +69,11 @@ def similarity(result: Result, measure: str = "cka", ax: Axes | None = None) -> 
     >>> similarity(Result.of("consistency", rows, made={})).get_ylabel()
     'debiased CKA (0: unrelated, 1: same)'
     """
-    cells = {"label": "all"} if measure == "consistent share" else {}
+    measure = form(result, measure)
+    cells = {"label": "all"} if measure.startswith("consistent share") else {}
     table = need(result, "consistency", measure, **cells)
-    if measure == "cka normalised":
-        table = table.assign(ceiling=1.0, ceiling_kind="same modality")
+    if measure in OF_ONE:
+        table = table.assign(ceiling=1.0, ceiling_kind=OF_ONE[measure])
     title, unit = TITLES.get(measure, (measure, measure))
     if table["fusion"].nunique() == 1:
         title += f": {table['fusion'].iloc[0]}"
@@ -79,7 +90,8 @@ def partitioning(consistency: Result, specificity: Result, modality: str, ax: Ax
     Parameters
     ----------
     consistency, specificity : Result
-        Results of one network with "consistent share" and "specific share".
+        Results of one network with "consistent share" and "specific share", or the uncorrected ones alone; the first
+        also with "yardstick".
     modality : str
         Whose units are partitioned.
     ax : Axes, optional
@@ -89,7 +101,8 @@ def partitioning(consistency: Result, specificity: Result, modality: str, ax: Ax
     -------
     Axes
         1 is what other seeds of the same modality predict; negative parts hang below 0. The line is the 95 % interval
-        of the consistent share, a black diamond the named-consistent share that was planted, where it is known.
+        of the consistent share, a circle the same uncorrected where the result holds both, other marks the yardsticks
+        of its named part, each with its interval.
 
     Raises
     ------
@@ -107,8 +120,9 @@ def partitioning(consistency: Result, specificity: Result, modality: str, ax: Ax
     >>> len(ax.patches)  # the four parts of one level
     4
     """
-    shared = need(consistency, "consistency", "consistent share", modality=modality)
-    own = need(specificity, "specificity", "specific share", modality=modality)
+    measure = form(consistency, "consistent share")
+    shared = need(consistency, "consistency", measure, modality=modality)
+    own = need(specificity, "specificity", measure.replace("consistent", "specific"), modality=modality)
     network, ax = one_network(shared), canvas(ax, 4.6)
     one_network(own)
     colour = modality_colours([modality])[modality]
@@ -125,14 +139,29 @@ def partitioning(consistency: Result, specificity: Result, modality: str, ax: Ax
     every = shared[shared["label"] == "all"]
     seen = every[np.isfinite(every["low"])]
     key["consistent, 95 %"] = ax.vlines(seen["level"] + 0.12, seen["low"], seen["high"], color=INK, lw=2, zorder=4)
-    planted = shared[(shared["label"] == "named") & np.isfinite(shared["planted"])]
-    if len(planted):
-        key["planted, named consistent"] = ax.plot(
-            planted["level"] - 0.12, planted["planted"], "D", color="black", mec="white", ms=7, zorder=5
-        )[0]
+    if measure == "consistent share":
+        key |= _beside(ax, consistency, modality)
     key["ceiling: other seeds of the modality"] = ax.axhline(1, ls="--", color=INK, lw=1.4)
     ax.axhline(0, color=INK, lw=0.8)
     ax.set_xticks(levels)
     ax.grid(axis="x", visible=False)
-    title = f"What is reproducible in the {modality} stream: {network}"
+    form_of = "" if measure == "consistent share" else ", uncorrected"
+    title = f"What is reproducible in the {modality} stream: {network}{form_of}"
     return finish(ax, title, x="level of the encoder", y="share of the reproducible variance", key=key)
+
+
+def _beside(ax: Axes, consistency: Result, modality: str) -> dict:
+    """Draw the uncorrected consistent share and the yardsticks where the result holds them; their key."""
+    key = {}
+    plain = consistency.rows("consistent share uncorrected", modality=modality, label="all")
+    if len(plain):
+        look = {"marker": "o", "ls": "", "ms": 6, "mfc": "white", "mec": INK, "zorder": 6}
+        key["consistent, uncorrected"] = ax.plot(plain["level"] + 0.12, plain["value"], **look)[0]
+    for i, (label, look) in enumerate(MARKS.items()):
+        rows = consistency.rows("yardstick", modality=modality, label=label)
+        if len(rows):
+            at = rows["level"] - 0.2 + 0.09 * i
+            ax.vlines(at, rows["low"], rows["high"], color="black", lw=1, zorder=4)
+            style = {"color": "black", "ls": "", "zorder": 5} | look
+            key[look["label"]] = ax.plot(at, rows["value"], **style)[0]
+    return key

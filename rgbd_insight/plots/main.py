@@ -19,6 +19,7 @@ MAIN = {  # question → {measure: figure}; the first measure that the result ho
         for m in (
             "cka",
             "consistent share",
+            "consistent share uncorrected",
             "cka controlled",
             "cka normalised",
             "cka within",
@@ -27,7 +28,10 @@ MAIN = {  # question → {measure: figure}; the first measure that the result ho
         )
     },
     "specificity": {"decodability": concepts}
-    | {m: partial(dissimilarity, measure=m) for m in ("specific share", "level semantic variance")},
+    | {
+        m: partial(dissimilarity, measure=m)
+        for m in ("specific share", "specific share uncorrected", "level semantic variance")
+    },
     "evolution": {"family": families_by_level, "centre of mass": centre_of_mass, "effective dimension": dimension}
     | {m: partial(training, measure=m) for m in ("to final", "family in training")},
     "collaboration": {

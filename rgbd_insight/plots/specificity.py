@@ -20,6 +20,7 @@ from rgbd_insight.plots.style import (
     canvas,
     concept_rows,
     finish,
+    form,
     intervals,
     level_title,
     modality_colours,
@@ -27,6 +28,7 @@ from rgbd_insight.plots.style import (
     need,
     one_network,
 )
+from rgbd_insight.questions.balance import UNCORRECTED
 from rgbd_insight.result import Result
 
 DELTA = "decodability δ (0: chance, 1: perfect)"
@@ -174,8 +176,8 @@ def dissimilarity(result: Result, measure: str = "specific share", ax: Axes | No
     result : Result
         Answer of `specificity`; results of several networks may be joined.
     measure : str
-        "specific share" (named and unnamed together) or "level semantic variance" (the line of a modality with itself
-        is two seeds of it).
+        "specific share" (named and unnamed together; uncorrected where the result holds that alone) or "level semantic
+        variance" (the line of a modality with itself is two seeds of it).
     ax : Axes, optional
         Where to draw; a figure of its own by default.
 
@@ -196,9 +198,11 @@ def dissimilarity(result: Result, measure: str = "specific share", ax: Axes | No
     >>> dissimilarity(Result.of("specificity", [row], made={})).get_ylabel()
     'share of the reproducible variance'
     """
-    share = measure == "specific share"
+    measure = form(result, measure)
+    share = measure.startswith("specific share")
     table = need(result, "specificity", measure, **({"label": "all"} if share else {}))
     title = "What the other modality lacks" if share else "Semantic variance of matched units"
+    title += "," + UNCORRECTED if measure.endswith(UNCORRECTED) else ""
     unit = "share of the reproducible variance" if share else "½ · mean squared difference of profiles"
     return by_level(ax, table, title, unit, name=_pair, mutual=True)
 

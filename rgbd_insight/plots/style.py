@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.transforms import ScaledTranslation
 from numpy.typing import ArrayLike
 
+from rgbd_insight.questions.balance import UNCORRECTED
 from rgbd_insight.result import Result
 
 INK, SHADE, PAPER = "#262626", "#dcdcdc", "#fdfdfb"  # of ceilings and planted values, of nulls, of the background
@@ -116,6 +117,12 @@ def need(result: Result, question: str, measure: str, **cells: object) -> pd.Dat
     why = "" if cells else "".join(f" Missing: {m.what}, because {m.why}; {m.call}." for m in result.missing)
     known = ", ".join(sorted(result.table.measure.unique())) or "nothing"
     raise ValueError(f"`result` must hold the measure {measure!r}{with_}; it holds {known}. Compute it: {call}.{why}")
+
+
+def form(result: Result, measure: str) -> str:
+    """`measure`, or its uncorrected form where the result holds that alone; titles tell which."""
+    held = set(result.table["measure"])
+    return f"{measure}{UNCORRECTED}" if measure not in held and f"{measure}{UNCORRECTED}" in held else measure
 
 
 def filled(table: pd.DataFrame, what: str) -> pd.DataFrame:

@@ -10,12 +10,33 @@ from rgbd_insight import metrics, stats
 from rgbd_insight.features import Features
 from rgbd_insight.metrics.cka import cka_statistic
 from rgbd_insight.metrics.partitioning import ConsistentShare
-from rgbd_insight.questions.balance import level_partitioning, planted_consistent, share_estimate
+from rgbd_insight.questions.balance import (
+    UNCORRECTED,
+    correctable,
+    forms,
+    level_partitioning,
+    missing_correction,
+    share_estimate,
+)
+from rgbd_insight.questions.isolation import judged
 from rgbd_insight.questions.networks import Networks, chosen_levels, chosen_measures, made, missing_seeds, networks
+from rgbd_insight.questions.yardstick import share_of_known, yardsticks
 from rgbd_insight.result import Result, numbers
 from rgbd_insight.stats import Estimate, Resampling, Statistic, averaged
 
-MEASURES = ("cka", "cka controlled", "cka within", "cka normalised", "matching", "predictivity", "consistent share")
+SHARE, YARDSTICK, OF_KNOWN = "consistent share", "yardstick", "share of the known"
+MEASURES = (
+    "cka",
+    "cka controlled",
+    "cka within",
+    "cka normalised",
+    "matching",
+    "predictivity",
+    SHARE,
+    SHARE + UNCORRECTED,
+    YARDSTICK,
+    OF_KNOWN,
+)
 CONFOUNDS = ["brightness", "contrast", "mean_depth", "depth_std"]
 
 
@@ -41,15 +62,19 @@ def consistency(
         Any of "cka" (debiased, between networks of different seeds), "cka controlled" (brightness, contrast,
         mean and spread of depth regressed out), "cka within" (both streams of one network), "cka normalised" (0 at
         the null, 1 at the ceiling), "matching" (of units), "predictivity" (of the modality in `modality` from the one
-        in `versus`), "consistent share" (of the reproducible variance, by variance partitioning; `label` says whether
-        the concepts name it).
+        in `versus`), "consistent share" (of the reproducible variance, by variance partitioning, corrected for the
+        noise of the networks that predict; `label` says whether the concepts name it), "consistent share uncorrected"
+        (of "all" with its null), "yardstick" (what the named share would be if all were shared that `label` says: see
+        `yardsticks`), "share of the known" (the named share over the yardstick "known").
     permutations : int
         For the nulls, at least 20; ≥ 200 for a p to be quoted.
 
     Returns
     -------
     Result
-        The `ceiling` is the same measure between seeds of one modality, mean over both modalities.
+        The `ceiling` is the same measure between seeds of one modality, mean over both modalities. All seeds are used.
+        With fewer than two other seeds nothing can be corrected: `missing` says so, "consistent share" is answered by
+        "consistent share uncorrected", and there are no yardsticks.
 
     Raises
     ------
@@ -72,9 +97,12 @@ def consistency(
     rows: list[dict] = []
     for level in levels:
         rows += _similarities(nets, level, measures, plan)
-        if "consistent share" in measures:
-            rows += [row for modality in nets.modalities for row in _shares(nets, modality, level, plan)]
-    return Result.of("consistency", rows, missing=missing_seeds(nets), made=made(features, plan, rows))
+        for modality in nets.modalities:
+            rows += _shares(nets, modality, level, measures, plan)
+            rows += _yardsticks(nets, modality, level, measures, plan)
+    absent = missing_correction(nets) if {SHARE, YARDSTICK, OF_KNOWN} & set(measures) else []
+    missing = [*missing_seeds(nets), *absent]
+    return judged(features, Result.of("consistency", rows, missing=missing, made=made(features, plan, rows)))
 
 
 def _similarities(nets: Networks, level: int, measures: Iterable[str], plan: Resampling) -> list[dict]:
@@ -131,20 +159,40 @@ def _predicted(nets: Networks, level: int, target: str, plan: Resampling) -> dic
     return nets.cells(level) | numbers(across) | row | {"ceiling": ceiling, "ceiling_kind": nets.ceiling_kind}
 
 
-def _shares(nets: Networks, modality: str, level: int, plan: Resampling) -> list[dict]:
-    """What the other modality says too: named by concepts, unnamed, and both together, of which alone there is a null.
+def _shares(nets: Networks, modality: str, level: int, measures: Sequence[str], plan: Resampling) -> list[dict]:
+    """What the other modality says too: named by concepts, unnamed, and both together.
 
-    The null of a part of it would need a whole partitioning a draw.
+    The null is that of both together, uncorrected: independence is a question of the uncorrected value, and the null of
+    a part would need a whole partitioning a draw.
     """
-    together = ConsistentShare(level_partitioning(nets, modality, level))
-    found = {
-        "named": share_estimate(nets, modality, level, ("named-consistent",), plan),
-        "unnamed": share_estimate(nets, modality, level, ("unnamed-consistent",), plan),
-        "all": stats.estimate(together, nets.groups, plan),
-    }
-    planted = {"named": planted_consistent(nets, modality, level)}
-    cells = {"measure": "consistent share", "modality": modality, "ceiling": 1.0, "ceiling_kind": nets.ceiling_kind}
-    return [
-        nets.cells(level) | cells | {"label": label, "planted": planted.get(label, np.nan)} | numbers(estimate)
-        for label, estimate in found.items()
-    ]
+    rows = []
+    for measure in forms(nets, SHARE, measures):
+        corrected = measure == SHARE
+        found = {
+            label: share_estimate(nets, modality, level, parts, plan, corrected=corrected)
+            for label, parts in (
+                ("named", ("named-consistent",)),
+                ("unnamed", ("unnamed-consistent",)),
+                ("all", ("named-consistent", "unnamed-consistent")),
+            )
+        }
+        if not corrected:
+            together = ConsistentShare(level_partitioning(nets, modality, level))
+            found["all"] = stats.estimate(together, nets.groups, plan)
+        cells = {"measure": measure, "modality": modality, "ceiling": 1.0, "ceiling_kind": nets.ceiling_kind}
+        rows += [nets.cells(level) | cells | {"label": label} | numbers(one) for label, one in found.items()]
+    return rows
+
+
+def _yardsticks(nets: Networks, modality: str, level: int, measures: Sequence[str], plan: Resampling) -> list[dict]:
+    if not correctable(nets):
+        return []
+    rows, cells = [], nets.cells(level) | {"modality": modality, "ceiling_kind": nets.ceiling_kind}
+    if YARDSTICK in measures:
+        found = yardsticks(nets, modality, level, plan)
+        rows += [cells | {"measure": YARDSTICK, "label": label} | numbers(one) for label, one in found.items()]
+    if OF_KNOWN in measures:
+        rows.append(
+            cells | {"measure": OF_KNOWN, "label": "named"} | numbers(share_of_known(nets, modality, level, plan))
+        )
+    return rows

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
@@ -13,7 +14,8 @@ from rgbd_insight.features import Features
 from rgbd_insight.metrics.labels import concept_labels
 from rgbd_insight.metrics.probes import DecodabilityStatistic
 from rgbd_insight.metrics.semantic import LevelSemanticVariance, concept_variance
-from rgbd_insight.questions.balance import share_estimate
+from rgbd_insight.questions.balance import UNCORRECTED, forms, missing_correction, share_estimate
+from rgbd_insight.questions.isolation import judged
 from rgbd_insight.questions.networks import (
     WHOLE,
     Networks,
@@ -29,19 +31,23 @@ from rgbd_insight.questions.units import ranked
 from rgbd_insight.result import Missing, Result, numbers
 from rgbd_insight.stats import Estimate, Resampling
 
+SHARE = "specific share"
+RANKINGS = ("concept ranking", "total ranking")
 MEASURES = (
     "decodability",
     "difference",
     "label",
     "semantic variance",
-    "specific share",
+    SHARE,
+    SHARE + UNCORRECTED,
     "level semantic variance",
-    "ranking",
+    *RANKINGS,
 )
 CONCEPTS = ("decodability", "difference", "label", "semantic variance")
 COMPONENTS = 32
 MARGIN = 0.1
 MANY = 4000  # images from which one split is enough
+CONTROLS = 10  # times that labels are shuffled, to say what δ is by chance
 
 
 def specificity(
@@ -60,14 +66,17 @@ def specificity(
     measures : sequence of str
         Any of "decodability" (δ of each concept from each modality), "difference" (Δ = δ of the first modality
         minus δ of the second), "label" (which modality shows the concept), "semantic variance" (V = ½Δ², unbiased),
-        "specific share" (of the reproducible variance, by variance partitioning), "level semantic variance" (of matched
-        units' profiles, beside that of two seeds of one modality), "ranking" (of units, from consistent to specific).
+        "specific share" (of the reproducible variance, by variance partitioning, corrected for the noise of the
+        networks that predict), "specific share uncorrected", "level semantic variance" (of matched units' profiles,
+        beside that of two seeds of one modality), "concept ranking" and "total ranking" (of units, from consistent to
+        specific: by the concepts that they encode, and by all of them that is reproducible).
 
     Returns
     -------
     Result
         Intervals of δ and Δ hold for all concepts and both modalities together (Bonferroni); `planted` is the
-        visibility that was planted. Concepts seen too rarely are in `missing`.
+        visibility that was planted. Concepts seen too rarely are in `missing`. With fewer than two other seeds
+        "specific share" is answered by "specific share uncorrected", as `missing` says.
 
     Raises
     ------
@@ -86,21 +95,20 @@ def specificity(
     plan = nets.plan()
     levels, measures = chosen_levels(nets, levels, whole=True), chosen_measures(measures, MEASURES)
     rows: list[dict] = []
-    missing: list[Missing] = missing_seeds(nets)
+    missing: list[Missing] = [*missing_seeds(nets), *(missing_correction(nets) if SHARE in measures else [])]
     for level in levels:
         if set(measures) & set(CONCEPTS):
             found, absent = _concepts(nets, level, measures, plan)
             rows, missing = rows + found, missing + absent
         if level == WHOLE:
             continue
-        if "specific share" in measures:
-            rows += _shares(nets, level, plan)
+        rows += _shares(nets, level, measures, plan)
         if "level semantic variance" in measures:
             rows += _level_variance(nets, level, plan)
-        if "ranking" in measures:
-            rows += _ranking(nets, level, plan)
+        if set(measures) & set(RANKINGS):
+            rows += _rankings(nets, level, measures, plan)
     how = made(features, plan, margin=MARGIN)
-    return Result.of("specificity", rows, missing=dict.fromkeys(missing), made=how)
+    return judged(features, Result.of("specificity", rows, missing=dict.fromkeys(missing), made=how))
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,11 +123,14 @@ class Probed:
         The same in each held-out fold, as `Decodability.by_fold`.
     reason : array of str (K,)
         Why δ is NaN.
+    control : array (C, K)
+        δ of shuffled labels, as `Decodability.control`; none where streams are read side by side.
     """
 
     delta: Estimate
     by_fold: np.ndarray
     reason: np.ndarray
+    control: np.ndarray
 
 
 def probe(nets: Networks, x: np.ndarray, plan: Resampling | None = None, *, wide: int = 1) -> Probed:
@@ -128,9 +139,10 @@ def probe(nets: Networks, x: np.ndarray, plan: Resampling | None = None, *, wide
     plan = plan or nets.plan()
 
     def make() -> Probed:
-        statistic = _probe(nets.features, x, wide)
+        statistic = _probe(nets.features, x, wide, CONTROLS if wide == 1 else 0)
         delta = stats.estimate(statistic, nets.groups, plan, null=False)
-        return Probed(delta, statistic.whole.by_fold, statistic.whole.reason)
+        whole = statistic.whole
+        return Probed(delta, whole.by_fold, whole.reason, whole.control)
 
     return remembered(nets.features, ("probe", plan.blocks, wide, *_seen(x)), make)
 
@@ -140,7 +152,7 @@ def decoded(nets: Networks, x: np.ndarray) -> np.ndarray:
     return remembered(nets.features, ("decoded", *_seen(x)), lambda: _probe(nets.features, x).whole.delta)
 
 
-def _probe(features: Features, x: np.ndarray, wide: int = 1) -> DecodabilityStatistic:
+def _probe(features: Features, x: np.ndarray, wide: int = 1, controls: int = 0) -> DecodabilityStatistic:
     """The probe of `x`; on real images within strata of the concepts that co-occur."""
     planted = features.concepts.kind.ne("unknown").any()  # planted presence is independent: strata would only cost
     return DecodabilityStatistic(
@@ -150,6 +162,7 @@ def _probe(features: Features, x: np.ndarray, wide: int = 1) -> DecodabilityStat
         components=COMPONENTS * wide,
         folds=1 if planted and len(features) >= MANY else 5,
         strata=None if planted else features.areas,
+        controls=controls,
     )
 
 
@@ -166,7 +179,7 @@ def _concepts(
     valued = np.flatnonzero(np.isfinite(first.delta.value) & np.isfinite(second.delta.value))
     together = 2 * len(valued)
     if "decodability" in measures:
-        rows += [row for m, d in ((a, first), (b, second)) for row in _delta_rows(nets, level, m, d.delta, together)]
+        rows += [row for m, d in ((a, first), (b, second)) for row in _delta_rows(nets, level, m, d, together)]
     if "difference" in measures:
         gap = stats.combine(np.subtract, first.delta, second.delta).simultaneous(max(together, 1))
         rows += [
@@ -189,15 +202,16 @@ def _concepts(
     return rows, rare
 
 
-def _delta_rows(nets: Networks, level: int, modality: str, delta: Estimate, together: int) -> list[dict]:
-    """One row a concept: δ with an interval that holds for `together` of them."""
-    delta = delta.simultaneous(max(together, 1))
+def _delta_rows(nets: Networks, level: int, modality: str, found: Probed, together: int) -> list[dict]:
+    """One row a concept: δ with an interval that holds for `together` of them, beside what shuffled labels give."""
+    delta, (_, above) = found.delta.simultaneous(max(together, 1)), stats.central_interval(found.control)
     planted = nets.features.concepts.get(f"visible_{modality}")
     rows = []
     for k in np.flatnonzero(np.isfinite(delta.value)):
         truth = np.nan if planted is None else planted[k]
         row = {"measure": "decodability", "modality": modality, "planted": truth}
-        rows.append(_concept(nets, level, k) | row | numbers(delta, k))
+        chance = {"null": found.control[:, k].mean(), "null_high": above[k]}
+        rows.append(_concept(nets, level, k) | row | numbers(delta, k) | chance)
     return rows
 
 
@@ -215,16 +229,16 @@ def _labels(nets: Networks, level: int, first: Probed, second: Probed, plan: Res
     return concept_labels(first.delta, second.delta, *pairs, names=nets.modalities, margin=MARGIN)
 
 
-def _shares(nets: Networks, level: int, plan: Resampling) -> list[dict]:
+def _shares(nets: Networks, level: int, measures: Sequence[str], plan: Resampling) -> list[dict]:
     rows = []
-    for modality in nets.modalities:
+    for measure, modality in product(forms(nets, SHARE, measures), nets.modalities):
         for label, names in (
             ("named", ("named-specific",)),
             ("unnamed", ("unnamed-specific",)),
             ("all", ("named-specific", "unnamed-specific")),
         ):
-            row = {"measure": "specific share", "modality": modality, "label": label, "ceiling": 1.0}
-            found = share_estimate(nets, modality, level, names, plan)
+            row = {"measure": measure, "modality": modality, "label": label, "ceiling": 1.0}
+            found = share_estimate(nets, modality, level, names, plan, corrected=measure == SHARE)
             rows.append(nets.cells(level) | row | {"ceiling_kind": nets.ceiling_kind} | numbers(found))
     return rows
 
@@ -241,13 +255,15 @@ def _level_variance(nets: Networks, level: int, plan: Resampling) -> list[dict]:
     return rows
 
 
-def _ranking(nets: Networks, level: int, plan: Resampling) -> list[dict]:
+def _rankings(nets: Networks, level: int, measures: Sequence[str], plan: Resampling) -> list[dict]:
     rows: list[dict] = []
     for modality, other in (nets.modalities, nets.modalities[::-1]):
         ranking = ranked(nets, modality, level, plan)
-        cells = nets.cells(level) | {"measure": "ranking", "modality": modality, "versus": other}
-        rows += [
-            cells | {"unit": u, "value": j, "label": "unreliable" if bad else None}
-            for u, (j, bad) in enumerate(zip(ranking.j, ranking.unreliable, strict=True))
-        ]
+        for measure, ranks in zip(RANKINGS, (ranking.concept, ranking.total), strict=True):
+            cells = nets.cells(level) | {"measure": measure, "modality": modality, "versus": other}
+            rows += [
+                cells | {"unit": u, "value": rank, "label": "unreliable" if bad else None}
+                for u, (rank, bad) in enumerate(zip(ranks, ranking.unreliable, strict=True))
+                if measure in measures
+            ]
     return rows

@@ -27,12 +27,13 @@ ALIKE = (
     "depth encoding",
     "conditions",
     "draws of the partner",
+    "guests",
     "ceiling",
     "permutations",
 )
 TEXT = {
     "consistency": ("cka",),
-    "specificity": ("specific share",),
+    "specificity": ("specific share", "specific share uncorrected"),
     "evolution": ("centre of mass",),
     "collaboration": ("accuracy", "utilisation"),
 }

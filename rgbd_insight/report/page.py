@@ -20,7 +20,7 @@ from rgbd_insight.utils.files import write_json, write_text
 HIDDEN = ("question", "run", "fusion", "seed")  # the same in every row of an audit, and on its card
 MAIN = {
     "consistency": ("cka", "cka controlled", "cka normalised"),
-    "specificity": ("specific share", "label"),
+    "specificity": ("specific share", "specific share uncorrected", "label"),
     "evolution": ("centre of mass", "level similarity"),
     "collaboration": ("accuracy", "utilisation"),
 }

@@ -4,7 +4,6 @@ import hashlib
 import json
 import tomllib
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -21,8 +20,10 @@ from rgbd_insight.claims.rows import VERDICTS, judged
 from rgbd_insight.extraction import extract
 from rgbd_insight.features import FeaturesError
 from rgbd_insight.features.tables import write_table
+from rgbd_insight.questions import consistency, specificity
 from rgbd_insight.questions.ablation import ablations, chosen_on
 from rgbd_insight.questions.networks import networks as networks_of
+from rgbd_insight.result import Result
 from tests._toy import ToyData, ToyNet
 from tests.claims.test_intervention import outcomes
 
@@ -100,23 +101,26 @@ def test_similarity_trend_is_pages(scenes):
     assert -1 <= row.value <= 1 and 0 < row.p <= 1 and (row.verdict == "supported") == (row.p < 0.05)
 
 
-def _share_rows(measure, label, values, half=0.02, planted=0.3):
-    return pd.DataFrame(
-        [
-            {
-                "fusion": "twins",
-                "measure": measure,
-                "label": label,
-                "modality": m,
-                "level": lv,
-                "value": v,
-                "low": v - half,
-                "high": v + half,
-                "planted": planted,
-            }
-            for (m, lv), v in zip([(m, lv) for m in ("rgb", "depth") for lv in (1.0, 2.0)], values, strict=True)
-        ]
-    )
+def answered(measure, values, *, label="all", half=0.02, levels=(1, 2)):
+    """A question that answers with these values, of every modality and level in turn."""
+    places = [(m, level) for m in ("rgb", "depth") for level in levels]
+    rows = [
+        {"measure": measure, "label": label, "modality": m, "level": lv, "value": v, "low": v - half, "high": v + half}
+        for (m, lv), v in zip(places, values, strict=True)
+    ]
+    more = [rows[0] | {"label": "named", "value": -1.0, "low": -1.0}] if label == "all" else []
+    asked = []
+
+    def question(features, run, *, levels=None, measures):
+        asked.append((run, levels, measures))
+        return Result.of("consistency", [*rows, *more], made={})
+
+    return question, asked
+
+
+@pytest.fixture(scope="module")
+def every_seed():
+    return load(SCENES, SCENES.with_name("scenes-twins"))
 
 
 @pytest.mark.parametrize(
@@ -127,27 +131,40 @@ def _share_rows(measure, label, values, half=0.02, planted=0.3):
         ((0.5, 0.4, 0.11, 0.6), "inconclusive"),
     ],
 )
-def test_discrepancy_is_decided_where_it_is_least_certain(scenes, values, verdict):
-    other = _share_rows("specific share", "named", [0.0] * 4)
-    table = pd.concat([_share_rows("specific share", "all", values), other])
-    row = of_twins.discrepancy(scenes, specification()["1"], table)
+def test_discrepancy_is_decided_where_it_is_least_certain(every_seed, scenes, monkeypatch, values, verdict):
+    question, asked = answered("specific share", values)
+    monkeypatch.setattr(of_twins, "specificity", question)
+    row = of_twins.discrepancy(every_seed, specification()["1"])
     assert row.verdict == verdict and row.value == min(values) and "level 1 of depth" in row.why
+    assert asked == [("twins", None, ["specific share"])] and "uncorrected" not in row.effect
+    row = of_twins.discrepancy(scenes, specification()["1"])  # of one other seed nothing can be corrected
+    assert row.verdict == "inconclusive" and row.value == min(values) and row.effect.endswith("uncorrected")
 
 
 @pytest.mark.parametrize(
-    "values, verdict", [((0.1, 0.2, 0.31, 0.0), "supported"), ((0.1, 0.2, 0.4, 0.0), "not supported")]
+    "values, verdict",
+    [
+        ((0.8, 1.0, 1.2, 0.9), "supported"),
+        ((0.8, 1.0, 1.29, 0.9), "inconclusive"),
+        ((0.8, 0.6, 1.0, 0.9), "not supported"),
+        ((0.8, 1.4, 1.0, 0.9), "not supported"),  # it has two sides
+    ],
 )
-def test_shared_beyond_what_was_planted(scenes, values, verdict):
-    row = of_twins.as_planted(scenes, specification()["1b"], _share_rows("consistent share", "named", values))
-    assert row.verdict == verdict and row.value == pytest.approx(max(values) - 0.3)
+def test_what_is_shared_by_name_beside_what_is_known(every_seed, scenes, monkeypatch, values, verdict):
+    spec = specification()["1b"]
+    question, asked = answered("share of the known", values, label="named", levels=spec["levels"])
+    monkeypatch.setattr(of_twins, "consistency", question)
+    row = of_twins.as_known(every_seed, spec)
+    assert row.verdict == verdict and asked == [("twins", [3, 4], ["share of the known"])]
+    assert of_twins.as_known(scenes, spec).verdict == "not tested" and of_twins.as_known(scenes, spec).command
 
 
-def test_without_a_table_the_question_is_asked_of_the_features(scenes, monkeypatch):
-    answer = SimpleNamespace(table=_share_rows("specific share", "all", [0.5, 0.4, 0.2, 0.6]))
-    monkeypatch.setattr(of_twins, "specificity", lambda features, run, measures: answer)
-    elsewhere = _share_rows("consistent share", "all", [0.0] * 4)  # a table that has other things
-    for table in (None, elsewhere):
-        assert of_twins.discrepancy(scenes, specification()["1"], table).value == 0.2
+def test_the_shares_of_the_claims_are_the_corrected_ones_of_all_seeds(every_seed):
+    table = claims(every_seed, only=["1", "1b"], results=SCENES.parents[1] / "results").table.set_index("claim")
+    own = specificity(every_seed, "twins", measures=["specific share"]).rows(label="all")
+    assert table.low["1"] == pytest.approx(own.low.min()) and table.value["1"] == own.value[own.low.idxmin()]
+    found = consistency(every_seed, "twins", levels=[3, 4], measures=["share of the known"]).table
+    assert table.value["1b"] in found.value.tolist() and not table.beforehand.any()  # stated after these runs
 
 
 def test_verdict_of_an_interval():

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from rgbd_insight import plots
+from rgbd_insight.questions.balance import as_made
 
 
 @pytest.fixture(autouse=True)
@@ -36,6 +37,16 @@ def test_no_two_networks_look_alike():
     lines = [bar.lines[0] for bar in plots.balance(balances()).containers]
     assert len({(line.get_color(), line.get_marker()) for line in lines}) == 13
     assert {line.get_linestyle() for line in lines} == {"None"}
+
+
+def test_uncorrected_balances_are_drawn_as_such():
+    table = balances()
+    plain = as_made(table)
+    for figure in (plots.balance, plots.accuracy_by_balance):
+        assert "uncorrected" not in figure(table).get_title("left")
+        assert figure(plain).get_title("left").endswith(", uncorrected")
+    some = table[table.fusion.isin(["operator 0", "accuracy"]) & table.measure.isin(["C", "S"])]
+    assert plots.balance(pd.concat([plain, some])).get_title("left").endswith("uncorrected")  # all alike
 
 
 @pytest.mark.parametrize("measure", ["C", "S"])

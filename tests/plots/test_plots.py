@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from rgbd_insight import plots
+from rgbd_insight.plots.consistency import MARKS
 from rgbd_insight.plots.main import MAIN
 from rgbd_insight.result import Result, joined
 from tests import _results as made
@@ -124,9 +125,31 @@ def test_shares_stack_to_the_sum_and_negative_parts_hang_below():
     assert sorted(round(p.get_height(), 6) for p in at_4) == [-0.02, 0.1, 0.1, 0.4]
     tops = [p.get_y() + p.get_height() for p in at_4]
     assert max(tops) == pytest.approx(0.6) and min(tops) == pytest.approx(-0.02)
-    assert segments(ax, 1) == ends(result.rows("consistent share", label="all", modality="rgb"))
-    diamonds = next(line for line in ax.lines if line.get_marker() == "D")
-    np.testing.assert_allclose(diamonds.get_ydata(), [0.12, 0.22, 0.32, 0.42])
+    marked = ends(result.rows("yardstick", modality="rgb"))
+    assert segments(ax, 1) == ends(result.rows("consistent share", label="all", modality="rgb")) | marked
+    marks = {line.get_label(): line.get_ydata() for line in ax.lines}
+    known, planted, surfaces = (mark["label"] for mark in MARKS.values())
+    np.testing.assert_allclose(marks[known], [0.22, 0.32, 0.42, 0.52])
+    np.testing.assert_allclose(marks[planted], [0.12, 0.22, 0.32, 0.42])
+    np.testing.assert_allclose(marks[surfaces], [0.26, 0.36, 0.46, 0.56])
+    plain = next(line for line in ax.lines if line.get_marker() == "o")
+    np.testing.assert_allclose(plain.get_ydata(), [0.17, 0.27, 0.37, 0.47])
+    assert {known, "consistent, uncorrected"} <= set(texts(ax)) and "uncorrected" not in ax.get_title("left")
+
+
+def test_shares_that_are_uncorrected_are_drawn_as_such():
+    def of(result, kind):
+        table = result.table[result.table.measure == f"{kind} share"]
+        rows = table.assign(measure=f"{kind} share uncorrected").drop(columns="question").to_dict("records")
+        return Result.of(result.question, rows, made={})
+
+    shared, own = of(made.consistency(), "consistent"), of(made.specificity(), "specific")
+    for ax in (plots.partitioning(shared, own, "rgb"), plots.similarity(shared, "consistent share")):
+        assert "uncorrected" in ax.get_title("left")
+    assert plots.dissimilarity(own).get_title("left").endswith(", uncorrected")
+    assert "uncorrected" in plots.plot(shared).get_title("left") and "uncorrected" in plots.plot(own).get_title("left")
+    with pytest.raises(ValueError, match="specific share"):
+        plots.partitioning(shared, made.specificity(), "rgb")  # never one form beside the other
 
 
 def test_concepts_have_a_row_each_with_interval_label_and_planted_diamond():

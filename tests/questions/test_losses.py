@@ -118,9 +118,11 @@ def test_swap_keeps_what_the_other_stream_knows(toy):
 def test_c_and_s_are_ratios_of_sums(toy):
     nets = networks(toy, "sum")
     found = shares(nets)
-    table = balance(toy).table
-    assert len(table) == 4 and set(table.measure) == {"C", "S"}  # two seeds, no twins here
-    row = table[(table.run == "sum-s0-e3") & (table.measure == "C")].iloc[0]
+    answer = balance(toy)
+    table = answer.table  # two seeds, no twins here: nothing can be corrected, and nothing is called so
+    assert len(table) == 4 and set(table.measure) == {"C uncorrected", "S uncorrected"}
+    assert [m.what for m in answer.missing] == ["corrected shares of sum"] and "one more seed" in answer.missing[0].call
+    row = table[(table.run == "sum-s0-e3") & (table.measure == "C uncorrected")].iloc[0]
     assert row.value == pytest.approx(found["C"].value) and row.low <= row.value <= row.high
 
 

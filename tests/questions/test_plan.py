@@ -31,7 +31,7 @@ def test_made_says_what_was_used(scenes):
 
 
 def test_the_permutations_asked_for_are_those_of_the_consistent_share(scenes):
-    options = {"levels": [4], "measures": ["consistent share"]}
+    options = {"levels": [4], "measures": ["consistent share uncorrected"]}
     few, more = (consistency(scenes, "twins", permutations=n, **options) for n in (20, 50))
     assert set(few.rows(label="all").p) == {1 / 21} and set(more.rows(label="all").p) == {1 / 51}
     assert few.rows(label="named").p.isna().all() and few.rows(label="named").null.isna().all()
@@ -47,8 +47,8 @@ def test_both_modalities_are_what_each_is_alone(scenes):
         nets.view(0, "depth", 4), scenes.areas, [nets.view(1, "rgb", 4)], [nets.view(1, "depth", 4)], scenes.groups
     )
     np.testing.assert_allclose(both[1].whole, alone.r2, atol=1e-12)
-    found = consistency(scenes, "twins", levels=[4], measures=["consistent share"])
-    row = found.one("consistent share", modality="depth", label="all")
+    found = consistency(scenes, "twins", levels=[4], measures=["consistent share uncorrected"])
+    row = found.one("consistent share uncorrected", modality="depth", label="all")
     assert row.value == pytest.approx(alone.level[[0, 2]].sum())
     r2 = stats.estimate(both[1], scenes.groups, null=False)
     want = stats.combine(lambda r2: level_shares(r2)[[0, 2]].sum(), r2)
