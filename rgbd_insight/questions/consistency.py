@@ -102,7 +102,8 @@ def consistency(
             rows += _yardsticks(nets, modality, level, measures, plan)
     absent = missing_correction(nets) if {SHARE, YARDSTICK, OF_KNOWN} & set(measures) else []
     missing = [*missing_seeds(nets), *absent]
-    return judged(features, Result.of("consistency", rows, missing=missing, made=made(features, plan, rows)))
+    how = made(features, plan, null=any(row["measure"] not in (SHARE, YARDSTICK, OF_KNOWN) for row in rows))
+    return judged(features, Result.of("consistency", rows, missing=missing, made=how))
 
 
 def _similarities(nets: Networks, level: int, measures: Iterable[str], plan: Resampling) -> list[dict]:

@@ -91,7 +91,8 @@ def evolution(
     if {"to final", "family in training"} & set(measures):
         found, absent = _training(nets, levels, measures, plan)
         rows, missing = rows + found, missing + absent
-    return judged(features, Result.of("evolution", rows, missing=missing, made=made(features, plan, rows)))
+    how = made(features, plan, null=any(row["measure"] in ("level similarity", "to final") for row in rows))
+    return judged(features, Result.of("evolution", rows, missing=missing, made=how))
 
 
 def _similarity(nets: Networks, modality: str, levels: Sequence[int], plan: Resampling) -> list[dict]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypeVar
@@ -197,22 +197,20 @@ def missing_seeds(nets: Networks) -> list[Missing]:
     ]
 
 
-def made(features: Features, plan: Resampling, rows: Iterable[dict] = (), **options: Any) -> dict:
-    """How a result was made: of what, by how many blocks, and by how many permutations (or shifts) its p.
+def made(features: Features, plan: Resampling, *, null: bool = False, **options: Any) -> dict:
+    """How a result was made: of what, by how many blocks and, where a row has a `null`, how many permutations or shifts.
 
-    `rows` are those whose p come from the plan; what none of them was made by is left out. `warnings` say what weakens
-    all of them.
+    `warnings` say what weakens all rows.
     """
     devices = sorted({r["device"].get("name", r["device"]["type"]) for r in features.execution["runs"]})
     found = neighbours_of(features)
-    drawn = any(np.isfinite(row.get("p", np.nan)) for row in rows)
     return {
         "data": features.manifest["name"],
         "samples": len(features),
         "devices": devices,
         "path": str(features.path),
         "classes": len(features.classes),
-        **plan.made(found.groups, null=drawn),
+        **plan.made(found.groups, null=null),
         **found.made(),
         **options,
     }
