@@ -198,10 +198,7 @@ def missing_seeds(nets: Networks) -> list[Missing]:
 
 
 def made(features: Features, plan: Resampling, *, null: bool = False, **options: Any) -> dict:
-    """How a result was made: of what, by how many blocks and, where a row has a `null`, how many permutations or shifts.
-
-    `warnings` say what weakens all rows.
-    """
+    """How a result was made: of what, by how many blocks and, with a `null`, permutations or shifts; and `warnings`."""
     devices = sorted({r["device"].get("name", r["device"]["type"]) for r in features.execution["runs"]})
     found = neighbours_of(features)
     return {

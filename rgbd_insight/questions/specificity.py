@@ -135,7 +135,6 @@ class Probed:
 
 def probe(nets: Networks, x: np.ndarray, plan: Resampling | None = None, *, wide: int = 1) -> Probed:
     """δ of every concept from responses `x` with its interval; made once, as several questions ask for it."""
-
     plan = plan or nets.plan()
 
     def make() -> Probed:
