@@ -22,13 +22,14 @@ LEAST, CLEAR = 0.5, 0.8  # own shares: below the first a view is refused, below 
 SHARED = (
     "consistent share",
     "specific share",
-    "ranking",
+    "concept ranking",
+    "total ranking",
     "label",
     "yardstick",
     "share of",
     "C",
     "S",
-)  # of both modalities
+)  # how measures begin that rest on the views of both modalities
 PREDICTED = (
     "accuracy",
     "class accuracy",

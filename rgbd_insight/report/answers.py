@@ -15,6 +15,7 @@ READING = (
     "Numbers in brackets are 95 % intervals over whole groups; that of a mean over levels is the mean of the levels' "
     "intervals, at least as wide as its own."
 )
+REFUSED = "most of a view is the scenes that stood in for the other input"
 CEILINGS = {"other seed": "two seeds of one modality", "split half": "two halves of one stream's units"}
 
 
@@ -50,6 +51,9 @@ def consistency(result: Result) -> str:
     """Do the two streams say the same?"""
     rows = result.rows("cka")
     a, b, kind = rows["modality"].iloc[0], rows["versus"].iloc[0], rows["ceiling_kind"].iloc[0]
+    refused, rows = rows.loc[rows["value"].isna(), "level"], rows[rows["value"].notna()]
+    if not len(rows):
+        return f"Whether {a} and {b} say the same cannot be told: {REFUSED} at every level."
     clear = rows["low"] > rows["null_high"]
     seen = ~clear & (rows["p"] <= 0.05)
     whole = mean(rows)
@@ -72,6 +76,8 @@ def consistency(result: Result) -> str:
     ):
         if len(levels):
             lines.append(text.format(listed(levels)))
+    if len(refused):
+        lines.append(f"Of {listed(refused)} nothing is said: {REFUSED}.")
     return " ".join([*lines, *_share(result), *_controlled(result)])
 
 
@@ -100,17 +106,22 @@ def _controlled(result: Result) -> list[str]:
 
 def specificity(result: Result) -> str:
     """What is in one modality only?"""
-    shares = result.rows("specific share")
+    corrected = len(result.rows("specific share")) > 0
+    shares = result.rows("specific share" if corrected else "specific share uncorrected")
+    noise = "" if corrected else ", not corrected for the noise of what predicts it"
     lines = []
     for modality, rows in shares[shares["label"] == "all"].groupby("modality", sort=False):
-        whole = mean(rows)
+        whole, valued = mean(rows), rows[rows["value"].notna()]
         part = mean(shares[(shares["label"] == "named") & (shares["modality"] == modality)])
         kind = "another seed" if rows["ceiling_kind"].iloc[0] == "other seed" else "the other half of its units"
         if not np.isfinite(whole["value"]):
-            lines.append(f"For {modality} no specific share can be given: {kind} reproduces nothing of it.")
+            why = REFUSED if rows["ceiling"].isna().all() else f"{kind} reproduces nothing of it"
+            lines.append(f"For {modality} no specific share can be given: {why}.")
             continue
         how = (
-            "much is its own"
+            "how much is its own cannot be told, as the share lies outside 0 to 1"
+            if not 0 <= whole["value"] <= 1
+            else "much is its own"
             if whole["low"] > 0.5
             else "a part is its own"
             if whole["low"] > SLIGHT
@@ -120,7 +131,7 @@ def specificity(result: Result) -> str:
         )
         lines.append(
             f"In {modality}, {how}: of the variance that {kind} reproduces, the share that the other modality does not "
-            f"predict is {interval(whole)} (mean over {listed(rows['level'])}), of which the concepts name "
+            f"predict is {interval(whole)} (mean over {listed(valued['level'])}{noise}), of which the concepts name "
             f"{interval(part)}."
         )
     return " ".join([*lines, *_concepts(result)])

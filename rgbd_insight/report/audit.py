@@ -11,8 +11,9 @@ from typing import Any
 
 import pandas as pd
 
-from rgbd_insight.features import Features, FeaturesError
+from rgbd_insight.features import SAME, Features, FeaturesError
 from rgbd_insight.questions import collaboration, consistency, evolution, specificity
+from rgbd_insight.questions.isolation import own_share
 from rgbd_insight.questions.networks import WHOLE
 from rgbd_insight.report.answers import ANSWERS, READING
 from rgbd_insight.report.compare import FORMAT, Comparison, compare_reports
@@ -35,6 +36,7 @@ QUESTIONS: dict[str, tuple[Callable[..., Result], dict[str, Any]]] = {
         {"measures": ["accuracy", "utilisation", "retention", "class accuracy"], "levels": [0]},
     ),
 }
+SAME_GUESTS = "the same for every image"
 FEW = 100  # groups: below, intervals of concepts are too wide to say much
 RARE, LISTED = " (concept)", 12  # how `specificity` marks a concept in `missing`; how many of them are named
 
@@ -208,6 +210,8 @@ def _card(features: Features, run: str, results: dict[str, Result], permutations
         "modalities": ", ".join(units),
         "conditions": ", ".join(features.conditions(run)),
         "draws of the partner": entry["draws"],
+        "guests": SAME_GUESTS if entry.get("isolation") == SAME else "of its own for every image",
+        "own share of the views": _own_shares(features, run),
         "seeds": ", ".join(map(str, seeds)),
         "epoch": entry["epoch"],
         "role": entry["role"],
@@ -222,6 +226,16 @@ def _card(features: Features, run: str, results: dict[str, Result], permutations
         "device": ", ".join(sorted({r["device"].get("name") or r["device"]["type"] for r in done})) or "not recorded",
         "versions": ", ".join([f"rgbd_insight {manifest['version']}", *sorted({f"torch {r['torch']}" for r in done})]),
     }
+
+
+def _own_shares(features: Features, run: str) -> str:
+    """What share of each view is its own scene's, level by level, "rgb 1.00 0.64; depth 1.00 1.00 (fused tap)"."""
+    found = []
+    for name in (m.name for m in features.modalities):
+        shares = [own_share(features, run, name, level) for level in features.levels(run)]
+        read = "" if all(share.stream == name for share in shares) else f" ({shares[0].stream} tap)"
+        found.append(f"{name} {' '.join('?' if s.how == 'unknown' else f'{s.value:.2f}' for s in shares)}{read}")
+    return "; ".join(found)
 
 
 def _impure(features: Features, run: str) -> list[str]:
@@ -243,10 +257,15 @@ def _warnings(features: Features, run: str, results: dict[str, Result]) -> list[
     if rare:
         names = ", ".join([*list(rare)[:LISTED], *([f"and {len(rare) - LISTED} more"] if len(rare) > LISTED else [])])
         found.append(f"{len(rare)} of {len(features.concepts)} concepts are in too few images and left out: {names}.")
+    same = entry.get("isolation") == SAME
+    lone = [m.name for m in features.modalities if m.name not in features.streams(run)]
+    if lone:
+        found.append(f"No stream of its own: {' and '.join(lone)}, read where both modalities go through.")
     if moved := _impure(features, run):
         found.append(
             f"Impure taps: {'; '.join(moved)}. All numbers about two modalities therefore rest on responses "
-            "for which the other input came from another scene."
+            f"for which the other input came from other scenes, {'the same' if same else 'others'} for every image. "
+            f"Share of the views that is their own scenes', by level: {_own_shares(features, run)}."
         )
     if entry["role"] == "untrained" or entry["epoch"] == 0:
         found.append("The run is untrained (epoch 0): what it shows is what the architecture alone does.")

@@ -1,5 +1,7 @@
 """Views that are their guests' are found out: by theory, beside a naive reference, and by every question."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ from rgbd_insight.questions import collaboration, consistency, evolution, specif
 from rgbd_insight.questions.isolation import guests_share, judged, own_share
 from rgbd_insight.result import Result
 
+BOOK = Path(__file__).resolve().parents[2] / "book"
 N, U, DRAWS = 240, 12, 4
 GROUPS = [f"g{i:03d}" for i in range(N)]
 CONDITIONS = ("both", "rgb", "depth", "none")
@@ -193,3 +196,11 @@ def test_a_checkpoint_is_judged_by_its_own_view_and_by_the_end_it_is_compared_wi
     found = judged(features, Result.of("evolution", rows, made={}))
     assert found.table.value.isna().tolist() == [True, True, False, False]
     assert len(found.missing) == 1 and found.missing[0].what.startswith(early)
+
+
+def test_a_modality_without_a_stream_of_its_own_is_named():
+    scenes = load(BOOK / "features" / "scenes")
+    assert own_share(scenes, "early", "depth", 1).stream == "fused"
+    found = consistency(scenes, "early", levels=[1], measures=["cka"], permutations=20)
+    (depth,) = [m for m in found.missing if m.what.startswith("early-s0-e8's view of depth")]
+    assert "which is read at the fused tap" in depth.what and "level 1 0.5" in depth.why

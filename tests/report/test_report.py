@@ -230,3 +230,38 @@ def test_json_follows_the_published_schema(found, tmp_path):
     check.validate(kept)
     for spoil in ({"format": "x"}, {"card": {}}, {"tables": {}}, {"more": 1}):
         assert list(check.iter_errors(kept | spoil)), spoil
+
+
+def share(found, modality="rgb", level=1, **cells):
+    number = {"value": found, "low": found - 0.1, "high": found + 0.1, "groups": 50, "ceiling": 1.0}
+    kind = {"measure": "specific share", "ceiling_kind": "other seed", "modality": modality, "level": level}
+    return [kind | number | {"label": label} | cells for label in ("all", "named")]
+
+
+@pytest.mark.parametrize("value", [1.16, -2.87])
+def test_a_share_outside_0_to_1_is_not_read_out_as_much(value):
+    said = answers.specificity(Result.of("specificity", share(value), made={}))
+    assert "how much is its own cannot be told, as the share lies outside 0 to 1" in said and f"{value:.3f}" in said
+    assert "much is its own:" in answers.specificity(Result.of("specificity", share(0.8), made={}))
+
+
+def test_a_refused_view_is_said_and_its_level_is_in_no_mean():
+    gone = dict.fromkeys(("value", "low", "high", "null_high", "p", "ceiling"))
+    rows = share(0.8) + share(0.8, level=2, **gone)
+    said = answers.specificity(Result.of("specificity", rows, made={}))
+    assert "0.800" in said and "mean over level 1)" in said
+    said = answers.specificity(Result.of("specificity", share(0.8, **gone), made={}))
+    assert said.startswith("For rgb no specific share can be given: most of a view is the scenes that stood in")
+    cka = {"measure": "cka", "modality": "rgb", "versus": "depth", "ceiling_kind": "other seed"}
+    cka |= {"value": 0.5, "low": 0.4, "high": 0.6, "null": 0.0, "null_high": 0.1, "p": 0.01, "ceiling": 0.9}
+    said = answers.consistency(Result.of("consistency", [cka | {"level": 1}, cka | gone | {"level": 4}], made={}))
+    assert "mean over level 1) is 0.500" in said and "Of level 4 nothing is said: most of a view" in said
+    said = answers.consistency(Result.of("consistency", [cka | gone | {"level": 4}], made={}))
+    assert said.startswith("Whether rgb and depth say the same cannot be told: most of a view")
+
+
+def test_the_card_says_who_the_guests_were_and_how_much_of_each_view_is_its_own(found):
+    assert found.card["guests"] == "the same for every image"
+    rgb, depth = found.card["own share of the views"].split("; ")
+    assert rgb.startswith("rgb 1.00 ") and depth == "depth 1.00 1.00 1.00 1.00"
+    assert "other scenes, the same for every image. Share of the views" in " ".join(found.warnings)
