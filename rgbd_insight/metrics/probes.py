@@ -54,7 +54,7 @@ def decodability(
     components: int = 32,
     folds: int = 5,
     strata: ArrayLike | None = None,
-    controls: int = 10,
+    controls: int = 0,
     seed: int = 0,
     rows: ArrayLike | None = None,
     partner: ArrayLike | None = None,
@@ -171,7 +171,7 @@ class DecodabilityStatistic:
         components: int = 32,
         folds: int = 5,
         strata: ArrayLike | None = None,
-        controls: int = 10,
+        controls: int = 0,
         seed: int = 0,
     ) -> None:
         x, self.present, self.groups = checked(x, present, groups)

@@ -119,12 +119,12 @@ def _ends(
     low, high = value - reach, value + reach
     if bounded is None:
         return low, high
-    edge = 1 - np.maximum(1 / np.asarray(bounded), ROUNDING)  # half an exception among the groups, or rounding
+    edge = 1 - np.maximum(1 / np.square(bounded), ROUNDING)  # half a pair of groups in the wrong order, or rounding
     beyond = np.isinf(bounded) & ((np.abs(value) >= edge) | (np.abs(leave_outs) >= edge).any(0))  # debiased values can
     inside = _within(np.clip(value, -edge, edge), np.clip(leave_outs, -edge, edge), np.isinf(bounded), confidence)
     none = 2 * ((1 - confidence) / 2) ** (1 / np.asarray(bounded)) - 1  # where no group was an exception
-    lower = np.where(value >= edge, np.minimum(inside[0], none), np.minimum(inside[0], value))
-    upper = np.where(value <= -edge, np.maximum(inside[1], -none), np.maximum(inside[1], value))
+    lower = np.where(value >= edge, np.minimum(inside[0], none), np.where(value <= -edge, -1, inside[0]))
+    upper = np.where(value <= -edge, np.maximum(inside[1], -none), np.where(value >= edge, 1, inside[1]))
     known = np.isfinite(se)
     return np.where(beyond | ~known, low, lower), np.where(beyond | ~known, high, upper)
 
@@ -135,15 +135,15 @@ def _within(
     """Ends (…) of an interval inside ±1, made of z = atanh(value), of which ±1 is as far away as it should be.
 
     Where errors grow with the value (`grows`), as of a ratio to which few images may bring the most, the scale is
-    asinh(z/3s), s being the standard error of z: as z near 0, logarithmic farther out. Blocks of which few bring most
+    asinh(z/3s), s being the standard error of z: as z near 0, logarithmic farther out; and a few blocks that bring most
     of the variance leave it fewer degrees of freedom.
     """
     at, without = np.arctanh(value), np.arctanh(leave_outs)
     size = NEAR * jackknife_error(without)
     size = np.where(size > 0, size, 1)
-    logarithmic = np.where(grows, np.arcsinh(at / size), at), np.where(grows, np.arcsinh(without / size), without)
-    at, without = logarithmic
-    reach = student(confidence, _freedom(without) + 1) * jackknife_error(without)
+    at, without = (np.where(grows, np.arcsinh(z / size), z) for z in (at, without))
+    freedom = np.where(grows, _freedom(without), len(without) - 1)
+    reach = student(confidence, freedom + 1) * jackknife_error(without)
     return tuple(np.tanh(np.where(grows, size * np.sinh(end), end)) for end in (at - reach, at + reach))
 
 

@@ -44,8 +44,9 @@ def naive_delta(x, present, fold, components=32):
 
 def test_equals_scikit_learn():
     x, present, groups = world()
-    ours = decodability(x, present, groups, controls=0)
+    ours = decodability(x, present, groups, controls=3)  # which take nothing off
     assert np.allclose(ours.delta, naive_delta(x, present, group_folds(groups, 5, 0)), atol=1e-9)
+    assert ours.control.shape == (3, 6)
     assert (ours.reason == "").all() and ours.components == 32
     assert np.array_equal(ours.positives, present.sum(0))
 
@@ -87,7 +88,7 @@ def test_what_a_block_in_the_fit_changes_in_every_block_that_is_judged(with_stra
     present = present[:, :2]
     strata = present if with_strata else None
     block, fold = blocks_of(groups, 6), group_folds(groups, 5, 0)
-    DecodabilityStatistic(x, present, groups, controls=0, strata=strata, components=4).leave_outs(block)
+    DecodabilityStatistic(x, present, groups, strata=strata, components=4).leave_outs(block)
     code = np.zeros(present.shape, int) if strata is None else cooccurrence_strata(strata, present, groups)
     x = x - x.mean(0)
 
@@ -140,7 +141,7 @@ def test_jackknife_error_matches_the_spread_over_worlds():
     plan, results = stats.Resampling(blocks=20), []
     for seed in range(16):
         data = world(n=400, noise=4, seed=seed, units=16)
-        results.append(stats.estimate(DecodabilityStatistic(*data, controls=0), data[2], plan, null=False))
+        results.append(stats.estimate(DecodabilityStatistic(*data), data[2], plan, null=False))
     spread = np.std([r.value[3:] for r in results])  # concepts that are not there: the same truth in every world
     errors = np.mean([np.sqrt(19 * r.leave_outs[:, 3:].var(0)) for r in results])
     assert 0.8 < errors / spread < 1.6  # near δ = 0 the jackknife is wide (1.3 times), never narrow
@@ -148,11 +149,63 @@ def test_jackknife_error_matches_the_spread_over_worlds():
 
 def test_absent_concepts_and_permuted_groups_score_zero():
     x, present, groups = world(n=1500)
-    probe = decodability(x, present, groups)
+    probe = decodability(x, present, groups, controls=10)
     assert (probe.delta[:3] > 0.5).all() and np.abs(probe.delta[3:]).max() < 0.12
-    assert np.abs(probe.control).max() < 0.05
+    assert np.abs(probe.control.mean(0)).max() < 0.05
     partner = (np.arange(1500) + 500) % 1500  # whole groups change places
     assert np.abs(decodability(x, present, groups, rows=np.arange(1500), partner=partner).delta).max() < 0.12
+
+
+@pytest.mark.parametrize("with_strata", [False, True])
+def test_shuffled_labels_score_zero_on_average_and_spread_as_groups_do(with_strata):
+    rng, groups = np.random.default_rng(5), np.repeat(np.arange(60), 5)
+    of_group, values = rng.random((60, 3)) < 0.5, rng.normal(size=(60, 12))
+    present, x = of_group[groups], values[groups] + 0.1 * rng.normal(size=(300, 12))  # images of a group are alike
+    options = {"components": 6, "strata": present if with_strata else None}
+    control = decodability(x, present, groups, controls=200, **options).control
+    error = control.std(0) / np.sqrt(len(control))
+    assert (np.abs(control.mean(0)) < 4 * error).all()
+    new = [rng.permutation(60) for _ in range(100)]  # other concepts of such groups, which the responses do not show
+    spread = np.std([decodability(x, of_group[order][groups], groups, **options).delta for order in new], axis=0)
+    assert ((control.std(0) / spread > 0.75) & (control.std(0) / spread < 1.33)).all()  # by image it is half
+
+
+def interval_of(world, folds=5):
+    x, present, groups = world
+    return stats.estimate(DecodabilityStatistic(x, present, groups, folds=folds, components=8), groups, null=False)
+
+
+def test_intervals_of_present_weak_and_absent_concepts_cover():
+    def draw(seed):
+        rng = np.random.default_rng([9, seed])
+        present = rng.random((200, 6)) < 0.5
+        written = present[:, :4] * [4.0, 2.0, 0.6, 0.3]
+        mixing = np.linalg.qr(np.random.default_rng(9).normal(size=(10, 10)))[0][:4]
+        return written @ mixing + rng.normal(size=(200, 10)), present, np.arange(200) // 5
+
+    options = {"components": 8}
+    truth = np.mean([decodability(*draw(10**6 + seed), **options).delta for seed in range(120)], axis=0)
+    assert truth[0] > 0.95 and 0.05 < truth[3] < 0.3 and np.abs(truth[4:]).max() < 0.02
+    found = [interval_of(draw(seed)) for seed in range(40)]
+    inside = np.array([(f.low <= truth) & (truth <= f.high) for f in found])
+    assert 0.92 <= inside.mean() <= 0.995 and inside.mean(0).min() >= 0.9
+    assert min(f.low.min() for f in found) > -1 and max(f.high.max() for f in found) < 1
+
+
+def test_perfect_decodability_is_bounded_by_groups_without_an_exception():
+    rng = np.random.default_rng(6)
+    present = np.zeros((400, 2), bool)
+    present[:, 0], present[:60, 1] = rng.random(400) < 0.5, True
+    x = np.hstack([20.0 * present, rng.normal(size=(400, 4))])
+    groups = np.arange(400) // 4
+    found = interval_of((x, present, groups))
+    assert (found.value == 1).all() and (found.high == 1).all()
+    # 50 pairs of groups, of each of which both show and lack the first concept; 15 groups show the second
+    expected = 2 * 0.025 ** (1 / np.array([50, 15])) - 1
+    np.testing.assert_allclose(found.low, expected)
+    assert (found.simultaneous().low < found.low).all()
+    single = interval_of((x, present, groups), folds=1)
+    assert (single.low < found.low).all()  # two thirds of the groups judge
 
 
 @pytest.mark.parametrize("rate", [0.3, 0.1])
@@ -163,8 +216,8 @@ def test_cooccurrence_gives_no_credit_inside_strata(rate):
     present = np.hstack([colour, shape])
     depth = shape @ rng.normal(size=(half, 40)) + 0.3 * rng.normal(size=(n, 40))
     groups = np.arange(n) // 5
-    plain = decodability(depth, present, groups, controls=0).delta
-    fair = decodability(depth, present, groups, controls=0, strata=present).delta
+    plain = decodability(depth, present, groups).delta
+    fair = decodability(depth, present, groups, strata=present).delta
     assert plain[:half].min() > 0.35
     assert abs(fair[:half].mean()) < 0.04 and np.abs(fair[:half]).max() < 0.12
     assert fair[half:].min() > 0.9  # what is there keeps its credit
@@ -201,7 +254,7 @@ def test_rare_concepts_are_missing_with_a_reason():
     grouped = np.where(np.arange(600) < 300, np.arange(600) // 60, groups + 100)
     present[:, 2] = np.arange(600) < 300  # many positives, in 5 groups
     present[:, 4] = present[:, 5]  # each determines the other
-    probe = decodability(x, present, grouped, controls=0, strata=present)
+    probe = decodability(x, present, grouped, strata=present)
     assert np.isnan(probe.delta[[0, 1, 2, 4]]).all() and np.isfinite(probe.delta[3])
     assert probe.reason[0].startswith("40 positives") and "40 negatives" in probe.reason[1]
     assert "in 5 groups" in probe.reason[2] and "co-variables" in probe.reason[4] and probe.reason[3] == ""
@@ -210,8 +263,8 @@ def test_rare_concepts_are_missing_with_a_reason():
 def test_constant_units_and_wrong_input():
     x, present, groups = world()
     assert np.array_equal(decodability(np.ones((600, 3)), present, groups).delta, np.zeros(6))
-    half = decodability(np.hstack([x, np.full((600, 2), 7.0)]), present, groups, components=48, controls=0).delta
-    assert np.allclose(half, decodability(x, present, groups, components=48, controls=0).delta)
+    half = decodability(np.hstack([x, np.full((600, 2), 7.0)]), present, groups, components=48).delta
+    assert np.allclose(half, decodability(x, present, groups, components=48).delta)
     with pytest.raises(ValueError, match="finite"):
         decodability(np.where(x > 3, np.nan, x), present, groups)
     with pytest.raises(ValueError, match="one row for each"):
@@ -270,9 +323,9 @@ def test_label_errors():
 
 def test_value_and_leave_outs_are_those_of_the_plain_function():
     x, present, groups = world(n=400)
-    statistic = DecodabilityStatistic(x, present, groups)
+    statistic = DecodabilityStatistic(x, present, groups, controls=2)
     found = stats.estimate(statistic, groups, null=False)
-    plain = decodability(x, present, groups)
+    plain = decodability(x, present, groups, controls=2)
     assert np.allclose(found.value, plain.delta, atol=1e-12)
     for field in ("delta", "by_fold", "control"):
         assert np.allclose(getattr(statistic.whole, field), getattr(plain, field), atol=1e-12)
