@@ -1,20 +1,18 @@
-"""`rgbd-insight claims` and `validate`: test the claims as stated beforehand, the measures on planted worlds."""
+"""`rgbd-insight claims`: test the claims as stated beforehand."""
 
 from __future__ import annotations
 
 import argparse
 import os
-from pathlib import Path
 
 from rgbd_insight.claims import claims
-from rgbd_insight.cli.sources import command, count
+from rgbd_insight.cli.sources import command
 from rgbd_insight.features import load
-from rgbd_insight.validation import bars, validate
 
 CLAIMED = (("book/features/scenes", "book/features/scenes-twins"), ("book/features/nyuv2",))  # the ledger's order
 
 
-def add_claims(commands: argparse._SubParsersAction) -> None:
+def add(commands: argparse._SubParsersAction) -> None:
     """The command `claims`."""
     text = "test the claims of the abstract: effect, interval and verdict of each"
     sub = command(commands, "claims", ask_claims, text)
@@ -45,24 +43,3 @@ def ask_claims(options: argparse.Namespace) -> None:
     if options.csv:
         found.table.to_csv(options.csv, index=False)
         print(f"written: {options.csv}")
-
-
-def add_validate(commands: argparse._SubParsersAction) -> None:
-    """The command `validate`."""
-    text = "score every measure on worlds whose answer is planted; a killed run goes on"
-    sub = command(commands, "validate", score_measures, text)
-    sub.add_argument("--quick", action="store_true", help="a few small worlds, to see that it works")
-    sub.add_argument("--out", type=Path, default="validation", help="folder for the tables")
-    sub.add_argument("--workers", type=count, help="processes, each on one core; none: one for each core")
-
-
-def score_measures(options: argparse.Namespace) -> None:
-    """Make the tables, and print which bars are met."""
-    found = bars(validate(options.out, quick=options.quick, workers=options.workers)["validation"])
-    asked = found[found["met"].notna()]
-    if options.quick:
-        print(f"every measure was scored on a few small worlds, tables in {options.out}; their numbers mean nothing")
-        return
-    print(f"{asked['met'].sum()} of {len(asked)} bars are met, tables in {options.out}. Short of theirs:")
-    for row in asked[~asked["met"].astype(bool)].itertuples():
-        print(f"  {row.score}, {row.about}: {row.value:.3g} (asked: {row.bar})")

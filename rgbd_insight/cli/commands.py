@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from safetensors import SafetensorError
 
-from rgbd_insight.cli import audit, campaign, claims, data, extract, train
+from rgbd_insight.cli import audit, campaign, claims, data, extract, train, validate
 from rgbd_insight.utils.messages import say, unforeseen
 
 COMMANDS = {
@@ -16,8 +16,8 @@ COMMANDS = {
     "train": train.add,
     "extract": extract.add_extract,
     "audit": audit.add,
-    "claims": claims.add_claims,
-    "validate": claims.add_validate,
+    "claims": claims.add,
+    "validate": validate.add,
     "campaign": campaign.add,
 }
 

@@ -100,14 +100,37 @@ def read_entry(folder: str | Path, name: str) -> dict:
     >>> read_entry("book/results", "certificate")["rows"]
     100
     """
+    known = _index(folder)
+    if name not in known:
+        raise FeaturesError(unknown("name", name, known))
+    return known[name]
+
+
+def table_names(folder: str | Path) -> list[str]:
+    """Names of the tables in a folder.
+
+    Raises
+    ------
+    FeaturesError
+        Where the index is missing or damaged.
+
+    Examples
+    --------
+    >>> "certificate" in table_names("book/results")
+    True
+    """
+    return list(_index(folder))
+
+
+def _index(folder: str | Path) -> dict[str, dict]:
+    """Name of each table → what the index says of it."""
     index = Path(folder) / "index.json"
     if not index.is_file():
         raise FeaturesError(f"{index} does not exist; make the tables with `{COMMAND}`")
     try:
         known = json.loads(index.read_text(encoding="utf-8"))
-        places = {n: (index.with_name(e["file"]), e["sha256"], e["command"]) for n, e in known.items()}
+        for entry in known.values():
+            index.with_name(entry["file"]), entry["sha256"], entry["command"]
     except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
         raise FeaturesError(f"{index} is damaged ({error!r}); restore it or make the tables with `{COMMAND}`") from None
-    if name not in places:
-        raise FeaturesError(unknown("name", name, places))
-    return known[name]
+    return known

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from rgbd_insight.features.tables import read_table
+from rgbd_insight.features.tables import read_table, table_names
 from rgbd_insight.validation import scores
 from rgbd_insight.validation.origin import changed
 from rgbd_insight.validation.scenes import label_scores
 
-OTHER_CODE = "modules that changed since the table was made"
+OTHER_CODE = "numbers made by other code, modules changed since"
 ABSENT = "a true δ of .1 called absent"
 MANY, REPEATED, LARGE = 20, 400, 3000  # worlds of a mean, draws of a coverage, images of a label: fewer are not asked
 
@@ -25,7 +25,7 @@ def bars(table: pd.DataFrame, results: str | Path | None = None) -> pd.DataFrame
     table : DataFrame
         The table "validation".
     results : str or Path, optional
-        Folder that the table was read from, whose index says which code made it, with the table "labels" of the planted
+        Folder of the table, whose index says which code made it, and which may have the table "labels" of the planted
         scenes; without it, these rows are absent.
 
     Returns
@@ -49,7 +49,7 @@ def bars(table: pd.DataFrame, results: str | Path | None = None) -> pd.DataFrame
     """
     found = [*_chance(table), *_coverage(table), *_truth(table), *_account(table), *_concepts(table), *_ranking(table)]
     if results is not None:
-        found += _scenes(read_table(results, "labels"))
+        found += _scenes(read_table(results, "labels")) if "labels" in table_names(results) else []
         other = changed(results)
         found.append(_row(OTHER_CODE, ", ".join(other) or "all modules", len(other), "none", not other))
     result = pd.DataFrame(found, columns=["score", "about", "value", "low", "high", "bar", "met"])

@@ -10,9 +10,9 @@ from numpy.typing import ArrayLike
 from rgbd_insight import stats
 from rgbd_insight.metrics import MEASURES, Measure
 from rgbd_insight.metrics.cka import cka_statistic
-from rgbd_insight.metrics.partitioning import PartitioningStatistic, variance_partitioning
+from rgbd_insight.metrics.partitioning import variance_partitioning
 from rgbd_insight.metrics.probes import decodability
-from rgbd_insight.metrics.ranking import rank_units
+from rgbd_insight.metrics.ranking import PredictedStatistic, concept_weights, rank_units
 from rgbd_insight.metrics.semantic import profiles
 
 N, UNITS = 200, 6
@@ -103,12 +103,13 @@ def _partitioning(x: np.ndarray, y: np.ndarray, present: np.ndarray, groups: np.
 
 
 def _ranking(x: np.ndarray, y: np.ndarray, present: np.ndarray, groups: np.ndarray) -> tuple[ArrayLike, str]:
-    partitioning = PartitioningStatistic(x, present.astype(float), [y], [x + 0.1 * y], groups)
-    r2 = stats.estimate(partitioning, groups, stats.Resampling(blocks=20), null=False)
+    predicted = PredictedStatistic(x, [y], [x + 0.1 * y], groups)
+    r2 = stats.estimate(predicted, groups, stats.Resampling(blocks=20), null=False)
     delta = decodability(y, present, groups, controls=2).delta
-    nearest = MEASURES["max_correlation"].function(x, y, groups) * np.ones(x.shape[1])
-    found = rank_units(nearest, profiles(x, present, groups).s, delta, r2)
-    return found.j, "unreliable units are named in `unreliable`" if found.unreliable.any() else ""
+    closest = MEASURES["max_correlation"].function(x, y, groups) * np.ones(x.shape[1])
+    found = rank_units(concept_weights(x, present, groups), delta, closest, r2)
+    said = "unreliable units are named in `unreliable`" if found.unreliable.any() else ""
+    return np.concatenate([found.concept, found.total]), said
 
 
 def _estimate(x: np.ndarray, y: np.ndarray, present: np.ndarray, groups: np.ndarray) -> tuple[ArrayLike, str]:

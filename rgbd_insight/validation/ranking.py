@@ -1,29 +1,37 @@
-"""Which units the other modality lacks: our ranking beside every alternative, on held-out worlds."""
+"""Which units the other modality lacks: our two rankings beside every alternative, on held-out worlds."""
 
 from __future__ import annotations
 
 import numpy as np
+from scipy.stats import rankdata
 
 from rgbd_insight import stats
 from rgbd_insight.data import World
 from rgbd_insight.metrics.auroc import pair_counts
-from rgbd_insight.metrics.partitioning import OTHER, SAME, PartitioningStatistic, variance_partitioning
 from rgbd_insight.metrics.probes import decodability
-from rgbd_insight.metrics.ranking import bounded, rank_units
-from rgbd_insight.metrics.semantic import profiles
+from rgbd_insight.metrics.ranking import (
+    OTHER,
+    SAME,
+    PredictedStatistic,
+    Ranking,
+    bounded,
+    concept_weights,
+    rank_units,
+)
 from rgbd_insight.metrics.soft_matching import matching, max_correlation
 from rgbd_insight.validation.plan import best_iou, held_out_knobs, kind_knobs
 
 UNITS = 64  # ranked of the first network at most; they are drawn alike, and the time goes with their number
-PLAN = stats.Resampling(
-    blocks=20
-)  # of the interval of every unit's ceiling: worlds are many, and the time goes with it
+PLAN = stats.Resampling(blocks=20)  # of the interval of every unit's ceiling
+NAMED = 0.1  # share of the ceiling that concepts explain, from which the formula of the plan counts them
 KNOBS = ("noise", "noise_ratio", "unit_noise", "polysemy", "cooccurrence", "coverage", "nuisance", "outlier")
 
 
 def ranking(plan: dict, seed: int, coverage: float, beyond: bool = False, kind: str = "") -> list[dict]:
-    """AUROC of our ranking and of its alternatives for units whose concepts the other modality mostly lacks.
+    """AUROC of our rankings and of their alternatives.
 
+    Part "concept": for units whose concepts the other modality mostly lacks, of the concept ranking; part "total": for
+    the half of the units with the larger total specificity, of the total ranking, which is the specific share ranked.
     `beyond` draws the noise from the range beyond that of the held-out worlds; `kind` makes the world one of that kind.
     """
     p, rng = plan["ranking_kinds"], np.random.default_rng([seed, 8])
@@ -35,7 +43,8 @@ def ranking(plan: dict, seed: int, coverage: float, beyond: bool = False, kind: 
         noise = {"noise": float(rng.uniform(*plan["ranking"]["beyond_noise"]))} if beyond else {}
         knobs = held_out_knobs(plan, seed, **fixed | noise)
     world = World(knobs, seed)
-    scores, unreliable = scored(world)
+    ours, others = scored(world)
+    reliable = ~ours.unreliable
     truths = {"concept": world.concept_specificity("rgb")[:UNITS], "total": world.total_specificity("rgb")[:UNITS]}
     condition = kind or ("beyond" if beyond else "held-out")
     base = {
@@ -43,61 +52,54 @@ def ranking(plan: dict, seed: int, coverage: float, beyond: bool = False, kind: 
         "kind": kind or None,
         "n": len(world.groups),
         "width": knobs.width,
-        "count": int((~unreliable).sum()),
+        "count": int(reliable.sum()),
     }
     base |= {k: float(getattr(knobs, k)) for k in KNOBS}
     rows = []
     for part, truth in truths.items():
-        cut = 0.5 if part == "concept" else np.median(truth[~unreliable]) if (~unreliable).any() else 0.5
-        for name, score in scores.items():
-            value = auroc(score[~unreliable], truth[~unreliable], cut)
+        cut = 0.5 if part == "concept" else np.median(truth[reliable]) if reliable.any() else 0.5
+        found = {"rank_units": getattr(ours, part)} | others
+        if part == "concept":  # the other part's ranking is this one
+            found["specific share"] = ours.total
+        for name, score in found.items():
+            value = auroc(score[reliable], truth[reliable], cut)
             rows.append(base | {"measure": name, "ours": name == "rank_units", "part": part, "value": value})
     return rows
 
 
-def scored(world: World) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Score (U,) of every unit of the first network by each way of ranking, and which units are unreliable."""
-    streams = [world.stream("rgb", 0)[:, :UNITS], *world.streams("depth", [1, 2]), *world.streams("rgb", [1, 2])]
-    found, alone = _alternatives(world, streams), _evidence(world, streams)
-    nearest, profile, delta, r2 = _evidence(world, [bounded(z) for z in streams], interval=True)
-    found["concepts alone"] = _kappa(*alone[1:])
-    if not (np.isfinite(profile).all(0) & np.isfinite(delta)).any():  # no named concept is frequent enough
-        profile, delta = np.zeros((len(nearest), 1)), np.zeros(1)
-    ranked = rank_units(nearest, profile, delta, r2)
-    return found | {"rank_units": ranked.j}, ranked.unreliable
+def scored(world: World) -> tuple[Ranking, dict[str, np.ndarray]]:
+    """Our rankings of the units of the first network, and the score (U,) that every alternative gives them.
 
-
-def _evidence(world: World, streams: list[np.ndarray], interval: bool = False) -> tuple:
-    """What `rank_units` takes, from the ranked units, two networks of the other and two of the same modality."""
-    x, groups = streams[0], world.groups
-    nearest, profile = max_correlation(x, streams[1]), profiles(x, world.present, groups).s
-    delta = decodability(streams[1], world.present, groups).delta
-    if not interval:
-        return nearest, profile, delta
-    partitioning = PartitioningStatistic(x, world.areas, streams[1:3], streams[3:], groups)
-    return nearest, profile, delta, stats.estimate(partitioning, groups, PLAN, null=False)
-
-
-def _alternatives(world: World, streams: list[np.ndarray]) -> dict[str, np.ndarray]:
-    x, y = streams[:2]
-    iou, other_iou = best_iou(x, world.present), best_iou(y, world.present)
+    All are given the same: the bounded responses of two other networks of either modality.
+    """
+    x, groups = bounded(world.stream("rgb", 0)[:, :UNITS]), world.groups
+    others, same = ([bounded(z) for z in world.streams(m, [1, 2])] for m in ("depth", "rgb"))
+    delta = np.mean([decodability(z, world.present, groups).delta for z in others], axis=0)
+    nearest = np.max([max_correlation(x, z) for z in others], axis=0)
+    r2 = stats.estimate(PredictedStatistic(x, others, same, groups), groups, PLAN, null=False)
+    ours = rank_units(concept_weights(x, world.areas, groups), delta, nearest, r2)
+    named = PredictedStatistic(x, [world.areas], same, groups).whole[:, OTHER]
+    known = np.isfinite(ours.kappa)  # of reliable units that encode a concept of which δ is known
+    told = known & (named >= NAMED * r2.value[:, SAME])
+    planned = _ranks(-nearest, ~ours.unreliable)
+    planned[told] = (planned[told] + _ranks(1 - ours.kappa, told)[told]) / 2
+    iou, other_iou = best_iou(x, world.present), np.max([best_iou(z, world.present).max(0) for z in others], axis=0)
     best, units = iou.argmax(1), np.arange(len(iou))
-    partitioning = variance_partitioning(x, world.areas, streams[1:3], streams[3:], world.groups)
-    ceiling = np.maximum(partitioning.r2[:, SAME], 1e-3)
-    return {
-        "NetDissect IoU": iou[units, best] - other_iou.max(0)[best],
-        "matching alone": -matching(x, y, world.groups).correlation,
-        "maximum correlation alone": -max_correlation(x, y),
-        "predictivity alone": -partitioning.r2[:, OTHER],
-        "specific share": (partitioning.shares[:, 1] + partitioning.shares[:, 3]) / ceiling,
+    return ours, {
+        "maximum correlation and concepts": planned,
+        "concepts alone": np.where(known, 1 - ours.kappa, 0.5),
+        "NetDissect IoU": iou[units, best] - other_iou[best],
+        "matching alone": -np.mean([matching(x, z, groups).correlation for z in others], axis=0),
+        "maximum correlation alone": -nearest,
+        "predictivity alone": -r2.value[:, OTHER],
     }
 
 
-def _kappa(profile: np.ndarray, delta: np.ndarray) -> np.ndarray:
-    """1 - κ of every unit: how little of its concepts is decoded from the other stream."""
-    valued = np.isfinite(profile).all(0) & np.isfinite(delta)
-    weight = profile[:, valued] ** 2
-    return 1 - weight @ delta[valued] / np.maximum(weight.sum(1), 1e-12)
+def _ranks(values: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """Ranks in (0, 1) among some units, NaN for the others."""
+    found = np.full(len(values), np.nan)
+    found[among] = (rankdata(values[among]) - 0.5) / max(among.sum(), 1)
+    return found
 
 
 def auroc(score: np.ndarray, truth: np.ndarray, cut: float) -> float:

@@ -50,7 +50,8 @@ def containment(table: pd.DataFrame, *, by: str = "measure") -> pd.DataFrame:
     the same modalities show ("shown by"); `part` then names it.
     """
     rows = _of(table, "coverage")
-    rows = rows.assign(**{name: rows.get(name, pd.Series("", rows.index)).fillna("") for name in ("part", "kind")})
+    rows = rows.reindex(columns=rows.columns.union(["part", "kind"], sort=False))
+    rows[["part", "kind"]] = rows[["part", "kind"]].astype(object).fillna("")
     keys = ["measure", "kind", "n", "width"]
     expected = rows[rows["condition"] == "expectation"].assign(sum=lambda t: t["value"] * t["count"])
     expected = expected.groupby([*keys, "part"], sort=False)[["sum", "count"]].sum()

@@ -8,19 +8,23 @@ import pytest
 from scipy.stats import binomtest, ttest_1samp, ttest_rel
 from sklearn.metrics import roc_auc_score
 
-from rgbd_insight.cli import main
+from rgbd_insight import stats
+from rgbd_insight.cli import main, validate
 from rgbd_insight.data import Knobs, World
-from rgbd_insight.features.tables import read_table
+from rgbd_insight.features.tables import read_table, write_table
 from rgbd_insight.metrics.cka import cka_statistic
-from rgbd_insight.validation import errors, inputs, scores, work
-from rgbd_insight.validation.plan import best_iou, held_out_knobs, outside, read_plan, tasks
+from rgbd_insight.validation import errors, inputs, origin, scores, work
+from rgbd_insight.validation.bars import OTHER_CODE, bars
+from rgbd_insight.validation.plan import best_iou, held_out_knobs, kind_knobs, outside, read_plan, slices, tasks
 from rgbd_insight.validation.ranking import auroc
 from rgbd_insight.validation.truth import MARGIN, THIN, absence, carried_on
-from rgbd_insight.validation.validate import COLUMNS, bars
+from rgbd_insight.validation.validate import COLUMNS
 from tests.book._chapters import of_a_gpu
 
 RESULTS = Path(__file__).resolve().parents[2] / "book" / "results"
 PLAN = read_plan()
+SAME = ["world", "measure", "condition", "part", "n", "width", "noise", "noise_ratio", "repetition"]  # of one row
+FOUND = ["value", "low", "high", "truth", "p"]
 
 
 def test_tuning_and_held_out_worlds_are_apart():
@@ -46,19 +50,101 @@ def test_the_plan_is_as_large_as_what_is_asked():
     keys = [work._key(task) for task in tasks(PLAN)]
     assert len(keys) == len(set(keys))
     quick = [battery for battery, _ in tasks(read_plan(quick=True))]
-    assert set(quick) == set(count.index) and len(quick) < 30
+    assert set(quick) == set(count.index) and len(quick) < 40
 
 
-def test_quick_run_writes_its_tables_within_a_minute(tmp_path, capsys):
-    assert main(["validate", "--quick", "--out", str(tmp_path)]) == 0
-    assert "their numbers mean nothing" in capsys.readouterr().out
-    table = read_table(tmp_path, "validation")
-    assert tuple(table.columns) == COLUMNS
-    assert set(table["battery"]) == set(work.BATTERIES)
+def test_every_new_kind_has_the_worlds_that_are_asked():
+    made = list(tasks(PLAN))
+    for battery in ("account", "ranking"):
+        seeds = {kind: set() for kind in PLAN["kinds"]}
+        for options in (options for name, options in made if name == battery and "kind" in options):
+            seeds[options["kind"]].add(options["seed"])
+        assert all(
+            len(s) == 150
+            for kind, s in seeds.items()
+            if kind in PLAN[{"ranking": "ranking_kinds"}.get(battery, battery)]["kinds"]
+        )
+        drawn = [seed for some in seeds.values() for seed in some]
+        assert len(drawn) == len(set(drawn))
+    alike = pd.Series([options["value"] for name, options in made if name == "neighbours"]).value_counts()
+    assert alike.to_dict() == {0.0: 150, 0.3: 150, 0.6: 150}
+    draws = [o for name, o in made if name == "coverage" and "kind" in o and o["what"] == "interval"]
+    assert pd.DataFrame(draws).groupby("kind")["count"].sum().to_dict() == dict.fromkeys(
+        ["sparse log-normal", "rectified", "heavy tails", "uneven groups"], 400
+    )
+
+
+@pytest.mark.parametrize("kind", PLAN["kinds"])
+def test_a_kind_of_worlds_differs_in_what_it_says_and_in_nothing_else(kind):
+    changed = PLAN["kinds"][kind]
+    knobs, plain = kind_knobs(PLAN, 31000, kind), held_out_knobs(PLAN, 31000, outlier=0, **changed)
+    assert knobs == plain and all(getattr(knobs, name) == value for name, value in changed.items())
+    assert knobs.outlier == 0 and Knobs(**changed) != Knobs()
+
+
+@pytest.mark.parametrize("task", slices(PLAN), ids=lambda task: " ".join([task[0], task[1].get("kind", "")]).strip())
+def test_what_is_computed_now_is_what_the_committed_table_says(task):
+    committed = read_table(RESULTS, "validation")
+    committed = committed[(committed["battery"] == task[0]) & (committed["kind"].fillna("") == task[1].get("kind", ""))]
+    now = pd.DataFrame(work.one(task, PLAN)).reindex(columns=COLUMNS)
+    places, known = (rows[SAME].astype(object).where(rows[SAME].notna(), "") for rows in (now, committed))
+    known = committed[FOUND].set_index(pd.MultiIndex.from_frame(known))
+    assert known.index.is_unique
+    rows = known.reindex(pd.MultiIndex.from_frame(places))
+    assert rows["value"].notna().eq(now["value"].notna().to_numpy()).all(), "rows are not in the committed table"
+    np.testing.assert_allclose(now[FOUND].to_numpy(float), rows.to_numpy(float), rtol=0, atol=1e-9)
+
+
+def test_slices_are_of_every_battery_and_of_every_kind():
+    found = {(battery, options.get("kind", "")) for battery, options in slices(PLAN)}
+    assert found == {(battery, options.get("kind", "")) for battery, options in tasks(PLAN)}
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory):
+    """Folder of a quick run, and what its command returned."""
+    folder = tmp_path_factory.mktemp("quick")
+    return folder, main(["validate", "--quick", "--out", str(folder)])
+
+
+def test_quick_run_writes_its_tables_within_a_minute_and_meets_what_it_is_asked(quick, capsys):
+    folder, status = quick
+    assert status == 0 and main(["validate", "--judge", str(folder)]) == 0
+    assert "bars are met" in capsys.readouterr().out
+    assert not origin.changed(folder) and not list(folder.glob("*.partial"))
+    table = read_table(folder, "validation")
+    assert tuple(table.columns) == COLUMNS and set(table["battery"]) == set(work.BATTERIES)
     found = bars(table)
-    assert {"score", "about", "value", "bar", "met"} <= set(found.columns) and found["met"].notna().any()
-    assert len(read_table(tmp_path, "validation_differences")) > 20
-    assert not list(tmp_path.glob("*.partial"))
+    asked = found[found["met"].notna()]
+    assert set(asked["score"]) == {  # of so few and so small worlds
+        "false positives, groups permuted",
+        "false positives, neighbours 0.6",
+        "bias, largest |z| of the null mean",
+        "degenerate input",
+        "calibration, root mean square error",
+        "variance partitioning, error of the worst share",
+        "variance partitioning, sums off by",
+    }
+    worst = asked[asked["score"] == "variance partitioning, error of the worst share"]
+    assert worst["about"].str.contains("corrected").all() and len(worst) == len(PLAN["account"]["kinds"])
+    assert len(read_table(folder, "validation_differences")) > 20
+
+
+def test_a_missed_bar_and_a_table_of_other_code_end_in_an_error_that_names_them(quick, tmp_path, monkeypatch, capsys):
+    table = read_table(quick[0], "validation")
+    wrong = table.assign(part=table["part"].where(table["battery"] != "inputs", "silent"))
+    write_table(wrong, tmp_path, "validation", "a command", origin.digests())
+    missed = f"missed: degenerate input, silent NaN: {(table['battery'] == 'inputs').sum()} (asked: none)"
+    assert main(["validate", "--judge", str(tmp_path)]) == 1 and missed in capsys.readouterr().out
+    monkeypatch.setattr(validate, "validate", lambda *_, **__: {"validation": wrong})
+    assert main(["validate", "--out", str(tmp_path)]) == 1 and missed in capsys.readouterr().out
+    write_table(table, tmp_path, "validation", "a command", origin.digests() | {"metrics.cka": "0" * 16})
+    monkeypatch.setattr(validate.sys.stdout, "isatty", lambda: True, raising=False)
+    assert main(["validate", "--judge", str(tmp_path)]) == 1
+    said = f"{validate.RED}missed: {OTHER_CODE}, metrics.cka: 1 (asked: none){validate.PLAIN}"
+    assert said in capsys.readouterr().out
+    write_table(table, tmp_path, "validation", "a command")
+    assert origin.changed(tmp_path) == sorted(origin.digests())  # it does not say which code made it
 
 
 def test_a_killed_run_goes_on_and_a_changed_plan_begins_anew(tmp_path, monkeypatch):
@@ -84,6 +170,67 @@ def test_a_killed_run_goes_on_and_a_changed_plan_begins_anew(tmp_path, monkeypat
     assert made == ["first", "killed", "second"]
     work.run({"a": 2}, file, workers=1, progress=False)
     assert made[3:] == ["first", "second"]
+
+
+def test_only_code_counts_in_a_digest_and_all_of_it_does():
+    code = "def f(x):\n    return x + 1\n\n\nclass A:\n    y: int = 3\n"
+    same = '"""A module."""\n\n\ndef f(x):  # adds\n    """One more."""\n    return (x + 1)\n\n'
+    same += 'class A:\n    "Doc."\n    y: int = 3'
+    assert origin.code_digest(code) == origin.code_digest(same)
+    for old, new in (
+        ("x + 1", "x - 1"),
+        ("x + 1", "x + 1.0"),
+        ("= 3", "= 4"),
+        ("f(x)", "f(x, *z)"),
+        ("return x", "y = x"),
+    ):
+        assert origin.code_digest(code.replace(old, new)) != origin.code_digest(code)
+    only = 'x = 1\n"""Not a docstring of the module."""\n'
+    assert origin.code_digest(only) != origin.code_digest("x = 1\n")
+    assert {"metrics.cka", "stats.resampling", "data.worlds", "validation.work", "validation.validate.toml"} <= set(
+        origin.digests()
+    )
+
+
+def test_rows_of_other_code_are_computed_again(tmp_path, monkeypatch):
+    file, made = tmp_path / "validation.partial", []
+    monkeypatch.setattr(work, "tasks", lambda plan: iter([("first", {"seed": 1}), ("second", {"seed": 2})]))
+
+    def one(task, plan):
+        made.append(task[0])
+        if task[0] == "second":
+            raise KeyboardInterrupt
+        return [{"battery": task[0]}]
+
+    monkeypatch.setattr(work, "one", one)
+    for code in ({"a": "1"}, {"a": "1"}, {"a": "2"}):
+        monkeypatch.setattr(work, "digests", lambda code=code: code)
+        with pytest.raises(KeyboardInterrupt):
+            work.run({}, file, workers=1, progress=False)
+    assert made == ["first", "second", "second", "first", "second"]
+
+
+def test_the_account_is_wrong_by_the_mean_over_shares_and_by_the_worst_of_any_world():
+    base = {"battery": "account", "kind": "k", "condition": "corrected", "truth": 0.2}
+    errors = {1: [0.01, 0.03], 2: [0.02, -0.1]}
+    rows = [base | {"world": w, "value": 0.2 + e} for w, some in errors.items() for e in some]
+    found = scores.account(pd.DataFrame(rows)).iloc[0]
+    interval = ttest_1samp([0.02, 0.06], 0).confidence_interval()
+    assert found[["error", "worst", "worlds"]].tolist() == pytest.approx([0.04, 0.1, 2])
+    assert found[["low", "high"]].tolist() == pytest.approx([interval.low, interval.high])
+
+
+def test_neighbours_that_are_alike_are_exchanged_as_the_questions_do():
+    rows = pd.DataFrame(errors.neighbours(PLAN, 5, 0.9))
+    world = errors._empty(PLAN["null"] | PLAN["neighbours"], 5, neighbours=0.9)
+    assert (rows["condition"] == "neighbours 0.9").all() and len(rows) == 7
+    x, y = world.stream("rgb"), world.stream("depth")[:, : world.knobs.width]
+    found = stats.neighbours([x, world.stream("depth")], world.groups)
+    assert found.alike and (rows["count"] == found.joined).all()
+    plan = found.plan(permutations=39, seed=5)
+    wanted = stats.estimate(cka_statistic(x, y), found.groups, plan).p
+    assert rows.set_index("measure").loc["debiased_cka", "p"] == pytest.approx(wanted)
+    assert (rows["value"] == (rows["p"] <= 0.05)).all()
 
 
 def test_rates_have_exact_bounds():
@@ -145,8 +292,12 @@ def test_intervals_of_several_concepts_are_counted_each_against_its_own_mean():
     ]
     found = scores.containment(pd.DataFrame(rows)).iloc[0]
     assert found["coverage"] == 0.5 and found["repetitions"] == 2  # draws, not concepts
-    kinds = scores.containment(pd.DataFrame(rows), kinds=True)
+    kinds = scores.containment(pd.DataFrame(rows), by="shown by")
     assert kinds["part"].tolist() == ["both", "rgb"] and (kinds["coverage"] == 0.5).all()
+    each = scores.containment(pd.DataFrame(rows), by="concept")
+    assert each["part"].tolist() == ["both 0", "rgb 1", "both 2"] and (each["coverage"] == 0.5).all()
+    apart = rows + [row | {"kind": "heavy tails", "value": row["value"] + 9} for row in rows]
+    assert scores.containment(pd.DataFrame(apart)).set_index("kind")["coverage"].tolist() == [0.5, 0.0]
 
 
 def test_differences_are_paired_and_say_who_is_better():
