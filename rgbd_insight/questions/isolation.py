@@ -11,13 +11,15 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from rgbd_insight import stats
-from rgbd_insight.features import SAME, Features, partners
+from rgbd_insight.features import SAME, Features, FeaturesError, partners
 from rgbd_insight.metrics import predictivity
+from rgbd_insight.metrics.ridge import ridge
 from rgbd_insight.questions.networks import TWINS, WHOLE, remembered
 from rgbd_insight.result import Missing, Result
 from rgbd_insight.stats import Estimate, Resampling, group_codes
 
 GROUPS, IMAGES = 5, 50  # from which an interval can be had, and a prediction fitted
+FOLDS, PENALTIES = 10, 10.0 ** np.arange(-2, 2.5, 0.5)  # of the prediction that is taken out
 LEAST, CLEAR = 0.5, 0.8  # own shares: below the first a view is refused, below the second it is named
 SHARED = (
     "consistent share",
@@ -235,6 +237,68 @@ class _SharedGuests:
         there = kept[self.pairs].all(1)
         beyond = (self.products[there].mean() - usual) / (1 - there.sum() / apart)
         return float(self.draws * beyond / (self.squares[kept].mean() - usual))
+
+
+def freed(features: Features, run: str, modality: str, level: int) -> np.ndarray:
+    """A view of an earlier version's features without what its guests predict of it, linearly and held out.
+
+    Parameters
+    ----------
+    features : Features
+        From `load`.
+    run, modality, level : str, str, int
+        Of `Features.view`.
+
+    Returns
+    -------
+    array (N, U)
+        The view itself where its guests are nobody's or the same for every image.
+
+    Raises
+    ------
+    FeaturesError
+        Where it is not known who the guests were, or their own responses were not recorded.
+
+    Notes
+    -----
+    Ridge on the mean over draws of the guests' responses to the other modality at that level, over 10 folds of groups;
+    the penalty with the least error. What is not linear in these responses stays, and so does what depends on image
+    and guest together: ask `guests_share` of the result how much is left. A correction for features that cannot be
+    extracted again; the same guests for every image need none.
+
+    Examples
+    --------
+    >>> from rgbd_insight.features import load
+    >>> scenes = load("book/features/scenes")
+    >>> freed(scenes, "sum", "rgb", 4).var() < scenes.view("sum", "rgb", 4).var()
+    np.True_
+    """
+    run, x = features.resolve(run), features.view(run, modality, level)
+    entry = features.entry(run)
+    if entry.get("isolation") == SAME or own_share(features, run, modality, level).how == "pure":
+        return x
+    (other,) = {m.name for m in features.modalities} - {modality}
+    table = _former_guests(features, entry)
+    if table is None or other not in entry["conditions"]:
+        raise FeaturesError(
+            f"`run` must be one whose guests are known, with the condition {other!r}; {run!r} is not: "
+            "extract it again, the guests are then the same for every image"
+        )
+    hosts = features.view(run, other, level).astype(float)[table].mean(0)  # (N, V)
+    return x - _predicted(hosts, x.astype(float), features.groups)
+
+
+def _predicted(x: np.ndarray, y: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """The deviations (N, V) of `y` that `x` (N, U) predicts on groups it has not seen, by the best of `PENALTIES`."""
+    fold = stats.group_folds(groups, min(FOLDS, int(groups.max()) + 1))
+    found = np.zeros((len(PENALTIES), *y.shape))
+    for train in (fold != f for f in np.unique(fold)):
+        spread = x[train].std(0)
+        z = (x - x[train].mean(0)) / np.where(spread > 0, spread, np.inf)
+        for i, penalty in enumerate(PENALTIES):
+            found[i, ~train] = z[~train] @ ridge(z[train], y[train] - y[train].mean(0), penalty)
+    errors = ((y - y.mean(0) - found) ** 2).sum((1, 2))
+    return found[errors.argmin()]
 
 
 def judged(features: Features, result: Result) -> Result:

@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rgbd_insight.features import FeatureWriter, load, partners
+from rgbd_insight.features import FeaturesError, FeatureWriter, load, partners
+from rgbd_insight.metrics import debiased_cka
 from rgbd_insight.questions import collaboration, consistency, evolution, specificity
-from rgbd_insight.questions.isolation import guests_share, judged, own_share
+from rgbd_insight.questions.isolation import freed, guests_share, judged, own_share
 from rgbd_insight.result import Result
 
 BOOK = Path(__file__).resolve().parents[2] / "book"
@@ -142,11 +143,31 @@ def test_questions_refuse_what_is_mostly_the_guests_and_name_what_is_mixed(mixer
     assert collaboration(mixers[3], "mixer", measures=["accuracy"]).table.value.notna().all()  # no view
 
 
+@pytest.mark.parametrize("bend", [None, np.abs])
+def test_what_the_guests_predict_can_be_taken_out(tmp_path, mixers, bend):
+    """Planted: enc(own + k · guest); what is left is the scene's own, wholly where enc is linear."""
+    table = partners(GROUPS, DRAWS)
+    for weight in (0, 1, 3):
+        features = mixers[weight]
+        if bend is not None:
+            written(tmp_path / f"{weight}", planted(weight, bend=bend), seed=0)
+            features = load(tmp_path / f"{weight}")
+        own = planted(0, bend=bend)["rgb"]
+        before, after = features.view("mixer", "rgb", 1), freed(features, "mixer", "rgb", 1)
+        if bend is None:
+            assert debiased_cka(after, own) > 0.9
+            assert abs(guests_share(after, GROUPS, table).value) < 0.12
+        assert debiased_cka(after, own) > debiased_cka(before, own) - 0.02
+    np.testing.assert_array_equal(freed(features, "mixer", "depth", 1), features.view("mixer", "depth", 1))
+
+
 def test_what_cannot_be_known_is_said(tmp_path):
     views = planted(3)
     part = tmp_path / "part"
     written(part, views, seed=0, samples=2 * N)  # a copy of half of the images: their guests were drawn from all
     assert own_share(load(part), "mixer", "rgb", 1).how == "unknown"
+    with pytest.raises(FeaturesError, match="must be one whose guests are known.*extract it again"):
+        freed(load(part), "mixer", "rgb", 1)
     found = consistency(load(part), "mixer", measures=["cka"], permutations=20)
     assert found.table.value.notna().all() and any(
         "whether" in m.what and "view of rgb" in m.what for m in found.missing
