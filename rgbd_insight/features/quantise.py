@@ -74,30 +74,32 @@ def write_quantised(
     """
     out, chosen = Path(out), _choose_samples(features, samples, seed)
     partial = place(out)
-    with take(partial):
-        if (partial / PROGRESS).exists():
-            raise FeaturesError(f"{partial} holds an unfinished extraction; finish or delete it")
-        recover(out)
-        try:
-            if out.exists() and not replace:
-                raise FeaturesError(
-                    f"`out` must not exist; {out} does: delete it, choose another, or give replace=True"
-                )
-            if out.exists():
-                read_manifest(out, False)  # never delete what is not ours
-            with room(out):
+    with room(out):
+        with take(partial):
+            if (partial / PROGRESS).exists():
+                raise FeaturesError(f"{partial} holds an unfinished extraction; finish or delete it")
+            recover(out)
+            try:
+                _check_place(out, replace)
                 shutil.rmtree(partial / COMPLETE, ignore_errors=True)
                 (partial / COMPLETE).mkdir()
                 _fill(features, partial / COMPLETE, chosen=chosen, units=units, keep=keep, seed=seed)
                 publish(partial / COMPLETE, out)
-        finally:
-            recover(out)
-            for path in partial.iterdir():
-                if path.name != LOCK:
-                    shutil.rmtree(path)
-    with suppress(OSError):  # the next process is in there already
-        partial.rmdir()
+            finally:
+                recover(out)
+                for path in partial.iterdir():
+                    if path.name != LOCK:
+                        shutil.rmtree(path)
+        with suppress(OSError):  # the next process is in there already
+            partial.rmdir()
     return out
+
+
+def _check_place(out: Path, replace: bool) -> None:
+    if out.exists() and not replace:
+        raise FeaturesError(f"`out` must not exist; {out} does: delete it, choose another, or give replace=True")
+    if out.exists():
+        read_manifest(out, False)  # never delete what is not ours
 
 
 def _fill(features: Features, target: Path, *, chosen: np.ndarray, units: int, keep: Keep, seed: int) -> None:
