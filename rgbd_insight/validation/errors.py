@@ -18,7 +18,7 @@ from rgbd_insight.metrics.probes import DecodabilityStatistic
 from rgbd_insight.metrics.semantic import profiles, semantic_variance
 from rgbd_insight.validation.plan import ALTERNATIVES, values
 
-COVERED = ("debiased_cka", "decodability", "predictivity", "matching", "share")
+OTHERS = 4  # networks of either modality beside the one that is measured
 UNBIASED = ("debiased_cka", "matching", "semantic_variance")
 SLOW, SLOW_PERMUTATIONS = ("consistent share", "decodability"), 19  # with 19, p <= .05 has exactly the rate .05
 
@@ -121,22 +121,26 @@ def _same_profiles(world: World, x: np.ndarray, units: int = 8) -> float:
 
 
 def coverage(
-    plan: dict, seed: int, size: tuple[int, int, bool], what: str, start: int, count: int, kind: str = ""
+    plan: dict,
+    seed: int,
+    size: tuple[int, int],
+    measures: Sequence[str],
+    what: str,
+    start: int,
+    count: int,
+    kind: str = "",
+    blocks: int = 40,
 ) -> list[dict]:
-    """Values with their intervals, or mean values alone, of fresh images of the same networks.
-
-    With `few` (the last of `size`) of debiased CKA alone; of worlds of a `kind` of it and of decodability.
-    """
-    n, width, few = size
-    knobs = {"n": n, "width": width, "other_width": width, "networks": 3, "noise": 1.0, "cooccurrence": 0.2}
+    """Values with their intervals, or mean values alone, of fresh images of the same networks."""
+    n, width = size
+    knobs = {"n": n, "width": width, "other_width": width, "networks": 1 + OTHERS, "noise": 1.0, "cooccurrence": 0.2}
     knobs = Knobs(**(knobs | {"concepts": 12} | plan["kinds"].get(kind, {})))
-    names = COVERED[:1] if few else COVERED[:2] if kind else COVERED
     expectation, rows = what == "expectation", []
     base = {"ours": True, "condition": what, "n": n, "width": width} | ({"kind": kind} if kind else {})
     sums: dict[tuple, list[float]] = {}
     for draw in range(start, start + count):
         world = World(knobs, seed, draw + 10**6 * expectation)
-        for place, found in _measured(world, names, 20 if few else 40, not expectation).items():
+        for place, found in _measured(world, measures, blocks, not expectation).items():
             if expectation:
                 sums.setdefault(place, []).append(found.value)
             else:
@@ -149,12 +153,12 @@ def coverage(
 
 
 def _measured(
-    world: World, names: Sequence[str], blocks: int, interval: bool
+    world: World, measures: Sequence[str], blocks: int, interval: bool
 ) -> dict[tuple, stats.Estimate | SimpleNamespace]:
     """Estimates of one draw, by measure and part.
 
-    Parts of decodability are the concepts, named by who shows them; shares are those that the chapters use, corrected,
-    and the plain ones of which they are the correction.
+    Parts of decodability are the concepts, named by who shows them; shares are corrected, of four networks, or not, of
+    one.
     """
     x, y, groups, areas = world.stream("rgb", 0), world.stream("depth", 1), world.groups, world.areas
     plan, every = stats.Resampling(blocks=blocks), np.arange(len(groups))
@@ -166,16 +170,19 @@ def _measured(
         found = stats.estimate(statistic, groups, plan, null=False)
         return stats.combine(function, found) if function else found
 
-    found = {(name, None): asked(MEASURES[name].statistic(x, y, groups)) for name in names if name in MEASURES}
-    if "decodability" in names:
+    found = {(name, None): asked(MEASURES[name].statistic(x, y, groups)) for name in measures if name in MEASURES}
+    if "decodability" in measures:
         delta = asked(DecodabilityStatistic(x, world.present, groups, components=16))
         found |= {("decodability", f"{kind} {k}"): _at(delta, k) for k, kind in enumerate(world.kinds)}
-    if "share" in names:
-        other, same, units = world.streams("depth", [1, 2]), world.streams("rgb", [1, 2]), x[:, :12]
-        plain = asked(PartitioningStatistic(units, areas, other[:1], same[:1], groups, components=12), level_shares)
-        corrected = asked(CorrectedStatistic(units, areas, other, same, groups), corrected_level_shares)
-        for what, level in (("share", corrected), ("uncorrected share", plain)):
-            found |= {(f"{what}, {name}", None): _at(level, i) for i, name in enumerate(SHARES)}
+    units, nets = x[:, :12], range(1, 1 + OTHERS)
+    if "share" in measures:
+        streams = world.streams("depth", nets), world.streams("rgb", nets)
+        level = asked(CorrectedStatistic(units, areas, *streams, groups), corrected_level_shares)
+        found |= {(f"share, {name}", None): _at(level, i) for i, name in enumerate(SHARES)}
+    if "uncorrected share" in measures:
+        plain = PartitioningStatistic(units, areas, [y], [world.stream("rgb", 1)], groups, components=12)
+        level = asked(plain, level_shares)
+        found |= {(f"uncorrected share, {name}", None): _at(level, i) for i, name in enumerate(SHARES)}
     return found
 
 

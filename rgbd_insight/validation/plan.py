@@ -19,9 +19,13 @@ def read_plan(quick: bool = False) -> dict:
     """The committed plan; `quick` puts its small numbers in the place of the large ones."""
     plan = tomllib.loads((files("rgbd_insight") / "validation" / "validate.toml").read_text(encoding="utf-8"))
     smaller = plan.pop("quick")
-    for battery, numbers in smaller.items() if quick else ():
-        plan[battery] |= numbers
-    return plan
+    return _merged(plan, smaller) if quick else plan
+
+
+def _merged(plan: dict, other: dict) -> dict:
+    """The plan with all that `other` says in its place."""
+    inner = {name: _merged(plan[name], value) for name, value in other.items() if isinstance(value, dict)}
+    return plan | other | inner
 
 
 def held_out_knobs(plan: dict, seed: int, **fixed) -> Knobs:
@@ -99,8 +103,8 @@ def _kinds(plan: dict, base: int) -> Iterator[Task]:
         coverage = plan["ranking"]["coverage"][i % len(plan["ranking"]["coverage"])]
         yield "ranking", {"seed": base + 101000 + 1000 * names.index(kind) + i, "coverage": coverage, "kind": kind}
     p = plan["coverage_kinds"]
-    for kind, (j, size) in product(p["kinds"], enumerate(p["sizes"])):
-        which = {"seed": base + 111000 + 100 * names.index(kind) + j, "kind": kind, "size": (*size, False)}
+    for kind in p["kinds"]:
+        which = {"seed": base + 111000 + names.index(kind), "kind": kind, "size": p["size"], "measures": p["measures"]}
         yield from _draws(which, p["repetitions"], p["draws"])
     p = plan["neighbours"]
     for (j, value), i in product(enumerate(p["values"]), range(p["worlds"])):
@@ -108,10 +112,10 @@ def _kinds(plan: dict, base: int) -> Iterator[Task]:
 
 
 def _coverage(p: dict, seed: int) -> Iterator[Task]:
-    sizes = [(*size, p["repetitions"], p["draws"]) for size in [p["large"], *p["sizes"]]]
-    sizes[0] = (*p["large"], p["large_repetitions"], p["large_draws"])
-    for i, (n, width, repetitions, draws) in enumerate(sizes):
-        yield from _draws({"seed": seed + i, "size": (n, width, i == 0)}, repetitions, draws)
+    for i, name in enumerate(("large", "small", "shares")):
+        which = {"seed": seed + i, "size": p[name]["size"], "measures": p[name]["measures"]}
+        which |= {"blocks": p[name]["blocks"]} if "blocks" in p[name] else {}
+        yield from _draws(which, p[name]["repetitions"], p[name]["draws"])
 
 
 def _draws(which: dict, repetitions: int, draws: int, chunk: int = 20) -> Iterator[Task]:
@@ -123,13 +127,14 @@ def _draws(which: dict, repetitions: int, draws: int, chunk: int = 20) -> Iterat
 
 def slices(plan: dict) -> list[Task]:
     """A small piece of every battery, and of every kind of worlds: its rows are among those of all pieces."""
-    some: dict[tuple[str, str], Task] = {}
+    some: dict[tuple, Task] = {}
     for battery, options in tasks(plan):
         few = {name: min(options[name], 2) for name in ("repetitions", "alternatives") if name in options}
         if options.get("what") == "interval":
             few["count"] = 1
         if options.get("what") != "expectation":
-            some[battery, options.get("kind", "")] = battery, options | few  # of all, the last are the shortest
+            what = battery, options.get("kind"), *options.get("measures", ())
+            some[what] = battery, options | few  # of all, the last are the shortest
     return list(some.values())
 
 

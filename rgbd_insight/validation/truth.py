@@ -130,7 +130,7 @@ def concepts(plan: dict, seed: int, cooccurrence: float) -> list[dict]:
     world = World(knobs, seed)
 
     def probe(*streams: np.ndarray) -> stats.Estimate:
-        size = {"components": 32 * len(streams), "controls": 4, "strata": world.areas}
+        size = {"components": 32 * len(streams), "strata": world.areas}
         statistic = DecodabilityStatistic(np.hstack(streams), world.present, world.groups, **size)
         return stats.estimate(statistic, world.groups, null=False)
 
@@ -169,7 +169,7 @@ def absence(plan: dict, seed: int, n: int, folds: int) -> list[dict]:
     thin[:, units] = THIN * areas + np.sqrt(1 - THIN**2) * thin[:, units]
 
     def probe(stream: np.ndarray) -> stats.Estimate:
-        statistic = DecodabilityStatistic(stream, present, world.groups, folds=folds, controls=4)
+        statistic = DecodabilityStatistic(stream, present, world.groups, folds=folds)
         return stats.estimate(statistic, world.groups, null=False)
 
     first, rows = probe(rgb), []
