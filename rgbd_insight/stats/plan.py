@@ -12,7 +12,6 @@ from rgbd_insight.stats.order import Shifts
 from rgbd_insight.stats.statistics import Statistic, evaluated
 
 BLOCKS, PERMUTATIONS, LEAST = 20, 200, 5  # what intervals and nulls need; with fewer groups the estimate says so
-FEWEST = 10  # blocks where neighbouring groups are alike, which have to be long
 
 
 @dataclass(frozen=True)
@@ -22,8 +21,7 @@ class Resampling:
     Attributes
     ----------
     blocks : int
-        Of whole groups, left out in turn, at least 20 (10 with `shifts`); as many as there are groups where there are
-        fewer groups.
+        Of whole groups, left out in turn, at least 20; as many as there are groups where there are fewer groups.
     permutations : int
         Of whole groups, at least 20; fewer than 200 are noted. With `shifts`, how many of these are drawn at most.
     seed : int
@@ -44,10 +42,9 @@ class Resampling:
     shifts: Shifts | None = None
 
     def __post_init__(self) -> None:
-        fewest = FEWEST if self.shifts else BLOCKS
-        if self.blocks < fewest:
+        if self.blocks < BLOCKS:
             raise ValueError(
-                f"`blocks` must be at least {fewest}; got {self.blocks}. With few groups it is reduced by itself."
+                f"`blocks` must be at least {BLOCKS}; got {self.blocks}. With few groups it is reduced by itself."
             )
         if self.permutations < 20:
             raise ValueError(

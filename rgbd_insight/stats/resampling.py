@@ -83,8 +83,8 @@ def estimate(
         )
     if not 0 < confidence < 1:
         raise ValueError(f"`confidence` must be between 0 and 1; got {confidence}. For 95 %, pass 0.95.")
-    halves = getattr(statistic, "jumps", False) and count >= BLOCKS
-    used = min(max(plan.blocks, BLOCKS) if halves else plan.blocks, count)
+    used = min(plan.blocks, count)
+    halves = getattr(statistic, "jumps", False) and used >= BLOCKS
     block = stretches_of(groups, used) if plan.shifts else blocks_of(codes, used)
     value, leave_outs = _jackknifed(statistic, block, halves, plan.seed)
     notes = [f"only {count} groups: {used} jackknife blocks instead of {BLOCKS} or more"] if used < BLOCKS else []

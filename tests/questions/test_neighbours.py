@@ -41,14 +41,14 @@ def test_rooms_of_one_building_are_left_out_and_moved_together(rooms):
         if any(rooms.has(rooms.find(fusion=fusion, role="final")[0], s, level, modality) for s in (modality, "fused"))
     ]
     again = stats.neighbours(views, rooms.groups)
-    assert found.alike and found.correlation == pytest.approx(again.correlation) and found.length == again.length > 2
-    assert (nets.groups == found.groups).all() and len(np.unique(nets.groups)) >= 20
+    assert found.alike and found.correlation == pytest.approx(again.correlation) and found.joined == again.joined > 2
+    assert (nets.groups == found.groups).all() and len(np.unique(nets.groups)) == 20
     result = consistency(rooms, "twins", levels=[4], measures=["cka"], permutations=40)
     row = result.one("cka")
     assert (
         row.groups == len(np.unique(found.groups)) and result.made["shifts"] == 40 and "permutations" not in result.made
     )
-    assert result.made["blocks"] == found.plan().blocks < 20
+    assert result.made["blocks"] == len(np.unique(found.groups))
     one = stats.averaged([cka_statistic(*pair) for pair in nets.across(4)])
     want = stats.estimate(one, found.groups, found.plan(permutations=40))
     assert (row.value, row.low, row.high, row.p) == pytest.approx((want.value, want.low, want.high, want.p))
@@ -65,7 +65,7 @@ def test_every_question_says_that_groups_were_joined(rooms):
         balance(rooms, rooms.find(fusion="se", role="final")[:1]),
     ]
     for result in asked:
-        assert result.made["groups in a block"] == neighbours_of(rooms).length
+        assert result.made["groups joined"] == neighbours_of(rooms).joined
         assert any("groups that follow each other are alike" in line for line in result.warnings)
         assert "are alike" in result._repr_html_()
         valued = result.table.dropna(subset=["low"])

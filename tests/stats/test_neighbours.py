@@ -67,7 +67,7 @@ def test_interval_and_null_of_a_sequence_are_the_naive_ones():
     rng, groups = np.random.default_rng(0), uneven(3)
     x, y = rng.normal(size=(2, len(groups)))
     moved = stats.Shifts.of(groups)
-    plan = stats.Resampling(blocks=10, shifts=moved)
+    plan = stats.Resampling(blocks=20, shifts=moved)
     found = stats.estimate(lambda i, j: np.corrcoef(x[i], y[j])[0, 1], groups, plan)
     rows = np.array(moved.rows)
     own, other = x[rows], y[rows].reshape(-1, moved.size)
@@ -76,15 +76,14 @@ def test_interval_and_null_of_a_sequence_are_the_naive_ones():
     value = np.corrcoef(x[rows], y[rows])[0, 1]
     assert found.value == pytest.approx(np.corrcoef(x, y)[0, 1]) and found.null_value == pytest.approx(value)
     assert found.p == (1 + sum(m >= value for m in null)) / (1 + len(null))
-    shifts = f"only {len(null)} shifts instead of 200 or more"
-    assert found.note == f"only 30 groups: 10 jackknife blocks instead of 20 or more; {shifts}"
-    block = stats.stretches_of(groups, 10)
-    left = [np.corrcoef(x[block != b], y[block != b])[0, 1] for b in range(10)]
+    assert found.note == f"only {len(null)} shifts instead of 200 or more"
+    block = stats.stretches_of(groups, 20)
+    left = [np.corrcoef(x[block != b], y[block != b])[0, 1] for b in range(20)]
     np.testing.assert_allclose(found.leave_outs, left)
     fewer = replace(plan, permutations=len(null) - 1, seed=1) if len(null) > 20 else plan
     few = stats.estimate(lambda i, j: np.corrcoef(x[i], y[j])[0, 1], groups, fewer)
     assert len(set(few.null_draws)) == fewer.draws and set(few.null_draws) <= set(found.null_draws)  # none twice
-    assert plan.made(groups) == {"blocks": 10, "shifts": len(null)}
+    assert plan.made(groups) == {"blocks": 20, "shifts": len(null)}
     fewer = stats.Resampling(permutations=20, seed=1, shifts=MOVED)
     assert fewer.made(np.arange(30)) == {"blocks": 30, "shifts": 20, "seed": 1}
 
@@ -111,7 +110,7 @@ def test_how_alike_neighbours_are_is_the_stated_formula():
     last = next(k for k, value in enumerate(r) if value <= np.quantile(null, 0.95))
     tau, gamma = 1 + 2 * sum(r[:last]), 2 * sum((k + 1) * r[k] for k in range(last))
     assert found.length == ceil((1.5 * gamma**2 / tau**2 * 40) ** (1 / 3)) == 4
-    assert found.plan().blocks == 10 and found.joined == 2 and len(np.unique(found.groups)) == 20
+    assert found.joined == 2 and len(np.unique(found.groups)) == 20  # 4 would leave 10 blocks
     assert (found.groups == stats.stretches_of(groups, 20)).all() and found.shifts.count == 39
 
 
@@ -160,8 +159,16 @@ def test_few_groups_and_no_responses_are_said():
 def test_a_warning_says_what_was_done_instead():
     x, groups = sequence(np.random.default_rng(0), 0.6)
     made = stats.neighbours([x], groups).made()
-    assert made["groups in a block"] == 4 and 0.3 < made["autocorrelation"] < 0.7
-    assert "blocks of at least 4 of them in a row" in made["warnings"][0]
+    assert made["groups joined"] == 2 and 0.3 < made["autocorrelation"] < 0.7
+    assert "2 in a row (4 would be right, but leave too few blocks) are left out together" in made["warnings"][0]
+
+
+@pytest.mark.parametrize(("count", "left"), [(20, 10), (30, 15), (120, 20), (400, None)])
+def test_as_many_are_joined_as_leave_twenty_blocks(count, left):
+    x, groups = sequence(np.random.default_rng(1), 0.6, count=count)
+    found = stats.neighbours([x], groups)
+    assert len(np.unique(found.groups)) == (left or count // found.length)
+    assert (found.joined < found.length) == (left is not None)
 
 
 @pytest.mark.parametrize(
@@ -174,7 +181,6 @@ def test_a_warning_says_what_was_done_instead():
         (lambda: stats.neighbours([np.ones((9, 2))], np.arange(30)), r"`streams` must each be \(30, units\)"),
         (lambda: stats.Shifts.of([0, 1, 2, 0, 3] * 6), "must be in order"),
         (lambda: stats.Shifts.of(np.arange(19)), "at least 20 groups to move their sequence; got 19"),
-        (lambda: stats.Resampling(blocks=9, shifts=MOVED), "`blocks` must be at least 10; got 9"),
         (
             lambda: stats.exchanged(lambda i, j: 0.0, np.arange(29), stats.Resampling(shifts=MOVED)),
             "`plan` must move a sequence of these 29 samples; got sample 29",
