@@ -27,7 +27,7 @@ from rgbd_insight.metrics.partitioning import (
 )
 from rgbd_insight.metrics.prediction import predictivity, predictivity_statistic
 from rgbd_insight.metrics.probes import Decodability, DecodabilityStatistic, decodability
-from rgbd_insight.metrics.ranking import Ranking, bounded, rank_units
+from rgbd_insight.metrics.ranking import KappaStatistic, PredictedStatistic, Ranking, bounded, rank_units
 from rgbd_insight.metrics.registry import INVARIANCES, MEASURES, Measure
 from rgbd_insight.metrics.semantic import (
     LevelSemanticVariance,
@@ -46,12 +46,14 @@ __all__ = [
     "CorrectedStatistic",
     "Decodability",
     "DecodabilityStatistic",
+    "KappaStatistic",
     "LevelSemanticVariance",
     "Matching",
     "Measure",
     "Moments",
     "Partitioning",
     "PartitioningStatistic",
+    "PredictedStatistic",
     "Ranking",
     "bounded",
     "cka_matrix",

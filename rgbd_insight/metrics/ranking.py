@@ -1,36 +1,49 @@
-"""Which units of a stream the other modality lacks most."""
+"""Which units of a stream the other modality lacks most: of the concepts that they encode, and of all that they do."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import rankdata
 
-from rgbd_insight.metrics.checks import check_rows
-from rgbd_insight.metrics.partitioning import CONCEPTS, OTHER, SAME
+from rgbd_insight.metrics.banded import checked_streams
+from rgbd_insight.metrics.checks import are_all, check_rows
+from rgbd_insight.metrics.ridge import ridge
 from rgbd_insight.stats import Estimate
+from rgbd_insight.stats.groups import checked_blocks, group_folds
+from rgbd_insight.utils.threads import one_thread
 
-MOST = 0.75  # weight of the concepts' rank at most: a stream may show a concept, but not in the way that the unit does
+OTHER, SAME = range(2)  # columns of what `PredictedStatistic` finds
+PENALTY = 0.3  # of the ridge, as a share of the columns' variance: ranks hardly depend on it
+CONCEPTS = 0.1  # the same of the concepts, of which there are fewer
+MOST = 0.75  # weight of the concepts: a modality may show a concept, but not in the way that the unit does
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """Units of one stream, ordered from consistent to specific.
+    """Units of one stream, ordered from consistent to specific in two ways.
 
     Attributes
     ----------
-    j : array (U,)
-        J_u in (0, 1): 0 the most consistent, 1 the most specific unit of this stream; NaN for unreliable units.
-    kappa : array (U,)
-        Decodability, from the other stream, of the concepts that the unit encodes; NaN where it encodes none of them.
+    concept : array (U,)
+        Rank in (0, 1) by concept specificity: 1 where the other modality lacks the concepts that the unit encodes; NaN
+        for unreliable units.
+    total : array (U,)
+        Rank in (0, 1) by total specificity: 1 where it lacks the unit's reproducible variance, nuisance included; NaN
+        for unreliable units.
+    weight : float
+        Of the concepts in the concept ranking, in [0, 0.75]: it grows with the reliability of κ.
     unreliable : array of bool (U,)
         Units whose ceiling has its lower bound below the threshold: counted, not ranked.
     """
 
-    j: np.ndarray
-    kappa: np.ndarray
+    concept: np.ndarray
+    total: np.ndarray
+    weight: float
     unreliable: np.ndarray
 
 
@@ -71,33 +84,187 @@ def bounded(x: ArrayLike, reach: float = 3.0) -> np.ndarray:
     return np.clip(x, middle - half, middle + half)
 
 
-def rank_units(
-    correlation: ArrayLike,
-    profile: ArrayLike,
-    delta: ArrayLike,
-    r2: Estimate,
-    *,
-    least: float = 0.05,
-    named: float = 0.1,
-) -> Ranking:
-    """Order the units of one stream by specificity: J_u in (0, 1), 1 the most specific; says nothing about a level.
+class PredictedStatistic:
+    """Held-out R² (U, 2) of every unit from the other modality's streams, and from its own modality's.
+
+    Parameters
+    ----------
+    x : array (N, U)
+        Responses of the units.
+    other, same : sequences of arrays (N, D)
+        Streams of the other and of the same modality, both of *other* seeds; all of a list predict together.
+    groups : array (N,)
+        Groups that no fold may divide.
+    folds, seed : int
+        Number of folds, and their seed.
+
+    Attributes
+    ----------
+    whole : array (U, 2)
+        Of all rows: at most 1, below 0 where worse than the mean, NaN for constant units.
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree, a value is not finite, or there are fewer groups than folds.
+
+    Notes
+    -----
+    R² = 1 - ΣSSE / ΣSST over held-out folds, about the training means, of a ridge of fixed penalty: a quick form of R²
+    of "other" and "same" of `variance_partitioning`, for ranks. A leave-out leaves a block out of the held-out rows and
+    keeps the fits. Rows are those of `other`, partners those of all else.
+
+    Examples
+    --------
+    >>> from rgbd_insight.stats import estimate
+    >>> shared, private = np.random.default_rng(0).normal(size=(2, 300, 1))
+    >>> x, groups = np.hstack([shared, private]), np.arange(300)
+    >>> estimate(PredictedStatistic(x, [shared], [x], groups), groups, null=False).low.round(1) + 0.0
+    array([[0.9, 0.9],
+           [0. , 0.9]])
+    """
+
+    def __init__(
+        self,
+        x: ArrayLike,
+        other: Sequence[ArrayLike],
+        same: Sequence[ArrayLike],
+        groups: ArrayLike,
+        *,
+        folds: int = 5,
+        seed: int = 0,
+    ) -> None:
+        (self.x, *streams), self.groups = checked_streams(x, {"other": other, "same": same}, groups)
+        self.other, self.same = np.hstack(streams[: len(other)]), np.hstack(streams[len(other) :])
+        self.fold = group_folds(self.groups, folds, seed)
+
+    @cached_property
+    def whole(self) -> np.ndarray:
+        return _r2(*(part.sum(-2) for part in self._squares))
+
+    @cached_property
+    def _squares(self) -> tuple[np.ndarray, np.ndarray]:
+        every = np.arange(len(self.fold))
+        return self._held_out(every, every)
+
+    def __call__(self, rows: np.ndarray, partner: np.ndarray) -> np.ndarray:
+        if are_all(rows, partner, len(self.fold)):
+            return self.whole
+        return _r2(*(part.sum(-2) for part in self._held_out(rows, partner)))
+
+    def leave_outs(self, blocks: np.ndarray) -> np.ndarray:
+        """R² (G, U, 2) without each block."""
+        codes = checked_blocks(blocks, self.groups)
+        kept = np.arange(codes.max() + 1)[:, None] != codes  # (G, N)
+        return np.stack([_r2(*(part[..., some, :].sum(-2) for part in self._squares)) for some in kept])
+
+    @one_thread
+    def _held_out(self, rows: np.ndarray, partner: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Squared errors (2, n, U) of every held-out response, and its squared distance (n, U) from the mean."""
+        x, fold, inputs = self.x[partner], self.fold[rows], (self.other[rows], self.same[partner])
+        errors, total = np.empty((2, *x.shape)), np.empty(x.shape)
+        for f in range(fold.max() + 1):
+            train, test = fold != f, fold == f
+            mean = x[train].mean(0)
+            total[test] = (x[test] - mean) ** 2
+            for z, error in zip(inputs, errors, strict=True):
+                centre = z[train].mean(0)
+                weights = ridge(z[train] - centre, x[train] - mean, PENALTY)
+                error[test] = (x[test] - mean - (z[test] - centre) @ weights) ** 2
+        return errors, total
+
+
+def _r2(errors: np.ndarray, total: np.ndarray) -> np.ndarray:
+    """R² (U, 2) from sums of errors (2, U) and totals (U,)."""
+    return 1 - np.divide(errors, total, out=np.full_like(errors, np.nan), where=total > 0).T
+
+
+class KappaStatistic:
+    """κ (U,): how well the other modality decodes the concepts that each unit encodes; for `stats.estimate`.
+
+    Parameters
+    ----------
+    x : array (N, U)
+        Responses of the units.
+    concepts : array (N, K)
+        Areas or presence of the concepts.
+    delta : array (K,)
+        δ of each concept from the *other* modality, the mean over its networks where there are several. NaN: left out.
+    groups : array (N,)
+        The scene of each image.
+
+    Attributes
+    ----------
+    weights : array (U, K)
+        By how many of its standard deviations a unit moves where the concept moves by one of its own and all others
+        stay: what the unit encodes.
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree, or a response or concept is not finite.
+
+    Notes
+    -----
+    κ_u = Σ_k w_uk² δ_k / Σ_k w_uk², w the weights of a ridge regression on all concepts at once, so that a unit gets no
+    weight for what merely occurs together with its concepts. Mostly in [0, 1]; NaN where the unit encodes no concept of
+    which δ is known. A leave-out leaves a block out of the regression; the noise of δ is in no interval.
+
+    Examples
+    --------
+    >>> from rgbd_insight.stats import estimate
+    >>> concepts, groups = np.random.default_rng(0).normal(size=(300, 2)), np.arange(300)
+    >>> found = estimate(KappaStatistic(concepts, concepts, [0.9, 0.1], groups), groups, null=False)
+    >>> found.value.round(1), bool(found.se.max() < 0.02)
+    (array([0.9, 0.1]), True)
+    """
+
+    def __init__(self, x: ArrayLike, concepts: ArrayLike, delta: ArrayLike, groups: ArrayLike) -> None:
+        (self.x, self.concepts), self.groups = checked_streams(x, {"concepts": [concepts]}, groups)
+        self.delta = np.asarray(delta, float)
+        if self.delta.shape != (self.concepts.shape[1],):
+            count = self.concepts.shape[1]
+            raise ValueError(
+                f"`delta` must be ({count},), one for each concept; got {self.delta.shape}. See `concepts`."
+            )
+
+    @property
+    def weights(self) -> np.ndarray:
+        return ridge(self.concepts, self.x, CONCEPTS).T
+
+    def __call__(self, rows: np.ndarray, partner: np.ndarray) -> np.ndarray:
+        x, concepts = self.x[rows], self.concepts[partner]
+        return self._kappa(ridge(concepts - concepts.mean(0), x - x.mean(0), CONCEPTS))
+
+    def leave_outs(self, blocks: np.ndarray) -> np.ndarray:
+        """κ (G, U) without each block."""
+        codes = checked_blocks(blocks, self.groups)
+        kept = (np.flatnonzero(codes != g) for g in range(codes.max() + 1))
+        return np.stack([self(rows, rows) for rows in kept])
+
+    def _kappa(self, weights: np.ndarray) -> np.ndarray:
+        """κ (U,) from weights (K, U)."""
+        valued = np.isfinite(self.delta)
+        square = weights[valued].T ** 2
+        total = square.sum(1)
+        return np.divide(square @ self.delta[valued], total, out=np.full(len(total), np.nan), where=total > 0)
+
+
+def rank_units(kappa: Estimate, nearest: ArrayLike, r2: Estimate, *, least: float = 0.05) -> Ranking:
+    """Order the units of one stream by concept and by total specificity; says nothing about a level.
 
     Take all arguments from responses that went through `bounded`.
 
     Parameters
     ----------
-    correlation : array (U,)
-        Largest absolute correlation with any unit of the other stream.
-    profile : array (U, K)
-        s_uk, the unit's profile; concepts with NaN here or in `delta` are left out.
-    delta : array (K,)
-        δ of each concept from the *other* stream.
-    r2 : Estimate (U, 5)
-        Of these units, from `stats.estimate(PartitioningStatistic(...), groups, null=False)`.
+    kappa : Estimate (U,)
+        Of these units, from `stats.estimate(KappaStatistic(...), groups, null=False)`.
+    nearest : array (U,)
+        Largest absolute correlation with any unit of the other modality's networks.
+    r2 : Estimate (U, 2)
+        Of these units, from `stats.estimate(PredictedStatistic(...), groups, null=False)`.
     least : float
         Units whose R²(same) has a lower bound below this are unreliable.
-    named : float
-        κ is missing where R²(concepts) / R²(same) is below this; such units are ranked by the other stream alone.
 
     Returns
     -------
@@ -106,42 +273,53 @@ def rank_units(
     Raises
     ------
     ValueError
-        If lengths disagree, a correlation is NaN, or no concept has a value.
+        If the lengths disagree, or a correlation is NaN.
 
     Notes
     -----
-    J_u = (1 - w_u)·½[rank(-correlation) + rank(-R²(other)/R²(same))] + w_u·rank(1 - κ_u), ranks (r - ½)/n over the
-    reliable units (for κ: those that have one), ties shared; κ_u = Σ_k s_uk² δ_k / Σ_k s_uk². The concepts have as much
-    to say as they explain: w_u = R²(concepts)/R²(same), at most ¾, and 0 where κ is missing.
+    Three shares say what the other modality has of a unit: κ_u of the concepts that it encodes,
+    q_u = R²(other)/R²(same) of its reproducible variance, t_u = r_u²/R²(same) of the same by the nearest unit alone.
+    The concept score is 1 - w κ_u - (1 - w)·½(q_u + t_u), the total score 1 - q_u, the unit's specific share. Ranks are
+    (r - ½)/n over the reliable units, ties shared. A unit without κ has the concept score 1 - ½(q_u + t_u).
+
+    w is ¾ of the reliability of κ: the share of its variance between units that is not sampling error,
+    1 - Σ_u se_u²/Σ_u (κ_u - κ̄)², at least 0. All units have the same w, as units with different ones would be compared
+    on different scales; and values are added, not ranks: where a unit encodes no concept that has a name, κ_u is a mean
+    of many δ, much the same for all such units, and hardly decides. How much of a unit its concepts explain has no
+    weight: that is small where nuisance dominates as well as where the concepts have no name.
 
     Examples
     --------
     >>> from rgbd_insight.stats import estimate
-    >>> r2 = np.full((3, 5), 0.8)
-    >>> r2[:, 1] = [0.7, 0.0, 0.4]  # what the other stream explains of each unit
+    >>> r2 = np.array([[0.7, 0.8], [0.0, 0.8], [0.4, 0.8]])
     >>> found = estimate(lambda rows, partner: r2, np.arange(40), null=False)
-    >>> rank_units([0.9, 0.2, 0.5], np.eye(3), [0.9, 0.0, 0.5], found).j.round(2)
-    array([0.17, 0.83, 0.5 ])
+    >>> kappa = estimate(lambda rows, partner: np.array([0.9, 0.6, 0.0]), np.arange(40), null=False)
+    >>> ranking = rank_units(kappa, [0.8, 0.3, 0.3], found)
+    >>> ranking.concept.round(2), ranking.total.round(2), ranking.weight
+    (array([0.17, 0.5 , 0.83]), array([0.17, 0.83, 0.5 ]), 0.75)
     """
-    correlation, profile, delta = (np.asarray(a, float) for a in (correlation, profile, delta))
-    if profile.shape != (len(correlation), len(delta)) or len(r2.value) != len(correlation):
+    nearest = np.asarray(nearest, float)
+    if not nearest.shape == kappa.value.shape == r2.value.shape[:1]:
         raise ValueError(
-            f"`profile` must be (units, concepts) = ({len(correlation)}, {len(delta)}) and `r2` "
-            f"of as many units; got {profile.shape} and {len(r2.value)}. Pass one level of one stream."
+            f"`kappa`, `nearest` and `r2` must be of as many units; got {kappa.value.shape}, {nearest.shape} and "
+            f"{r2.value.shape}. Pass one level of one stream."
         )
-    valued = np.isfinite(profile).all(0) & np.isfinite(delta)
-    if not valued.any() or not np.isfinite(correlation).all():
-        raise ValueError("`correlation` must be finite and some concept have a value; got NaN. Drop constant units.")
-    concepts, other, same = (r2.value[:, model] for model in (CONCEPTS, OTHER, SAME))
+    if not np.isfinite(nearest).all():
+        raise ValueError("`nearest` must be finite; got NaN. Take it from finite responses.")
     unreliable = ~(r2.low[:, SAME] >= least)  # a constant unit has no ceiling
-    weight = profile[:, valued] ** 2
-    encodes = (concepts >= named * same) & (weight.sum(1) > 0) & ~unreliable
-    kappa = np.divide(weight @ delta[valued], weight.sum(1), out=np.full(len(weight), np.nan), where=encodes)
-    ceiling = np.where(unreliable, 1, same)
-    by_stream = (_ranks(-correlation, ~unreliable) + _ranks(-other / ceiling, ~unreliable)) / 2
-    share = np.where(encodes, np.clip(concepts / ceiling, 0, MOST), 0)
-    by_concept = np.where(encodes, _ranks(1 - kappa, encodes), 0)
-    return Ranking((1 - share) * by_stream + share * by_concept, kappa, unreliable)
+    ceiling = np.where(unreliable, 1, r2.value[:, SAME])
+    predicted, matched = r2.value[:, OTHER] / ceiling, nearest**2 / ceiling
+    by_stream = (predicted + matched) / 2
+    known = np.isfinite(kappa.value) & ~unreliable
+    weight = MOST * _reliability(kappa.value[known], kappa.se[known])
+    concept = 1 - np.where(known, weight * kappa.value + (1 - weight) * by_stream, by_stream)
+    return Ranking(_ranks(concept, ~unreliable), _ranks(1 - predicted, ~unreliable), weight, unreliable)
+
+
+def _reliability(values: np.ndarray, errors: np.ndarray) -> float:
+    """Share of the variance of some values that is not their sampling error, in [0, 1]; 0 where they do not vary."""
+    variance = values.var() if len(values) else 0.0
+    return float(np.clip(1 - np.mean(errors**2) / variance, 0, 1)) if variance > 0 else 0.0
 
 
 def _ranks(values: np.ndarray, among: np.ndarray) -> np.ndarray:

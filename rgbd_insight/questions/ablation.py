@@ -99,7 +99,10 @@ def _sets(orders: dict[int, np.ndarray], share: float, draws: int, rng: np.rando
 
 
 def _order(nets: Networks, modality: str, level: int) -> np.ndarray:
-    """Reliable units of the first network, from the most consistent to the most specific."""
+    """Reliable units of the first network by total specificity, from the most consistent to the most specific.
+
+    Silencing a unit takes all that it does, named or not, so what the other modality has of all of it decides.
+    """
     ranking = ranked(nets, modality, level, among=chosen_on(nets))
     reliable = np.flatnonzero(~ranking.unreliable)
-    return reliable[np.argsort(ranking.j[reliable], kind="stable")]
+    return reliable[np.argsort(ranking.total[reliable], kind="stable")]

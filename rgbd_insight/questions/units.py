@@ -10,9 +10,8 @@ import numpy as np
 from rgbd_insight import stats
 from rgbd_insight.features import Features
 from rgbd_insight.metrics.auroc import pair_counts
-from rgbd_insight.metrics.partitioning import PartitioningStatistic
 from rgbd_insight.metrics.probes import decodability
-from rgbd_insight.metrics.ranking import Ranking, bounded, rank_units
+from rgbd_insight.metrics.ranking import KappaStatistic, PredictedStatistic, Ranking, bounded, rank_units
 from rgbd_insight.metrics.semantic import profiles
 from rgbd_insight.metrics.soft_matching import max_correlation
 from rgbd_insight.questions.networks import TWINS, Networks, neighbours_of, networks
@@ -195,19 +194,22 @@ def _concepts(features: Features, names: Iterable[str] | None) -> np.ndarray:
 def ranked(
     nets: Networks, modality: str, level: int, plan: Resampling | None = None, *, among: np.ndarray | None = None
 ) -> Ranking:
-    """The ranking of the first network's units, beside the others' streams; `among` bool (N,) keeps some samples only.
+    """The two rankings of the first network's units; `among` bool (N,) keeps some samples only.
 
-    Responses are held back where they lie far out: one image on which everything does would decide the order.
+    All other networks of either modality say together what they have of each unit. Responses are held back where they
+    lie far out: one image on which everything does would decide the order.
     """
-    among = np.ones(len(nets.features), bool) if among is None else among
+    features = nets.features
+    among = np.ones(len(features), bool) if among is None else among
     other = next(m for m in nets.modalities if m != modality)
+    groups, present = nets.groups[among], features.present[among]
 
     def stream(member: int, name: str) -> np.ndarray:
         return bounded(nets.view(member, name, level)[among])
 
-    groups, present = nets.groups[among], nets.features.present[among]
-    x, y, rest = stream(0, modality), stream(1, other), range(1, len(nets.members))
+    x, rest = stream(0, modality), range(1, len(nets.members))
     others, same = ([stream(j, name) for j in rest] for name in (other, modality))
-    partitioning = PartitioningStatistic(x, nets.features.areas[among], others, same, groups)
-    r2 = stats.estimate(partitioning, groups, plan or nets.plan(), null=False)
-    return rank_units(max_correlation(x, y), profiles(x, present, groups).s, decodability(y, present, groups).delta, r2)
+    delta = np.mean([decodability(y, present, groups).delta for y in others], axis=0)
+    evidence = KappaStatistic(x, features.areas[among], delta, groups), PredictedStatistic(x, others, same, groups)
+    kappa, r2 = (stats.estimate(statistic, groups, plan or nets.plan(), null=False) for statistic in evidence)
+    return rank_units(kappa, np.max([max_correlation(x, y) for y in others], axis=0), r2)

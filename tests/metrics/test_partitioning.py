@@ -1,4 +1,4 @@
-"""The variance partitioning against a row-by-row banded ridge, on planted units, and the ranking of units."""
+"""The variance partitioning against a row-by-row banded ridge, on planted units."""
 
 from itertools import product
 
@@ -9,12 +9,10 @@ from rgbd_insight import stats
 from rgbd_insight.metrics import (
     ConsistentShare,
     PartitioningStatistic,
-    bounded,
     consistent_share,
     explained,
     level_shares,
     partitionings,
-    rank_units,
     unit_shares,
     variance_partitioning,
 )
@@ -212,49 +210,3 @@ def test_errors():
         variance_partitioning(y, named, other, same, groups, folds=2)
     with pytest.raises(ValueError, match="whole groups"):
         PartitioningStatistic(y, named, other, same, groups).leave_outs(np.arange(100) % 7)
-
-
-def explained_by(named, ceiling, other=0.0, error=0.001):
-    """An estimate of R² of units, hardly uncertain."""
-    rng = np.random.default_rng(0)
-    r2 = np.zeros((len(named), 5))
-    r2[:, 0], r2[:, 1], r2[:, 2] = named, other, ceiling
-    noise = error * rng.normal(size=(40, *r2.shape))
-    statistic = lambda rows, _: r2 + noise[np.setdiff1d(np.arange(40), rows)].sum(0)  # noqa: E731
-    return stats.estimate(statistic, np.arange(40), null=False)
-
-
-def test_ranking_orders_counts_and_says_what_is_missing():
-    partitioning = explained_by([0.5, 0.7, 0.2, 0.01, 0.5], [0.8, 0.8, 0.8, 0.8, 0.04], other=[0.4, 0.1, 0.3, 0.2, 0])
-    profile = np.array([[1, 0, np.nan], [0, 1, 0], [1, 1, 0], [1, 0, 0], [1, 0, 0]], float)
-    ranking = rank_units([0.9, 0.1, 0.5, 0.3, 0.2], profile, [0.8, 0.0, 0.4], partitioning)
-    assert np.allclose(ranking.kappa, [0.8, 0.0, 0.4, np.nan, np.nan], equal_nan=True)
-    by_correlation, by_other = np.array([0.5, 3.5, 1.5, 2.5]) / 4, np.array([0.5, 3.5, 1.5, 2.5]) / 4
-    by_concept, weight = np.array([0.5, 2.5, 1.5]) / 3, np.array([0.5 / 0.8, 0.75, 0.2 / 0.8])
-    expected = (by_correlation + by_other) / 2
-    expected[:3] = (1 - weight) * expected[:3] + weight * by_concept
-    assert np.allclose(ranking.j[:4], expected) and np.isnan(ranking.j[4])
-    assert ranking.unreliable.tolist() == [False] * 4 + [True]
-
-
-def test_bounded_holds_back_the_one_image_and_nothing_else():
-    rng = np.random.default_rng(0)
-    x = rng.normal([0, 5], [1, 10], size=(500, 2))
-    far = x.copy()
-    far[7] = 1e6
-    held = bounded(far)
-    assert (np.delete(held, 7, 0) == np.delete(bounded(x), 7, 0)).mean() > 0.98
-    assert held[7, 0] == pytest.approx(3, abs=0.6) and held[7, 1] == pytest.approx(35, abs=6)
-    assert np.abs(bounded(x) - x).max(1).astype(bool).mean() < 0.02
-    sparse = (rng.random((100, 1)) < 0.2) * 7.0
-    assert (bounded(sparse) == sparse).all()
-    with pytest.raises(ValueError, match="`reach` must be above 0"):
-        bounded(x, 0)
-
-
-def test_ranking_errors():
-    partitioning = explained_by(named=[0.5], ceiling=[0.8])
-    with pytest.raises(ValueError, match="units, concepts"):
-        rank_units([0.1, 0.2], np.ones((1, 2)), [0.1, 0.2], partitioning)
-    with pytest.raises(ValueError, match="finite"):
-        rank_units([np.nan], np.ones((1, 1)), [0.1], partitioning)
