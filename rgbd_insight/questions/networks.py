@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, TypeVar
-from weakref import WeakKeyDictionary
+from typing import Any
 
 import numpy as np
 
 from rgbd_insight import stats
 from rgbd_insight.features import Features, FeaturesError
+from rgbd_insight.questions.guests import WHOLE, freed, remembered
 from rgbd_insight.result import Missing
 from rgbd_insight.stats import Neighbours, Resampling
 from rgbd_insight.utils.messages import unknown
 
 TWINS = "twins"
-WHOLE = 0  # in the column `level`: all levels of a stream side by side
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ class Networks:
         """What a network makes of one modality alone, (N, U); level 0 is all levels, each unit standardised."""
         member = self.members[network]
         levels = self.levels if level == WHOLE else (level,)
-        views = [self._half(network, self.features.view(member[modality], modality, lv)) for lv in levels]
+        views = [self._half(network, freed(self.features, member[modality], modality, lv)) for lv in levels]
         if level != WHOLE:
             return views[0]
         joined = np.hstack(views)
@@ -146,17 +144,6 @@ def networks(features: Features, run: str) -> Networks:
     if len(members) == 1:
         return Networks(features, name, members * 2, "split half")
     return Networks(features, name, members, "other seed")
-
-
-_REMEMBERED: WeakKeyDictionary[Features, dict[Hashable, Any]] = WeakKeyDictionary()
-
-
-def remembered(features: Features, key: Hashable, make: Callable[[], T]) -> T:
-    """What `make` returned when it was first asked for under this key: several questions ask the same of features."""
-    known = _REMEMBERED.setdefault(features, {})
-    if key not in known:
-        known[key] = make()
-    return known[key]
 
 
 def neighbours_of(features: Features) -> Neighbours:

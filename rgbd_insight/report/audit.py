@@ -13,7 +13,7 @@ import pandas as pd
 
 from rgbd_insight.features import SAME, Features, FeaturesError
 from rgbd_insight.questions import collaboration, consistency, evolution, specificity
-from rgbd_insight.questions.isolation import own_share
+from rgbd_insight.questions.guests import OwnShare, own_share
 from rgbd_insight.questions.networks import WHOLE
 from rgbd_insight.report.answers import ANSWERS, READING
 from rgbd_insight.report.compare import FORMAT, Comparison, compare_reports
@@ -234,8 +234,16 @@ def _own_shares(features: Features, run: str) -> str:
     for name in (m.name for m in features.modalities):
         shares = [own_share(features, run, name, level) for level in features.levels(run)]
         read = "" if all(share.stream == name for share in shares) else f" ({shares[0].stream} tap)"
-        found.append(f"{name} {' '.join('?' if s.how == 'unknown' else f'{s.value:.2f}' for s in shares)}{read}")
+        found.append(f"{name} {' '.join(map(_own_share, shares))}{read}")
     return "; ".join(found)
+
+
+def _own_share(share: OwnShare) -> str:
+    """In digits; before and after, "0.64>0.96", where guests were taken out of a view of an earlier version."""
+    if share.how == "unknown":
+        return "?"
+    was = f"{share.recorded:.2f}"
+    return was if share.value == share.recorded else f"{was}>{share.value:.2f}"
 
 
 def _impure(features: Features, run: str) -> list[str]:
