@@ -114,7 +114,8 @@ def neighbours(streams: Sequence[ArrayLike], groups: ArrayLike, *, seed: int = 0
     Permuting whole groups assumes that any order of them is as likely. Frames of a walk and rooms of one building come
     in an order, and neighbours are alike in both modalities for that reason alone. Two unrelated sequences that both
     change slowly correlate by luck, as two random walks do; permuting destroys the slowness that causes it, so the null
-    is too narrow: at an autocorrelation of .6 between groups p < .05 came out in a tenth to two thirds of empty worlds.
+    is too narrow: at an autocorrelation of .6 between groups p ≤ .05 came out in a quarter to three fifths of 25 empty
+    worlds.
     Joining a few groups and permuting these keeps the slowness only within the joined ones. Moving one sequence on
     as a whole, its end to its beginning, keeps all of it, but at one joint: groups that are stationary along the order
     and unrelated are as likely to lie at any shift, so p is right. There are only as many shifts as groups, which
@@ -133,7 +134,7 @@ def neighbours(streams: Sequence[ArrayLike], groups: ArrayLike, *, seed: int = 0
     Politis, White: Automatic block-length selection for the dependent bootstrap. Econometric Reviews 23, 2004 (with
     the correction of Patton, Politis, White, ibid. 28, 2009).
     Chatfield: The analysis of time series. Chapman and Hall 2003 (autocorrelation and its band).
-    Lancaster et al.: Surrogate data for hypothesis testing of physical systems. Physics Reports 748, 2018, section 4.6
+    Lancaster et al.: Surrogate data for hypothesis testing of physical systems. Physics Reports 748, 2018
     (circular shifts).
 
     Examples

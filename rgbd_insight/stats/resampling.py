@@ -20,7 +20,7 @@ from rgbd_insight.stats.statistics import Statistic, evaluated, halved
 def estimate(
     statistic: Statistic, groups: ArrayLike, plan: Resampling = USUAL, *, null: bool = True, confidence: float = 0.95
 ) -> Estimate:
-    """Value, interval and permutation null of a statistic of paired samples, with whole groups as what varies.
+    """Value, interval and null of a statistic of paired samples, with whole groups as what varies.
 
     Parameters
     ----------
@@ -52,7 +52,9 @@ def estimate(
     θ̂ ± t_{G−1} √((G−1)/G Σ(θ₍₋g₎ − θ̄)²) over G blocks of whole groups. The null permutes whole groups among groups of
     equal size; groups whose size fewer than 5 share are cut first, for the permutations and for the value that they
     are compared with alike. Undefined draws count as larger than the value. Independence is judged by `p`, never by
-    the interval.
+    the interval. All this takes groups that are independent of each other: where those that follow each other are
+    alike, `neighbours` gives the groups and the plan, by which stretches of them are left out and the whole sequence is
+    moved on (`exchanged`).
 
     A statistic that jumps changes by as much for one block as for many, and the jackknife adds the jumps up: of
     `matching` its standard error was 2.4 times too large. Where a statistic says that it jumps, and there are 20 groups
