@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from rgbd_insight import stats
-from rgbd_insight.metrics.attenuation import CONCEPTS, corrected_ceilings, corrected_unit_shares
+from rgbd_insight.metrics.attenuation import corrected_ceilings, corrected_unit_shares
 from rgbd_insight.metrics.known import KnownStatistic, known_r2
 from rgbd_insight.metrics.partitioning import SHARES
+from rgbd_insight.metrics.sides import CONCEPTS
 from rgbd_insight.questions.balance import corrected_estimate
 from rgbd_insight.questions.networks import WHOLE, Networks, remembered
 from rgbd_insight.stats import Estimate, Resampling

@@ -55,8 +55,8 @@ def test_an_encoding_that_is_metric_changes_nothing(tmp_path, monkeypatch):
     table = encodings.encoding_table(plan, tmp_path)
     differences = table[table.versus == "metric"]
     assert len(differences) and (differences.value == 0).all() and set(differences.encoding) == {"inverse"}
-    asked = consistency(features, "twins", levels=[4], measures=["consistent share"]).one(
-        "consistent share", modality="depth", label="all"
+    asked = consistency(features, "twins", levels=[4], measures=["consistent share uncorrected"]).one(
+        "consistent share uncorrected", modality="depth", label="all"
     )
     own = table[(table.measure == "consistent share") & table.versus.isna() & (table.encoding == "metric")]
     first = own.set_index("seed").value[str(seeds[0])]

@@ -8,11 +8,12 @@ import pytest
 
 from rgbd_insight import load, stats
 from rgbd_insight.metrics import corrected_partitioning, variance_partitioning
+from rgbd_insight.metrics.sides import CONCEPTS, PENALTY
 from rgbd_insight.questions import balance, consistency, specificity
 from rgbd_insight.questions.balance import as_made, corrected_level, corrected_shares
 from rgbd_insight.questions.networks import networks
 from rgbd_insight.questions.yardstick import yardsticks
-from rgbd_insight.stats.groups import group_folds
+from tests.metrics.test_known import naive_known
 
 FEATURES = Path(__file__).resolve().parents[2] / "book" / "features"
 LEVEL = 4
@@ -102,49 +103,12 @@ def test_the_null_is_that_of_the_uncorrected_share(two):
     assert row.null == pytest.approx(np.mean(draws), abs=0.01) and max(draws) < row.value
 
 
-def naive_known(y, concepts, sides, groups, penalty):
-    """(Σ cov(n, g))² / Σ cov(g, g') over units of variance 1, term by term."""
-
-    def scaled(x):
-        x = np.asarray(x, float)
-        x = x[:, x.std(0) > 0]
-        return (x - x.mean(0)) / x.std(0)
-
-    def fitted(x, y, strength):
-        x1 = np.hstack([x, np.ones((len(x), 1))])
-        pull = strength * len(x) * np.diag([1.0] * x.shape[1] + [0.0])  # the mean is not shrunk
-        return np.linalg.solve(x1.T @ x1 + pull, x1.T @ y)[:-1]
-
-    y, concepts, sides = scaled(y), scaled(concepts), [np.hstack([scaled(x) for x in side]) for side in sides]
-    cell = group_folds(groups, 10, 0)
-    named_told = told_told = 0.0
-    for f in range(5):
-        test = cell // 2 == f
-        weights, guesses, named = {}, {}, {}
-        for h in (0, 1):
-            half = ~test & (cell % 2 == h)
-            weights[h] = fitted(concepts[half], y[half], 1e-3)
-            named[h] = concepts[test] @ weights[h]
-            for s in (0, 1):
-                guesses[h, s] = sides[s][test] @ fitted(sides[s][half], concepts[half], penalty) @ weights[h]
-
-        def covariance(a, b):
-            return ((a - a.mean(0)) * (b - b.mean(0))).sum() / len(y)
-
-        for h in (0, 1):
-            for s in (0, 1):
-                named_told += covariance(named[1 - h], guesses[h, s]) / 4
-        told_told += (covariance(guesses[0, 0], guesses[1, 1]) + covariance(guesses[0, 1], guesses[1, 0])) / 2
-    return named_told**2 / told_told
-
-
 @pytest.mark.parametrize("modality", ["rgb", "depth"])
 def test_yardsticks_are_what_they_say(scenes, found, modality):
     other = {"rgb": "depth", "depth": "rgb"}[modality]
     y = recorded(scenes, modality, 0)
     y = y[:, y.std(0) > 0]
-    left = _within_folds(y, scenes.groups)  # R² is of the variance about each fold's own mean
-    ceiling = np.nansum(corrected(scenes, modality).ceiling) * left
+    ceiling = np.nansum(corrected(scenes, modality).ceiling)
     kind, family = scenes.concepts["kind"], scenes.concepts["family"]
     both = (kind == "both").to_numpy()
     surfaces = scenes.concepts["name"].isin(["floor", "wall", "ceiling"]).to_numpy()
@@ -152,21 +116,14 @@ def test_yardsticks_are_what_they_say(scenes, found, modality):
     things = {"planted": both, "planted with surfaces": both | surfaces}
     for label, columns in things.items():
         areas = scenes.areas[:, columns]
-        want = naive_known(y, scenes.areas, [[areas], [areas]], scenes.groups, 1e-3) / ceiling
-        assert found.one("yardstick", modality=modality, label=label).value == pytest.approx(want, rel=0.02)
+        want = naive_known(y, scenes.areas, [[areas], [areas]], scenes.groups, CONCEPTS) / ceiling
+        assert found.one("yardstick", modality=modality, label=label).value == pytest.approx(want, rel=1e-6)
     every = [np.hstack([recorded(scenes, other, s, level) for level in (1, 2, 3, 4)]) for s in SEEDS[1:]]
-    want = naive_known(y, scenes.areas, [every[::2], every[1::2]], scenes.groups, 1.0) / ceiling
+    want = naive_known(y, scenes.areas, [every[::2], every[1::2]], scenes.groups, PENALTY) / ceiling
     known = found.one("yardstick", modality=modality, label="known")
-    assert known.value == pytest.approx(want, rel=0.02) and known.low < known.value < known.high
+    assert known.value == pytest.approx(want, rel=1e-6) and known.low < known.value < known.high
     named = found.one("consistent share", modality=modality, label="named").value
     assert found.one("share of the known", modality=modality).value == pytest.approx(named / known.value)
-
-
-def _within_folds(y, groups):
-    """What is left of the units' variance about the means of the folds."""
-    cell = group_folds(groups, 10, 0) // 2
-    left = sum(((y[cell == f] - y[cell == f].mean(0)) ** 2).sum(0) for f in range(5))
-    return (left / ((y - y.mean(0)) ** 2).sum(0)).mean()
 
 
 def test_only_what_both_modalities_show_is_counted_as_planted(scenes, found):
@@ -175,7 +132,7 @@ def test_only_what_both_modalities_show_is_counted_as_planted(scenes, found):
     surfaces = found.one("yardstick", modality="rgb", label="planted with surfaces").value
     areas = scenes.areas[:, scenes.concepts["kind"].ne("unknown").to_numpy()]
     y = recorded(scenes, "rgb", 0)
-    every = naive_known(y[:, y.std(0) > 0], scenes.areas, [[areas], [areas]], scenes.groups, 1e-3)
+    every = naive_known(y[:, y.std(0) > 0], scenes.areas, [[areas], [areas]], scenes.groups, CONCEPTS)
     assert every / np.nansum(corrected(scenes, "rgb").ceiling) > planted + 0.05
     assert 0 < planted < surfaces - 0.1  # floor, wall and ceiling are most of what both show
 
