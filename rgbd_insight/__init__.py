@@ -1,5 +1,8 @@
 """rgbd_insight: what networks that fuse colour and depth represent, measured."""
 
+from rgbd_insight.utils import messages as _messages  # noqa: F401  first: of Ctrl-C while the rest is imported
+
+# isort: split
 from rgbd_insight import data, models, stats
 from rgbd_insight.extraction import extract
 from rgbd_insight.features import Ablation, Concept, Features, FeaturesError, FeatureWriter, Modality, load

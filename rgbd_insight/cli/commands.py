@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import signal
+from contextlib import suppress
 from typing import NoReturn
 
 from safetensors import SafetensorError
@@ -33,16 +35,20 @@ def main(argv: list[str] | None = None) -> int:
     Returns
     -------
     int
-        0; 1 for an error in the data, 2 for one in the command, 130 when interrupted.
+        0; 1 for an error in the data, 2 for one in the command, 130 when interrupted, 143 when told to end.
 
     Examples
     --------
     >>> main(["audit", "features/nothing_here_yet"])
     1
     """
+    with suppress(ValueError):  # not in the main thread: whoever started it sees to signals
+        signal.signal(signal.SIGTERM, _end)
     try:
         options = _parser().parse_args(argv)
         options.command(options)
+    except _Ended as end:
+        return say(end, 128 + signal.SIGTERM)
     except _UsageError as error:
         return say(error, 2)
     except data.Found:
@@ -54,6 +60,14 @@ def main(argv: list[str] | None = None) -> int:
     except Exception as error:
         return unforeseen(error)
     return 0
+
+
+class _Ended(BaseException):
+    """The system, or whoever manages the machine, asks the process to end."""
+
+
+def _end(*_: object) -> NoReturn:
+    raise _Ended("told to end (SIGTERM); what is finished is kept, and the same command goes on")
 
 
 class _UsageError(ValueError):

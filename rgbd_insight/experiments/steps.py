@@ -25,7 +25,7 @@ from rgbd_insight.models import Network, build
 from rgbd_insight.models import load as load_model
 from rgbd_insight.questions import ablations, collaboration
 from rgbd_insight.training import Cache, checkpoint, checkpoints, train
-from rgbd_insight.utils.files import write_parquet
+from rgbd_insight.utils.files import room, sweep, write_parquet
 from rgbd_insight.utils.jobs import Job, Pool, in_pool, work_off
 from rgbd_insight.validation.scenes import LABELLED
 
@@ -99,10 +99,11 @@ def _marks(work: Path, plan: str) -> Path:
 def once(name: JobName, work: Path, do: Callable[[], object]) -> None:
     """Do a job unless it is marked as finished, then mark it."""
     if name not in finished(work, name.plan):
-        do()
-        mark = _marks(work, name.plan) / str(name).removeprefix(f"{name.plan}/")
-        mark.parent.mkdir(parents=True, exist_ok=True)
-        mark.touch()
+        with room(work, "what is finished is kept"):
+            do()
+            mark = _marks(work, name.plan) / str(name).removeprefix(f"{name.plan}/")
+            mark.parent.mkdir(parents=True, exist_ok=True)
+            mark.touch()
 
 
 def do_all(jobs: Iterable[Job], pool: Pool) -> None:
@@ -199,6 +200,7 @@ def trained(plan: Plan, work: Path, run: RunId) -> Path:
         model = build(run.fusion, data.classes, seed=run.seed, **plan.model, **given)
         kept = None if run in plan.trajectories else [plan.recipe["epochs"]]
         train(model, data, out=out, seed=run.seed, checkpoints=kept, progress=not in_pool(), **plan.recipe)
+    sweep(out)  # a kill just after the last weights leaves its lock
     return last
 
 

@@ -185,7 +185,9 @@ def steady(folders: Sequence[Path], read: Callable[[], T]) -> T:
     while True:
         before = [_generation(folder) for folder in folders]
         try:
-            return read()
+            found = read()
+            if [_generation(folder) for folder in folders] == before or time.monotonic() > until:
+                return found
         except (FeaturesError, OSError) as error:
             aside = [f for f in folders if (f.with_name(f.name + PARTIAL) / OLD).is_dir() and not f.exists()]
             changed = [_generation(folder) for folder in folders] != before

@@ -69,10 +69,11 @@ class Lock:
     def __init__(self, folder: str | Path, *, patience: float = 0.0) -> None:
         self.path, self._handle = Path(folder) / LOCK, None
         until = time.monotonic() + patience
-        while self._handle is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with suppress(FileNotFoundError):  # who had it has just taken the folder away
-                self._take(until)
+        with room(self.path.parent):
+            while self._handle is None:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                with suppress(FileNotFoundError):  # who had it has just taken the folder away
+                    self._take(until)
 
     def _take(self, until: float) -> None:
         handle = os.open(self.path, os.O_RDWR | os.O_CREAT)
@@ -100,8 +101,9 @@ class Lock:
     def release(self) -> None:
         """Let others in, and leave nothing behind but the folder."""
         if self._handle is not None:
-            if fcntl is not None:
-                self.path.unlink(missing_ok=True)  # while it is held: whoever opened it before notices
+            with suppress(OSError):  # while it is held: whoever opened it before notices
+                if os.path.samestat(os.fstat(self._handle), os.stat(self.path)):
+                    self.path.unlink()
             os.close(self._handle)
             self._handle = None
 
@@ -178,7 +180,7 @@ def whole(path: str | Path, *, patience: float = PATIENCE) -> Iterator[Path]:
 
 
 def sweep(folder: str | Path) -> None:
-    """Remove what writes into `folder` that were killed have left; those that are under way, and all else, stays.
+    """Remove what writes into `folder` that were killed have left, and their lock on it; what is under way stays.
 
     Parameters
     ----------
@@ -201,6 +203,9 @@ def sweep(folder: str | Path) -> None:
                 _clear(home, name)
             with suppress(OSError):
                 home.rmdir()
+    if (Path(folder) / LOCK).exists():
+        with suppress(InUse):
+            Lock(folder).release()
 
 
 def _is_ours(path: Path, name: str) -> bool:

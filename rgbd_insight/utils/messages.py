@@ -6,7 +6,10 @@ import os
 import sys
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
+from types import TracebackType
 
+COMMAND = "rgbd-insight"
 WHERE, LONGEST = "RGBD_INSIGHT_TRACEBACK", 1000
 FEW = 30  # known names, up to which a message lists them all
 
@@ -76,7 +79,7 @@ def say(message: object, code: int) -> int:
     line = " ".join("".join(c if c.isprintable() else " " for c in str(message)).split())
     if len(line) > LONGEST:
         line = f"{line[: LONGEST // 2]} … {line[-LONGEST // 2 :]}"
-    print(f"rgbd-insight: {line}", file=sys.stderr)
+    print(f"{COMMAND}: {line}", file=sys.stderr)
     return code
 
 
@@ -89,3 +92,15 @@ def unforeseen(error: Exception) -> int:
         f" mistake in rgbd-insight; set {WHERE}=1 to see where.",
         1,
     )
+
+
+def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Ctrl-C before the command has begun ends in a line as well."""
+    if issubclass(kind, KeyboardInterrupt):
+        say("stopped before anything was done", 130)
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+if Path(sys.argv[0]).stem == COMMAND:  # in anybody else's program it is not ours to say
+    sys.excepthook = _uncaught
