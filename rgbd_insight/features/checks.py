@@ -109,6 +109,10 @@ def _wrong_run(run: str, entry: dict) -> Iterator[str]:
     for p in entry["purity"]:
         if not _names(p["stream"], p["modality"]) or not _numbers(p["moved"]) or p["moved"] < 0:
             yield "the purity must have stream, modality and moved, 0 or more"
+    for row in (entry.get("isolated") or {}).get("shares", []):
+        numbers = [row[name] for name in ("own", "guest", "both", "share")]
+        if not _names(row["stream"], row["modality"]) or not _integers(row["level"]) or not _numbers(*numbers):
+            yield "the shares of a tap must have stream, level and modality, own, guest, both and share"
     yield from _wrong_tensors(entry)
 
 

@@ -178,6 +178,15 @@ class Features:
         """How far each tap moves when only one input is swapped: stream, level, modality, moved (0.0 = pure)."""
         return pd.DataFrame(self.entry(run)["purity"], columns=["stream", "level", "modality", "moved"])
 
+    def shares(self, run: str) -> pd.DataFrame:
+        """Whose the variance of each tap is where one input is a sample's own and the other a guest's.
+
+        Columns stream, level, modality (that is kept), own, guest, both (`Parts`, which add up to 1), share (of the
+        sample's own in the recorded mean over guests), low, high. Empty where an earlier version recorded the run.
+        """
+        columns = ["stream", "level", "modality", "own", "guest", "both", "share", "low", "high"]
+        return pd.DataFrame((self.entry(run).get("isolated") or {}).get("shares", []), columns=columns)
+
     def predictions(self, run: str, condition: str) -> dict[str, np.ndarray]:
         """Pixels per image and class, int32 (N, C): `hit` (right), `target` (labelled), `guess` (predicted).
 

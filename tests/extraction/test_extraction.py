@@ -160,6 +160,7 @@ def test_who_the_guests_were_and_how_much_is_theirs_is_written_down(extracted):
     assert shares["rgb", "rgb"]["share"] == shares["depth", "depth"]["share"] == 1.0  # pure: exactly
     assert shares["rgb", "rgb"]["guest"] + shares["rgb", "rgb"]["both"] < 1e-20
     assert shares["rgb", "depth"]["own"] == 0.0  # what the kept input does not reach
+    assert extracted.shares("sum").to_dict("records") == kept["isolated"]["shares"]
     mixed = shares["fused", "rgb"]
     assert 0 < mixed["guest"] and 0 < mixed["both"] < mixed["own"]
     np.testing.assert_allclose(mixed["own"] + mixed["guest"] + mixed["both"], 1)
