@@ -26,6 +26,7 @@ NAMES = {
     "semantic_variance": "semantic variance",
     "debiased_cka, controlled": "debiased CKA, controlled",
 }
+FORMS = {"all pooled": "uncorrected, 4 to 7 networks", "one": "uncorrected, one network"}
 
 
 def measure_name(measure: str) -> str:
@@ -204,11 +205,16 @@ def coverage(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     for part, colour in ((~few, OURS), (few, OTHER)):
         ax.hlines(at[part], found["low"][part], found["high"][part], color=colour, lw=1.7)
         ax.plot(found["coverage"][part], at[part], "o", color=colour, ms=6)
-    labels = [f"{measure_name(r.measure)}, {r.n:.0f} x {r.width:.0f} ({r.repetitions})" for r in found.itertuples()]
+    about = [f"{r.n:.0f} x {r.width:.0f}" if r.kind == scores.COMMON else r.kind for r in found.itertuples()]
+    names = [measure_name(m) for m in found["measure"]]
+    labels = [f"{n}, {a} ({r})" for n, a, r in zip(names, about, found["repetitions"], strict=True)]
     ax.set_yticks(at, labels)
     ax.invert_yaxis()
     return finish(
-        ax, "Coverage: measure, images x units (repetitions)", key={}, x="share of intervals that hold the expectation"
+        ax,
+        "Coverage: measure, images x units or kind of worlds (repetitions)",
+        key={},
+        x="share of intervals that hold the expectation",
     )
 
 
@@ -251,6 +257,47 @@ def partitioning_errors(table: pd.DataFrame, ax: Axes | None = None, *, noise: f
     key |= {f"noise ratio {r:g}": Line2D([], [], color=INK, ls=style) for r, style in styles}
     ax.set_ylim(bottom=0)
     return finish(ax, "Variance partitioning of pure units", x="images", y="largest error of a share", key=key)
+
+
+def kind_errors(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Error of a level's shares on worlds of every kind: corrected as the chapters use them, and uncorrected.
+
+    Parameters
+    ----------
+    table : DataFrame
+        The table "validation".
+    ax : Axes, optional
+        Where to draw; a figure of its own by default.
+
+    Returns
+    -------
+    Axes
+        Full dots are means over shares and worlds with their 95 % intervals; hollow ones the worst share of any world.
+
+    Examples
+    --------
+    >>> rows = {"battery": "account", "kind": "heavy tails", "condition": "corrected", "world": [1, 2],
+    ...         "value": [0.21, 0.24], "truth": 0.2}
+    >>> kind_errors(pd.DataFrame(rows)).get_xlabel()
+    'error of a share'
+    """
+    found = scores.account(_battery_rows(table, "account"))
+    kinds, forms = (list(dict.fromkeys(found[name])) for name in ("kind", "condition"))
+    ax, key = canvas(ax, 0.7 * len(kinds) + 1.9), {}
+    for asked, style in ((0.03, "--"), (0.08, ":")):
+        key[f"asked: at most {asked:g} {'(mean)' if style == '--' else '(worst)'}"] = ax.axvline(
+            asked, color=INK, ls=style
+        )
+    for i, form in enumerate(forms):
+        part, colour = found[found["condition"] == form], NETWORKS[i % len(NETWORKS)]
+        at = np.array([kinds.index(kind) for kind in part["kind"]]) + 0.22 * (i - (len(forms) - 1) / 2)
+        ax.hlines(at, part["low"], part["high"], color=colour, lw=1.7)
+        key[FORMS.get(form, form)] = ax.plot(part["error"], at, MARKERS[i % len(MARKERS)], color=colour, ms=6)[0]
+        ax.plot(part["worst"], at, MARKERS[i % len(MARKERS)], mfc="none", mec=colour, ms=6)
+    ax.set_yticks(range(len(kinds)), kinds)
+    ax.invert_yaxis()
+    ax.set_xlim(left=0)
+    return finish(ax, "Shares of a level on worlds of other kinds", x="error of a share", key=key)
 
 
 def advantages(differences: pd.DataFrame, score: str, ax: Axes | None = None, *, where: str = "all") -> Axes:

@@ -44,7 +44,7 @@ def bars(table: pd.DataFrame, results: str | Path | None = None) -> pd.DataFrame
     Examples
     --------
     >>> found = bars(read_table("book/results", "validation"))
-    >>> bool(found.loc[found["score"] == "ranking, paired difference", "met"].all())
+    >>> bool(found.loc[found["score"] == "degenerate input", "met"].all())
     True
     """
     found = [*_chance(table), *_coverage(table), *_truth(table), *_account(table), *_concepts(table), *_ranking(table)]
@@ -163,12 +163,13 @@ def _ranking(table: pd.DataFrame) -> list[tuple]:
     found.append(_row(score, "noisier worlds", beyond, *shown))
     kinds = scores.ranked_kinds(table).columns
     for row in gaps.itertuples():
-        interval, about = (row.low, row.high), f"{row.where}, to {row.alternative}"
-        if row.where in ("all", scores.KINDS):
-            bar = ("interval above 0", row.low > 0) if row.where == "all" else ("above 0", row.difference > 0)
+        where = "all held-out worlds" if row.where == "all" else row.where
+        interval, about = (row.low, row.high), f"{where}, to {row.alternative}"
+        if row.where == scores.KINDS:
+            bar = ("above 0", row.difference > 0)
         elif row.where.startswith("coverage") and row.best:
             about, bar = f"{about}, the best there", ("at least -.05", row.difference >= -0.05)
-        elif row.where in kinds and row.best:
+        elif row.where in ("all", *kinds) and row.best:
             about, bar = f"{about}, the best there", ("at least -.01", row.difference >= -0.01)
         else:
             continue

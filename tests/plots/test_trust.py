@@ -73,6 +73,25 @@ def test_partitioning_errors_are_drawn_for_each_pooling_and_ratio():
     assert np.allclose(dashed.get_ydata(), 0.3) and list(dashed.get_xdata()) == [300, 600]
 
 
+def test_kind_errors_are_means_with_the_worst_beside_them():
+    base = {"battery": "account", "truth": 0.2}
+    rows = [
+        base | {"kind": kind, "condition": form, "world": world, "value": 0.2 + sign * 0.01 * world}
+        for kind in ("heavy tails", "rectified")
+        for form in ("corrected", "one")
+        for world in (1, 2, 3)
+        for sign in (1, -1)
+    ]
+    ax = plots.kind_errors(pd.DataFrame(rows))
+    dots = [line for line in ax.lines if line.get_marker() not in ("None", "")]
+    full, hollow = ([line for line in dots if (line.get_markerfacecolor() == "none") is h] for h in (False, True))
+    assert len(full) == len(hollow) == 2
+    assert all(np.allclose(line.get_xdata(), 0.02) for line in full)
+    assert all(np.allclose(line.get_xdata(), 0.03) for line in hollow)
+    assert {line.get_xdata()[0] for line in ax.lines if line not in dots} == {0.03, 0.08}
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["heavy tails", "rectified"]
+
+
 def test_advantages_are_sorted_and_an_unknown_score_is_refused():
     row = {"score": "concept", "where": "all", "ours": "rank_units", "value": 0.9, "other": 0.8, "worlds": 24}
     rows = [
