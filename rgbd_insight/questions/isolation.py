@@ -76,7 +76,7 @@ def judged(features: Features, result: Result) -> Result:
 
 def _places(features: Features, names: list[str], row: dict) -> Iterator[tuple[str, str, int]]:
     """The views (run, modality, level) that a row rests on."""
-    if row["run"] == TWINS or row["measure"] in PREDICTED:
+    if row["run"] == TWINS or "/" in row["run"] or row["measure"] in PREDICTED:  # of twins of one seed: "a/b"
         return
     both = row["measure"].startswith(SHARED)
     if not both and row["modality"] not in names:
@@ -90,8 +90,6 @@ def _places(features: Features, names: list[str], row: dict) -> Iterator[tuple[s
 
 def _runs(features: Features, row: dict) -> list[str]:
     """The run of a row, and those it is compared with: a checkpoint's end of training, a final run's other seeds."""
-    if "/" in row["run"]:  # the twins of one seed
-        return [run for part in row["run"].split("/") for run in _runs(features, {**row, "run": part})]
     seeds = features.find(seed=row["seed"]) if pd.notna(row["seed"]) else []
     run = row["run"] if row["run"] in features.runs.index else features.resolve(row["run"])
     if row["run"] not in features.runs.index:  # the name of several, of which the row names the first
