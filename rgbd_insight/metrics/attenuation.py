@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import combinations
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
 
 from rgbd_insight.metrics.banded import checked_streams
 from rgbd_insight.metrics.checks import are_all
 from rgbd_insight.metrics.partitioning import SHARES
-from rgbd_insight.metrics.ridge import ridge
+from rgbd_insight.metrics.sides import covariances, summed
 from rgbd_insight.stats.groups import checked_blocks, group_folds
 from rgbd_insight.utils.threads import one_thread
 
-PENALTY = 1.0  # of the ridge, as a share of the columns' mean variance: any is right, this one is sharp
-CONCEPTS = 1e-3  # the same where concepts are taken out: as good as none
-SPLITS = 3  # of the networks into two sides
 LEAST = 0.1  # attenuation: beyond it, what is corrected is noise
 ROUNDING = 1e-9  # R² that is none
-OWN = 0.1  # of what a stream predicts: a part that is smaller has no attenuation of its own
+PRIOR = 0.01  # of what a stream predicts: about the error of a part
 OTHER, SAME = range(2)  # rows of the covariances
 _NONE = "the same modality's other seeds predict none of the level's variance"
 
@@ -75,14 +70,13 @@ class Corrected:
 def attenuations(covariances: np.ndarray) -> np.ndarray:
     """By how much too small predictions are (2, 2), in [0.1, 1]: of other and same, in what is named and in the rest.
 
-    From covariances (2, 2, 2, U) of `CorrectedStatistic`. A part below a tenth of what the stream predicts has the
-    stream's, since its own would be mostly noise. So would one below .1: nothing is multiplied by more than ten.
+    From covariances (2, 2, 2, U) of `CorrectedStatistic`. A hundredth of what the whole stream predicts is added to
+    each part, so that one which is mostly noise has the stream's attenuation. None is below .1: nothing is made more
+    than ten times as large, even where the other modality predicts nothing at all.
     """
     sums, whole = np.nansum(_parts(covariances), axis=-1), np.nansum(covariances[:, :1], axis=-1)  # (2, 2 or 1, 2)
-    own = sums[..., 0] > OWN * whole[..., 0]
-    sums = np.where(own[..., None], sums, whole)
-    ratio = np.divide(sums[..., 1], sums[..., 0], out=np.ones((2, 2)), where=sums[..., 0] != 0)
-    return np.clip(ratio, LEAST, 1)
+    sums = np.maximum(sums, 0) + PRIOR * whole
+    return np.clip(np.divide(sums[..., 1], sums[..., 0], out=np.ones((2, 2)), where=sums[..., 0] != 0), LEAST, 1)
 
 
 def _parts(covariances: np.ndarray) -> np.ndarray:
@@ -167,19 +161,19 @@ def corrected_partitioning(
 
     Notes
     -----
-    The classical correction for attenuation, of predictions. The networks are divided into two sides and the training
-    groups into two halves; a ridge of each side on a half of its own predicts the held-out unit. Errors of the two
-    predictions û_A, û_B have nothing in common, so that with the part t that can be predicted, û = a·t + error has
-    cov(y, û) = a·var(t) and cov(û_A, û_B) = a²·var(t). Hence a = Σ_u cov(û_A, û_B) / Σ_u cov(y, û) and
-    R² = cov(y, û)/a, means over sides, halves and folds; covariances are about the held-out fold's own means, since the
-    two halves err in opposite directions about the training mean. The same is done with units and streams from which
-    the concepts were taken out (as estimated in each half), which gives u(X); the rest is c(X).
-    Each part has an attenuation of its own; one below a tenth of what the stream predicts has the stream's.
+    The classical correction for attenuation, of predictions. The networks are divided into two sides (anew in each
+    fold) and the training groups into two halves; a ridge of each side on a half of its own predicts the held-out unit.
+    Errors of the two predictions û_A, û_B have nothing in common, so that with the part t that can be predicted,
+    û = a·t + error has cov(y, û) = a·var(t) and cov(û_A, û_B) = a²·var(t). Hence a = Σ_u cov(û_A, û_B) / Σ_u cov(y, û)
+    and R² = cov(y, û)/a, means over sides and folds; covariances are about the held-out fold's own means, since the two
+    halves err in opposite directions about the training mean. The same is done with units and streams from which all
+    concepts were taken out (as estimated in each half), which gives u(X); the rest is c(X). Each part has an
+    attenuation of its own (see `attenuations`).
 
     Assumes that noise of different networks is independent, and that within a part units are attenuated alike: it is
-    meant for levels and sets of units, and single units are the noisier. Negative parts are kept. Where networks are
-    reliable it agrees with `variance_partitioning`, which varies less then. Needs some 600 images, and more where
-    noise is large. For intervals: `CorrectedStatistic`.
+    meant for levels and sets of units, and single units are the noisier. Negative parts are kept. Needs some 600
+    images. The labels are taken to be right: where 15 % are wrong, so much of what concepts name reads as unnamed.
+    With one other network of a modality there is no correction. For intervals: `CorrectedStatistic`.
 
     Unchanged by shift and factor of each unit.
 
@@ -215,8 +209,8 @@ class CorrectedStatistic:
 
     Notes
     -----
-    A leave-out leaves a block out of the held-out rows, and keeps the fits: whatever they are, the correction divides
-    out how much they shrink. Functions of the covariances have their interval by `stats.combine`.
+    Without a block the sums over held-out rows are exact; what the block did to the fits is taken off to first order
+    (the infinitesimal jackknife), so that there is nothing to fit again. Functions of the covariances have their interval by `stats.combine`.
 
     Examples
     --------
@@ -280,7 +274,7 @@ class CorrectedStatistic:
 
     @one_thread
     def _at(self, rows: np.ndarray, partner: np.ndarray, kept: np.ndarray) -> np.ndarray:
-        """Covariances (M, 2, 2, 2, U), of held-out rows of which each of `kept` (M, n) counts some."""
+        """Covariances (M, 2, 2, 2, U) of rows of which each of `kept` (M, n) counts some, the first all of them."""
         y, concepts, *streams = self._arrays()
         count, y, concepts = len(self.streams[OTHER]), y[partner], concepts[partner]
         streams = [x[rows] for x in streams[:count]], [x[partner] for x in streams[count:]]
@@ -289,10 +283,9 @@ class CorrectedStatistic:
         for f in range(self.folds):
             test = cell // 2 == f
             halves = [np.flatnonzero(~test & (cell % 2 == h)) for h in (0, 1)]
-            total += _products(y[test], y[test], kept[:, test])
-            for which, mine in enumerate(streams):
-                for without, fits in enumerate(_fits([y, *mine], concepts, halves, test, _sides(len(mine), self.seed))):
-                    found[:, which, without] += _covariances(*fits, kept[:, test])
+            total += summed(y[test], y[test], kept[:, test])
+            for which, nets in enumerate(streams):
+                found[:, which] += covariances([y, *nets], concepts, halves, test, kept, self.seed + f)
         return found / np.where(total > 1e-9 * kept.sum(1)[:, None], total, np.nan)[:, None, None, None]
 
 
@@ -339,71 +332,3 @@ class _OneOfTwo(CorrectedStatistic):
         found = self.both.leave_outs(blocks)[:, self.order][..., self.units]
         self.whole = self.both.whole[self.order][..., self.units]
         return found
-
-
-def _products(a: np.ndarray, b: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    """Σ a·b (M, U) over the rows (n, U) that each of `kept` (M, n) counts, about their means."""
-    return kept @ (a * b) - (kept @ a) * (kept @ b) / np.maximum(kept.sum(1), 1)[:, None]
-
-
-def _fits(arrays: list, concepts: np.ndarray, halves: list, test: np.ndarray, ways: list) -> Iterator[list]:
-    """Whole, then without concepts: (units, predictions by side) of the test rows, of either half."""
-    table, edges = np.hstack(arrays), np.cumsum([0, *(a.shape[1] for a in arrays)])
-    columns = [np.arange(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
-    pairs = [pair for way in ways for pair in (way, way[::-1])]
-    for without in (False, True):
-        found = []
-        for h, rows in enumerate(halves):
-            train, new = table[rows], table[test]
-            if without:
-                train, new = (
-                    a - _predicted(concepts[rows], train, CONCEPTS, c)
-                    for a, c in ((train, concepts[rows]), (new, concepts[test]))
-                )
-            sides = [np.concatenate([columns[1 + i] for i in pair[h]]) for pair in pairs]
-            found.append((new[:, columns[0]], _of_sides(train, new, columns[0], sides)))
-        yield found
-
-
-def _of_sides(train: np.ndarray, new: np.ndarray, units: np.ndarray, sides: list) -> list[np.ndarray]:
-    """Predictions (n, U) of the units in the new rows, from the columns of each side, by ridge regression.
-
-    A column is not scaled again when concepts were taken out: it would be shrunk otherwise than with them.
-    """
-    mean = train.mean(0)
-    centred = train - mean
-    moments = centred.T @ centred
-    found = []
-    for side in sides:
-        normal = moments[np.ix_(side, side)]
-        normal[np.diag_indices(len(side))] += PENALTY * len(train)
-        lower = torch.linalg.cholesky(torch.from_numpy(normal))
-        weights = torch.cholesky_solve(torch.from_numpy(moments[np.ix_(side, units)]), lower).numpy()
-        found.append((new[:, side] - mean[side]) @ weights + mean[units])
-    return found
-
-
-def _covariances(first: tuple, second: tuple, kept: np.ndarray) -> np.ndarray:
-    """(M, 2, U) sums over the test rows of unit · prediction and of prediction · prediction of the other side.
-
-    `first` and `second` are (units, predictions by side) of either half, each without what that half took out of it: a
-    prediction is compared with the unit of the other half: both lack the same concepts, but not by the same error.
-    """
-    (y, guesses), (z, others) = first, second
-    with_unit = (_products(z, np.mean(guesses, 0), kept) + _products(y, np.mean(others, 0), kept)) / 2
-    together = np.mean([_products(a, b, kept) for a, b in zip(guesses, others, strict=True)], 0)
-    return np.stack([with_unit, together], axis=1)
-
-
-def _sides(count: int, seed: int) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """Some of the ways to put `count` networks on two sides, each once."""
-    half = count // 2
-    ways = [way for way in combinations(range(count), half) if 2 * half < count or 0 in way]
-    chosen = np.random.default_rng([seed, 3]).permutation(len(ways))[:SPLITS]
-    return [(ways[i], tuple(j for j in range(count) if j not in ways[i])) for i in sorted(chosen)]
-
-
-def _predicted(x: np.ndarray, y: np.ndarray, penalty: float, new: np.ndarray) -> np.ndarray:
-    """Predictions (n, U) for the rows of `new`, by ridge regression of y on x."""
-    mean, level = x.mean(0), y.mean(0)
-    return (new - mean) @ ridge(x - mean, y - level, penalty) + level

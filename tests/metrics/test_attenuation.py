@@ -6,9 +6,16 @@ from sklearn.linear_model import Ridge
 
 from rgbd_insight import stats
 from rgbd_insight.data import Knobs, World
-from rgbd_insight.metrics.attenuation import PENALTY, corrected_partitioning
+from rgbd_insight.metrics.attenuation import (
+    CorrectedStatistic,
+    corrected_consistent_share,
+    corrected_level_shares,
+    corrected_partitioning,
+    corrected_partitionings,
+)
 from rgbd_insight.metrics.partitioning import SHARES, variance_partitioning
-from rgbd_insight.stats.groups import group_folds
+from rgbd_insight.metrics.sides import CONCEPTS, PENALTY
+from rgbd_insight.stats.groups import blocks_of, group_folds
 
 FEW = range(1, 5)
 
@@ -24,49 +31,92 @@ def standard(a):
     return (a - a.mean(0)) / a.std(0)
 
 
-def covariances_by_hand(y, nets, concepts, groups, without):
-    """Σ cov(y, û) and Σ cov(û_A, û_B) of two networks, by scikit-learn, one side and half after the other."""
-    n, cell = len(y), group_folds(groups, 6, 0)
-    fold = cell // 2
-    found = np.zeros((2, y.shape[1]))
+def by_hand(y, nets, concepts, groups, without, kept, weight):
+    """Sums of products (2, U) and the units' squares (U,), by scikit-learn, one half and side after the other.
+
+    There are two networks, one a side. `kept` are the held-out rows that count; `weight` is that of the training rows.
+    """
+    cell = group_folds(groups, 6, 0)
+    fold, found, total = cell // 2, np.zeros((2, y.shape[1])), np.zeros(y.shape[1])
     for f in range(3):
-        train, test = np.flatnonzero(fold != f), np.flatnonzero(fold == f)
-        half = cell[train] % 2
-        for a, b in ((0, 1), (1, 0)):
+        test = np.flatnonzero((fold == f) & kept)
+        total += ((y[test] - y[test].mean(0)) ** 2).sum(0)
+        for nets_of_half in ((0, 1), (1, 0)):
             guesses, units = [], []
-            for net, h in ((a, 0), (b, 1)):
-                rows = train[half == h]
+            for half, net in enumerate(nets_of_half):
+                rows = np.flatnonzero((fold != f) & (cell % 2 == half))
 
                 def rest(z, rows=rows):
-                    fit = Ridge(alpha=1e-3 * len(rows)).fit(concepts[rows], z[rows])
+                    fit = Ridge(alpha=CONCEPTS * len(rows)).fit(concepts[rows], z[rows], weight[rows])
                     return z - fit.predict(concepts) if without else z
 
                 x, target = rest(nets[net]), rest(y)
-                guess = Ridge(alpha=PENALTY * len(rows)).fit(x[rows], target[rows]).predict(x[test])
+                alpha = PENALTY * (len(rows) - without * concepts.shape[1])
+                guess = Ridge(alpha).fit(x[rows], target[rows], weight[rows]).predict(x[test])
                 guesses.append(guess - guess.mean(0)), units.append(target[test] - target[test].mean(0))
             found[0] += (units[1] * guesses[0] + units[0] * guesses[1]).sum(0) / 4
             found[1] += (guesses[0] * guesses[1]).sum(0) / 2
-    total = sum(((y[fold == f] - y[fold == f].mean(0)) ** 2).sum(0) for f in range(3))
-    assert n == len(groups)
-    return found / total
+    return found, total
+
+
+def small():
+    _, (y, concepts, other, same, groups) = planted(3, 2, n=300, width=16, other_width=16, noise=0.5)
+    y, concepts, *nets = (standard(a) for a in (y, concepts, *other, *same))
+    return y, concepts, nets[:2], nets[2:], groups
+
+
+def everything_by_hand(y, concepts, other, same, groups, kept, weight):
+    """Covariances (2, 2, 2, U), not yet as shares of the units' squares, and these."""
+    found = [[by_hand(y, x, concepts, groups, w, kept, weight) for w in (0, 1)] for x in (other, same)]
+    return np.stack([[sums for sums, _ in pair] for pair in found]), found[0][0][1]
 
 
 def test_it_is_the_stated_formula():
-    world, (y, concepts, other, same, groups) = planted(3, 2, n=300, width=16, other_width=16, noise=0.5)
+    y, concepts, other, same, groups = small()
+    every = np.ones(len(y), bool)
     found = corrected_partitioning(y, concepts, other, same, groups, folds=3)
-    parts = {}
-    for name, nets in (("other", other), ("same", same)):
-        arrays = [standard(a) for a in (y, *nets, concepts)]
-        whole, rest = (covariances_by_hand(arrays[0], arrays[1:-1], arrays[-1], groups, w) for w in (False, True))
-        named = whole - rest
-        attenuation = [part[1].sum() / part[0].sum() for part in (named, rest)]
-        parts[name] = [named[0] / attenuation[0], rest[0] / attenuation[1]]
-        assert found.attenuation[("other", "same").index(name)] == pytest.approx(attenuation, abs=1e-9)
-    (named, unnamed), (named_too, unnamed_too) = parts["other"], parts["same"]
-    want = [named, named_too - named, unnamed, unnamed_too - unnamed]
+    sums, total = everything_by_hand(y, concepts, other, same, groups, every, 1.0 * every)
+    want = sums / total
+    np.testing.assert_allclose(found.covariances, want, atol=1e-9)
+    r2 = np.zeros((2, 2, y.shape[1]))  # other or same, named or not
+    for i, (whole, rest) in enumerate(want):
+        for j, part in enumerate((whole - rest, rest)):
+            with_unit, together = part.sum(1) + 0.01 * whole.sum(1)
+            assert found.attenuation[i, j] == pytest.approx(together / with_unit, abs=1e-9)
+            r2[i, j] = part[0] * with_unit / together
+    want = [r2[0, 0], r2[1, 0] - r2[0, 0], r2[0, 1], r2[1, 1] - r2[0, 1]]
     np.testing.assert_allclose(found.shares, np.transpose(want), atol=1e-9)
     np.testing.assert_allclose(found.shares.sum(1), found.ceiling, atol=1e-12)
+    np.testing.assert_allclose(found.level, np.sum(want, 1) / found.ceiling.sum(), atol=1e-9)
     assert found.level.sum() == pytest.approx(1) and len(found.level) == len(SHARES)
+    assert corrected_consistent_share(found.covariances) == pytest.approx(found.level[[0, 2]].sum())
+
+
+def test_leave_outs_are_exact_in_the_held_out_rows_and_of_first_order_in_the_fits():
+    y, concepts, other, same, groups = small()
+    blocks, every = blocks_of(groups, 20), np.ones(len(y), bool)
+    found = CorrectedStatistic(y, concepts, other, same, groups, folds=3).leave_outs(blocks)
+    assert found.shape == (20, 2, 2, 2, y.shape[1])
+    kept, step = blocks != 7, 1e-4
+    held_out, total = everything_by_hand(y, concepts, other, same, groups, kept, 1.0 * every)
+    more, less = (
+        everything_by_hand(y, concepts, other, same, groups, every, every + sign * step * ~kept)[0] for sign in (1, -1)
+    )
+    slope, fitted = (more - less) / (2 * step), held_out - found[7] * total
+    np.testing.assert_allclose(fitted, slope, atol=0.03 * np.abs(slope).max())
+    assert np.abs(slope).sum() > 0.1 * np.abs(held_out).sum() / 20  # which is not nothing
+
+
+def test_two_modalities_together_are_what_each_is_alone():
+    y, concepts, other, same, groups = small()
+    both = corrected_partitionings([y, other[0][:, :3]], concepts, [same, other], groups)
+    blocks, given = blocks_of(groups, 20), ((y, other, same), (other[0][:, :3], same, other))
+    for one, (units, theirs, mine) in zip(both, given, strict=True):
+        alone = CorrectedStatistic(units, concepts, theirs, mine, groups)
+        np.testing.assert_allclose(one.whole, alone.whole, atol=1e-12)
+        np.testing.assert_allclose(one.leave_outs(blocks), alone.leave_outs(blocks), atol=1e-12)
+        order = np.random.default_rng(0).permutation(len(y))
+        np.testing.assert_allclose(one(order, np.arange(len(y))), alone(order, np.arange(len(y))), atol=1e-12)
 
 
 def test_noise_of_the_other_modality_no_longer_reads_as_specific():
@@ -110,14 +160,37 @@ def test_units_may_be_moved_scaled_turned_over_and_ordered_anew():
     assert (again.shares == first.shares).all()
 
 
-def test_it_has_an_interval_over_groups():
-    _, (y, concepts, other, same, groups) = planted(4, 2, n=200, width=8, other_width=8, noise=0.5)
+def test_its_interval_is_as_wide_as_worlds_differ():
+    values, errors = [], []
+    for draw in range(12):
+        world = World(Knobs(networks=5, n=600, width=32, other_width=32, uneven=1.0), 1, draw)
+        nets = [world.streams(m, FEW) for m in ("depth", "rgb")]
+        statistic = CorrectedStatistic(world.stream("rgb"), world.areas, *nets, world.groups)
+        found = stats.combine(corrected_level_shares, stats.estimate(statistic, world.groups, null=False))
+        values.append(found.value), errors.append(found.se)
+    ratio = np.mean(errors, 0) / np.std(values, 0, ddof=1)
+    assert (0.6 < ratio).all() and (ratio < 2).all() and 0.85 < ratio.mean() < 1.6
 
-    def level(i, _):
-        return corrected_partitioning(y[i], concepts[i], [x[i] for x in other], [x[i] for x in same], groups[i]).level
 
-    found = stats.estimate(level, groups, stats.Resampling(blocks=20), null=False)
-    assert (found.low < found.value).all() and (found.value < found.high).all()
+def test_many_concepts_that_say_nothing_name_nothing():
+    rng = np.random.default_rng(0)
+    for measure in (corrected_partitioning, variance_partitioning):
+        levels = []
+        for seed in range(4):
+            _, (y, _, other, same, groups) = planted(seed, 2, n=300, width=32, other_width=32, noise=0.5)
+            levels.append(measure(y, rng.normal(size=(len(y), 57)), other, same, groups).level)
+        assert np.abs(np.mean(levels, 0)[:2]).max() < 0.04
+
+
+def test_noise_of_the_same_networks_and_few_units_leave_the_other_shares_alone():
+    errors = []
+    for seed in range(6):
+        world = World(Knobs(networks=5, n=1000, width=48, other_width=96), seed)
+        nets = [world.streams(m, FEW) for m in ("depth", "rgb")]
+        planted_shares = world.unit_shares("rgb", beside=FEW).sum(0)
+        found = corrected_partitioning(world.stream("rgb"), world.areas, *nets, world.groups).level
+        errors.append(found - planted_shares / planted_shares.sum())
+    assert np.abs(np.mean(errors, 0)).max() < 0.02 and np.abs(errors).max() < 0.06
 
 
 def test_what_it_refuses_and_what_it_leaves_undefined():

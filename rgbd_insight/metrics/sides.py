@@ -1,0 +1,156 @@
+"""Held-out units predicted by two sides of networks, each from a half of the training rows, and what each row did."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+PENALTY = 0.2  # of the ridge, as a share of a variance of 1: more hides weak parts, less needs more images
+CONCEPTS = 1e-3  # the same where concepts are taken out: as good as none
+
+
+def summed(a: np.ndarray, b: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """Σ a·b (M, U) over the rows (n, U) that each of `kept` (M, n) counts, about their means."""
+    return kept @ (a * b) - (kept @ a) * (kept @ b) / np.maximum(kept.sum(1), 1)[:, None]
+
+
+def covariances(
+    arrays: Sequence[np.ndarray],
+    concepts: np.ndarray,
+    halves: Sequence[np.ndarray],
+    test: np.ndarray,
+    kept: np.ndarray,
+    seed: int,
+) -> np.ndarray:
+    """Σ unit · prediction and Σ prediction · prediction of the other side (M, whole or without concepts, 2, U).
+
+    Parameters
+    ----------
+    arrays : list of arrays (N, D)
+        The units, then every network; centred, of variance 1.
+    concepts : array (N, K)
+        What is taken out, likewise.
+    halves, test : two arrays of int, array of bool (N,)
+        Training rows of either half; rows that are held out.
+    kept : array (M, N)
+        1 where a row counts, 0 where it is left out: of the sums exactly, of the fits to first order.
+    seed : int
+        Of the sides: a fold may have its own.
+    """
+    table, edges = np.hstack(arrays), np.cumsum([0, *(a.shape[1] for a in arrays)])
+    columns = [np.arange(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    pairs = _sides(len(arrays) - 1, seed)
+    found = []
+    for named in (None, concepts):
+        first, second = (
+            _Half(table, named, rows, test, columns[0], [np.concatenate([columns[1 + i] for i in p[h]]) for p in pairs])
+            for h, rows in enumerate(halves)
+        )
+        sums = _together(first, second, kept[:, test])
+        if len(kept) > 1:
+            for half, other in ((first, second), (second, first)):
+                gone = kept[:, half.rows] - 1
+                sums += np.stack([gone @ effect for effect in half.effects(other)], axis=1)
+        found.append(sums)
+    return np.stack(found, axis=1)
+
+
+def _together(first: _Half, second: _Half, kept: np.ndarray) -> np.ndarray:
+    """(M, 2, U) sums over the held-out rows.
+
+    A prediction is compared with the unit of the other half: both lack the same concepts, but not by the same error.
+    """
+    pairs = zip(first.guesses, second.guesses, strict=True)
+    with_unit = summed(second.y, first.guess, kept) + summed(first.y, second.guess, kept)
+    return np.stack([with_unit / 2, np.mean([summed(a, b, kept) for a, b in pairs], axis=0)], axis=1)
+
+
+class _Half:
+    """Fits of one half of the training rows: units and predictions of the held-out rows, about their means.
+
+    Parameters
+    ----------
+    table : array (N, C)
+        Units and networks.
+    concepts : array (N, K) or None
+        What is taken out of all columns, as estimated in this half. A column is not scaled again then: it would be
+        shrunk otherwise than with them.
+    rows, test : array of int, array of bool (N,)
+        Training rows, held-out rows.
+    units, sides : array of int, list of arrays of int
+        Columns of the units, and of the networks of every side.
+    """
+
+    def __init__(
+        self,
+        table: np.ndarray,
+        concepts: np.ndarray | None,
+        rows: np.ndarray,
+        test: np.ndarray,
+        units: np.ndarray,
+        sides: list[np.ndarray],
+    ) -> None:
+        self.rows, self.concepts = rows, None
+        train, new = table[rows] - table[rows].mean(0), table[test] - table[test].mean(0)
+        if concepts is not None:
+            self.concepts = _Ridge(concepts[rows], concepts[test], CONCEPTS)
+            (fitted, guess) = self.concepts.predictions(train)
+            train, new = train - fitted, new - guess
+        self.y, self.train = new[:, units], train[:, units]
+        products, penalty = train.T @ train, PENALTY * self._freedom() / len(rows)
+        self.sides = [_Ridge(train[:, side], new[:, side], penalty, products[np.ix_(side, side)]) for side in sides]
+        pairs = [ridge.predictions(self.train) for ridge in self.sides]
+        self.fitted, self.guesses = ([pair[i] for pair in pairs] for i in (0, 1))  # lists of (n, U)
+
+    def _freedom(self) -> float:
+        """Rows less the concepts, to which as much of the columns' variance is lost by chance."""
+        return len(self.rows) - (0 if self.concepts is None else min(self.concepts.train.shape[1], len(self.rows) - 1))
+
+    @property
+    def guess(self) -> np.ndarray:
+        return np.mean(self.guesses, axis=0)
+
+    def effects(self, other: _Half) -> tuple[np.ndarray, np.ndarray]:
+        """What each training row (n, U) adds to both sums of `_together`, to first order."""
+        units = self.y.shape[1]
+        with_unit, together = np.zeros((2, *self.train.shape))
+        for ridge, fitted, guess in zip(self.sides, self.fitted, other.guesses, strict=True):
+            beside = np.hstack([other.y, guess])
+            effect = np.tile(self.train - fitted, 2) * ridge.weighed(beside)
+            if self.concepts is not None:  # the networks' columns, too, would lack something else
+                effect -= np.tile(fitted, 2) * self.concepts.weighed(beside)
+            with_unit += effect[:, :units] / len(self.sides) / 2
+            together += effect[:, units:] / len(self.sides)
+        if self.concepts is not None:
+            with_unit -= self.train * self.concepts.weighed(other.guess) / 2
+        return with_unit, together
+
+
+class _Ridge:
+    """Ridge on the columns of some training rows (n, D), for held-out rows (m, D); both are centred."""
+
+    def __init__(self, train: np.ndarray, new: np.ndarray, penalty: float, products: np.ndarray | None = None) -> None:
+        self.train, self.new = train - train.mean(0), new - new.mean(0)
+        normal = self.train.T @ self.train if products is None else products
+        normal = normal + penalty * len(train) * np.eye(len(normal))
+        self.lower = torch.linalg.cholesky(torch.from_numpy(normal))
+
+    def _solved(self, known: np.ndarray) -> np.ndarray:
+        return torch.cholesky_solve(torch.from_numpy(known), self.lower).numpy()
+
+    def predictions(self, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Of the training rows, and of the held-out rows about their means, having learnt centred y (n, V)."""
+        weights = self._solved(self.train.T @ y)
+        return self.train @ weights, self.new @ weights
+
+    def weighed(self, values: np.ndarray) -> np.ndarray:
+        """(n, V) of every training row: Σ value · prediction over the held-out rows (m, V), for an error of 1 in it."""
+        return self.train @ self._solved(self.new.T @ values)
+
+
+def _sides(count: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """One way to put `count` networks on two sides, and the same with the sides exchanged."""
+    first, second = np.split(np.random.default_rng([seed, 3]).permutation(count), [count // 2])
+    return [(first, second), (second, first)]
