@@ -27,7 +27,7 @@ from rgbd_insight.metrics.partitioning import (
 )
 from rgbd_insight.metrics.prediction import predictivity, predictivity_statistic
 from rgbd_insight.metrics.probes import Decodability, DecodabilityStatistic, decodability
-from rgbd_insight.metrics.ranking import KappaStatistic, PredictedStatistic, Ranking, bounded, rank_units
+from rgbd_insight.metrics.ranking import PredictedStatistic, Ranking, bounded, concept_weights, rank_units
 from rgbd_insight.metrics.registry import INVARIANCES, MEASURES, Measure
 from rgbd_insight.metrics.semantic import (
     LevelSemanticVariance,
@@ -46,7 +46,6 @@ __all__ = [
     "CorrectedStatistic",
     "Decodability",
     "DecodabilityStatistic",
-    "KappaStatistic",
     "LevelSemanticVariance",
     "Matching",
     "Measure",
@@ -60,6 +59,7 @@ __all__ = [
     "cka_statistic",
     "concept_labels",
     "concept_variance",
+    "concept_weights",
     "consistent_share",
     "cooccurrence_strata",
     "corrected_ceilings",

@@ -20,7 +20,7 @@ from rgbd_insight.utils.threads import one_thread
 OTHER, SAME = range(2)  # columns of what `PredictedStatistic` finds
 PENALTY = 0.3  # of the ridge, as a share of the columns' variance: ranks hardly depend on it
 CONCEPTS = 0.1  # the same of the concepts, of which there are fewer
-MOST = 0.75  # weight of the concepts: a modality may show a concept, but not in the way that the unit does
+WEIGHT = 0.6  # of the concepts beside the streams: a modality may show a concept, but not in the way that the unit does
 
 
 @dataclass(frozen=True)
@@ -35,15 +35,16 @@ class Ranking:
     total : array (U,)
         Rank in (0, 1) by total specificity: 1 where it lacks the unit's reproducible variance, nuisance included; NaN
         for unreliable units.
-    weight : float
-        Of the concepts in the concept ranking, in [0, 0.75]: it grows with the reliability of κ.
+    kappa : array (U,)
+        How well the other modality decodes the concepts that the unit encodes, mostly in [0, 1]; NaN where none is
+        known, and for unreliable units.
     unreliable : array of bool (U,)
         Units whose ceiling has its lower bound below the threshold: counted, not ranked.
     """
 
     concept: np.ndarray
     total: np.ndarray
-    weight: float
+    kappa: np.ndarray
     unreliable: np.ndarray
 
 
@@ -179,8 +180,8 @@ def _r2(errors: np.ndarray, total: np.ndarray) -> np.ndarray:
     return 1 - np.divide(errors, total, out=np.full_like(errors, np.nan), where=total > 0).T
 
 
-class KappaStatistic:
-    """κ (U,): how well the other modality decodes the concepts that each unit encodes; for `stats.estimate`.
+def concept_weights(x: ArrayLike, concepts: ArrayLike, groups: ArrayLike) -> np.ndarray:
+    """Weight (U, K) of every concept in every unit: which concepts a unit encodes, beside all others.
 
     Parameters
     ----------
@@ -188,77 +189,49 @@ class KappaStatistic:
         Responses of the units.
     concepts : array (N, K)
         Areas or presence of the concepts.
-    delta : array (K,)
-        δ of each concept from the *other* modality, the mean over its networks where there are several. NaN: left out.
     groups : array (N,)
-        The scene of each image.
+        The scene of each image; only checked.
 
-    Attributes
-    ----------
-    weights : array (U, K)
+    Returns
+    -------
+    array (U, K)
         By how many of its standard deviations a unit moves where the concept moves by one of its own and all others
-        stay: what the unit encodes.
+        stay; 0 for constant units and constant concepts.
 
     Raises
     ------
     ValueError
-        If shapes disagree, or a response or concept is not finite.
+        If shapes disagree or a value is not finite.
 
     Notes
     -----
-    κ_u = Σ_k w_uk² δ_k / Σ_k w_uk², w the weights of a ridge regression on all concepts at once, so that a unit gets no
-    weight for what merely occurs together with its concepts. Mostly in [0, 1]; NaN where the unit encodes no concept of
-    which δ is known. A leave-out leaves a block out of the regression; the noise of δ is in no interval.
+    A ridge regression on all concepts at once, so that a unit gets no weight for what merely occurs together with its
+    concepts. Fitted to all images: weights say what goes into κ, not how well it predicts.
 
     Examples
     --------
-    >>> from rgbd_insight.stats import estimate
-    >>> concepts, groups = np.random.default_rng(0).normal(size=(300, 2)), np.arange(300)
-    >>> found = estimate(KappaStatistic(concepts, concepts, [0.9, 0.1], groups), groups, null=False)
-    >>> found.value.round(1), bool(found.se.max() < 0.02)
-    (array([0.9, 0.1]), True)
+    >>> concepts = np.random.default_rng(0).normal(size=(300, 2))
+    >>> concept_weights(concepts[:, :1], concepts, np.arange(300)).round(1) + 0.0
+    array([[0.9, 0. ]])
     """
-
-    def __init__(self, x: ArrayLike, concepts: ArrayLike, delta: ArrayLike, groups: ArrayLike) -> None:
-        (self.x, self.concepts), self.groups = checked_streams(x, {"concepts": [concepts]}, groups)
-        self.delta = np.asarray(delta, float)
-        if self.delta.shape != (self.concepts.shape[1],):
-            count = self.concepts.shape[1]
-            raise ValueError(
-                f"`delta` must be ({count},), one for each concept; got {self.delta.shape}. See `concepts`."
-            )
-
-    @property
-    def weights(self) -> np.ndarray:
-        return ridge(self.concepts, self.x, CONCEPTS).T
-
-    def __call__(self, rows: np.ndarray, partner: np.ndarray) -> np.ndarray:
-        x, concepts = self.x[rows], self.concepts[partner]
-        return self._kappa(ridge(concepts - concepts.mean(0), x - x.mean(0), CONCEPTS))
-
-    def leave_outs(self, blocks: np.ndarray) -> np.ndarray:
-        """κ (G, U) without each block."""
-        codes = checked_blocks(blocks, self.groups)
-        kept = (np.flatnonzero(codes != g) for g in range(codes.max() + 1))
-        return np.stack([self(rows, rows) for rows in kept])
-
-    def _kappa(self, weights: np.ndarray) -> np.ndarray:
-        """κ (U,) from weights (K, U)."""
-        valued = np.isfinite(self.delta)
-        square = weights[valued].T ** 2
-        total = square.sum(1)
-        return np.divide(square @ self.delta[valued], total, out=np.full(len(total), np.nan), where=total > 0)
+    (units, areas), _ = checked_streams(x, {"concepts": [concepts]}, groups)
+    return ridge(areas, units, CONCEPTS).T
 
 
-def rank_units(kappa: Estimate, nearest: ArrayLike, r2: Estimate, *, least: float = 0.05) -> Ranking:
+def rank_units(
+    weights: ArrayLike, delta: ArrayLike, nearest: ArrayLike, r2: Estimate, *, least: float = 0.05
+) -> Ranking:
     """Order the units of one stream by concept and by total specificity; says nothing about a level.
 
     Take all arguments from responses that went through `bounded`.
 
     Parameters
     ----------
-    kappa : Estimate (U,)
-        Of these units, from `stats.estimate(KappaStatistic(...), groups, null=False)`.
+    weights : array (U, K)
+        Of the concepts in the units, from `concept_weights`.
+    delta : array (K,)
+        δ of each concept from the *other* modality, the mean over its networks where there are several. Concepts of
+        which it is NaN are left out.
     nearest : array (U,)
         Largest absolute correlation with any unit of the other modality's networks.
     r2 : Estimate (U, 2)
@@ -273,53 +246,48 @@ def rank_units(kappa: Estimate, nearest: ArrayLike, r2: Estimate, *, least: floa
     Raises
     ------
     ValueError
-        If the lengths disagree, or a correlation is NaN.
+        If the lengths disagree, or a weight or a correlation is NaN.
 
     Notes
     -----
-    Three shares say what the other modality has of a unit: κ_u of the concepts that it encodes,
-    q_u = R²(other)/R²(same) of its reproducible variance, t_u = r_u²/R²(same) of the same by the nearest unit alone.
-    The concept score is 1 - w κ_u - (1 - w)·½(q_u + t_u), the total score 1 - q_u, the unit's specific share. Ranks are
-    (r - ½)/n over the reliable units, ties shared. A unit without κ has the concept score 1 - ½(q_u + t_u).
+    Three shares say what the other modality has of a unit: κ_u = Σ_k w_uk² δ_k / Σ_k w_uk² of the concepts that it
+    encodes, q_u = R²(other)/R²(same) of its reproducible variance, and t_u = r_u²/R²(same) the same by the nearest unit
+    alone. The concept score is 1 - .6 κ_u - .2 (q_u + t_u), the total score 1 - q_u, the unit's specific share. Ranks
+    are (r - ½)/n over the reliable units, ties shared. A unit of which no concept is known has 1 - ½(q_u + t_u).
 
-    w is ¾ of the reliability of κ: the share of its variance between units that is not sampling error,
-    1 - Σ_u se_u²/Σ_u (κ_u - κ̄)², at least 0. All units have the same w, as units with different ones would be compared
-    on different scales; and values are added, not ranks: where a unit encodes no concept that has a name, κ_u is a mean
-    of many δ, much the same for all such units, and hardly decides. How much of a unit its concepts explain has no
-    weight: that is small where nuisance dominates as well as where the concepts have no name.
+    κ weighs itself by how well it is known, as values are added and not ranks: where a unit's weights are little but
+    noise, κ_u is a mean of many δ, much the same for all such units, and hardly decides; as ranks, these small
+    differences would be as large as any other. How much of a unit its concepts explain has no weight: that is small
+    where nuisance dominates as well as where the concepts have no name. A weight of κ that grows with
+    its reliability (1 - squared error / variance) did no better on average, and worse where nuisance dominates.
 
     Examples
     --------
     >>> from rgbd_insight.stats import estimate
     >>> r2 = np.array([[0.7, 0.8], [0.0, 0.8], [0.4, 0.8]])
     >>> found = estimate(lambda rows, partner: r2, np.arange(40), null=False)
-    >>> kappa = estimate(lambda rows, partner: np.array([0.9, 0.6, 0.0]), np.arange(40), null=False)
-    >>> ranking = rank_units(kappa, [0.8, 0.3, 0.3], found)
-    >>> ranking.concept.round(2), ranking.total.round(2), ranking.weight
-    (array([0.17, 0.5 , 0.83]), array([0.17, 0.83, 0.5 ]), 0.75)
+    >>> ranking = rank_units(np.eye(3), [0.9, 0.6, 0.0], [0.8, 0.3, 0.3], found)
+    >>> ranking.concept.round(2), ranking.total.round(2)
+    (array([0.17, 0.5 , 0.83]), array([0.17, 0.83, 0.5 ]))
     """
-    nearest = np.asarray(nearest, float)
-    if not nearest.shape == kappa.value.shape == r2.value.shape[:1]:
+    weights, delta, nearest = (np.asarray(a, float) for a in (weights, delta, nearest))
+    if weights.shape != (len(r2.value), len(delta)) or nearest.shape != (len(r2.value),):
         raise ValueError(
-            f"`kappa`, `nearest` and `r2` must be of as many units; got {kappa.value.shape}, {nearest.shape} and "
-            f"{r2.value.shape}. Pass one level of one stream."
+            f"`weights` must be (units, concepts) = ({len(r2.value)}, {len(delta)}) and `nearest` of as many units as "
+            f"`r2`; got {weights.shape} and {nearest.shape}. Pass one level of one stream."
         )
-    if not np.isfinite(nearest).all():
-        raise ValueError("`nearest` must be finite; got NaN. Take it from finite responses.")
+    if not (np.isfinite(weights).all() and np.isfinite(nearest).all()):
+        raise ValueError("`weights` and `nearest` must be finite; got NaN. Take them from finite responses.")
     unreliable = ~(r2.low[:, SAME] >= least)  # a constant unit has no ceiling
+    valued = np.isfinite(delta)
+    square = weights[:, valued] ** 2
+    known = (square.sum(1) > 0) & ~unreliable
+    kappa = np.divide(square @ delta[valued], square.sum(1), out=np.full(len(square), np.nan), where=known)
     ceiling = np.where(unreliable, 1, r2.value[:, SAME])
     predicted, matched = r2.value[:, OTHER] / ceiling, nearest**2 / ceiling
     by_stream = (predicted + matched) / 2
-    known = np.isfinite(kappa.value) & ~unreliable
-    weight = MOST * _reliability(kappa.value[known], kappa.se[known])
-    concept = 1 - np.where(known, weight * kappa.value + (1 - weight) * by_stream, by_stream)
-    return Ranking(_ranks(concept, ~unreliable), _ranks(1 - predicted, ~unreliable), weight, unreliable)
-
-
-def _reliability(values: np.ndarray, errors: np.ndarray) -> float:
-    """Share of the variance of some values that is not their sampling error, in [0, 1]; 0 where they do not vary."""
-    variance = values.var() if len(values) else 0.0
-    return float(np.clip(1 - np.mean(errors**2) / variance, 0, 1)) if variance > 0 else 0.0
+    concept = 1 - np.where(known, WEIGHT * kappa + (1 - WEIGHT) * by_stream, by_stream)
+    return Ranking(_ranks(concept, ~unreliable), _ranks(1 - predicted, ~unreliable), kappa, unreliable)
 
 
 def _ranks(values: np.ndarray, among: np.ndarray) -> np.ndarray:

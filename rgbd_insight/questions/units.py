@@ -11,7 +11,7 @@ from rgbd_insight import stats
 from rgbd_insight.features import Features
 from rgbd_insight.metrics.auroc import pair_counts
 from rgbd_insight.metrics.probes import decodability
-from rgbd_insight.metrics.ranking import KappaStatistic, PredictedStatistic, Ranking, bounded, rank_units
+from rgbd_insight.metrics.ranking import PredictedStatistic, Ranking, bounded, concept_weights, rank_units
 from rgbd_insight.metrics.semantic import profiles
 from rgbd_insight.metrics.soft_matching import max_correlation
 from rgbd_insight.questions.networks import TWINS, Networks, neighbours_of, networks
@@ -210,6 +210,6 @@ def ranked(
     x, rest = stream(0, modality), range(1, len(nets.members))
     others, same = ([stream(j, name) for j in rest] for name in (other, modality))
     delta = np.mean([decodability(y, present, groups).delta for y in others], axis=0)
-    evidence = KappaStatistic(x, features.areas[among], delta, groups), PredictedStatistic(x, others, same, groups)
-    kappa, r2 = (stats.estimate(statistic, groups, plan or nets.plan(), null=False) for statistic in evidence)
-    return rank_units(kappa, np.max([max_correlation(x, y) for y in others], axis=0), r2)
+    closest = np.max([max_correlation(x, y) for y in others], axis=0)
+    r2 = stats.estimate(PredictedStatistic(x, others, same, groups), groups, plan or nets.plan(), null=False)
+    return rank_units(concept_weights(x, features.areas[among], groups), delta, closest, r2)

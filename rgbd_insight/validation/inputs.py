@@ -12,7 +12,7 @@ from rgbd_insight.metrics import MEASURES, Measure
 from rgbd_insight.metrics.cka import cka_statistic
 from rgbd_insight.metrics.partitioning import variance_partitioning
 from rgbd_insight.metrics.probes import decodability
-from rgbd_insight.metrics.ranking import KappaStatistic, PredictedStatistic, rank_units
+from rgbd_insight.metrics.ranking import PredictedStatistic, concept_weights, rank_units
 from rgbd_insight.metrics.semantic import profiles
 
 N, UNITS = 200, 6
@@ -104,9 +104,10 @@ def _partitioning(x: np.ndarray, y: np.ndarray, present: np.ndarray, groups: np.
 
 def _ranking(x: np.ndarray, y: np.ndarray, present: np.ndarray, groups: np.ndarray) -> tuple[ArrayLike, str]:
     delta = decodability(y, present, groups, controls=2).delta
-    evidence = KappaStatistic(x, present, delta, groups), PredictedStatistic(x, [y], [x + 0.1 * y], groups)
-    kappa, r2 = (stats.estimate(statistic, groups, stats.Resampling(blocks=20), null=False) for statistic in evidence)
-    found = rank_units(kappa, MEASURES["max_correlation"].function(x, y, groups) * np.ones(x.shape[1]), r2)
+    predicted = PredictedStatistic(x, [y], [x + 0.1 * y], groups)
+    r2 = stats.estimate(predicted, groups, stats.Resampling(blocks=20), null=False)
+    closest = MEASURES["max_correlation"].function(x, y, groups) * np.ones(x.shape[1])
+    found = rank_units(concept_weights(x, present, groups), delta, closest, r2)
     said = "unreliable units are named in `unreliable`" if found.unreliable.any() else ""
     return np.concatenate([found.concept, found.total]), said
 

@@ -12,10 +12,10 @@ from rgbd_insight.metrics.probes import decodability
 from rgbd_insight.metrics.ranking import (
     OTHER,
     SAME,
-    KappaStatistic,
     PredictedStatistic,
     Ranking,
     bounded,
+    concept_weights,
     rank_units,
 )
 from rgbd_insight.metrics.soft_matching import matching, max_correlation
@@ -76,19 +76,18 @@ def scored(world: World) -> tuple[Ranking, dict[str, np.ndarray]]:
     others, same = ([bounded(z) for z in world.streams(m, [1, 2])] for m in ("depth", "rgb"))
     delta = np.mean([decodability(z, world.present, groups).delta for z in others], axis=0)
     nearest = np.max([max_correlation(x, z) for z in others], axis=0)
-    evidence = KappaStatistic(x, world.areas, delta, groups), PredictedStatistic(x, others, same, groups)
-    kappa, r2 = (stats.estimate(statistic, groups, PLAN, null=False) for statistic in evidence)
-    ours = rank_units(kappa, nearest, r2)
+    r2 = stats.estimate(PredictedStatistic(x, others, same, groups), groups, PLAN, null=False)
+    ours = rank_units(concept_weights(x, world.areas, groups), delta, nearest, r2)
     named = PredictedStatistic(x, [world.areas], same, groups).whole[:, OTHER]
-    known = np.isfinite(kappa.value) & ~ours.unreliable
+    known = np.isfinite(ours.kappa)  # of reliable units that encode a concept of which δ is known
     told = known & (named >= NAMED * r2.value[:, SAME])
     planned = _ranks(-nearest, ~ours.unreliable)
-    planned[told] = (planned[told] + _ranks(1 - kappa.value, told)[told]) / 2
+    planned[told] = (planned[told] + _ranks(1 - ours.kappa, told)[told]) / 2
     iou, other_iou = best_iou(x, world.present), np.max([best_iou(z, world.present).max(0) for z in others], axis=0)
     best, units = iou.argmax(1), np.arange(len(iou))
     return ours, {
         "maximum correlation and concepts": planned,
-        "concepts alone": np.where(known, 1 - kappa.value, 0.5),
+        "concepts alone": np.where(known, 1 - ours.kappa, 0.5),
         "NetDissect IoU": iou[units, best] - other_iou[best],
         "matching alone": -np.mean([matching(x, z, groups).correlation for z in others], axis=0),
         "maximum correlation alone": -nearest,

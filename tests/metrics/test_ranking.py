@@ -1,13 +1,11 @@
 """The two rankings of units against naive references, on planted units and on worlds where nuisance dominates."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
 from rgbd_insight import stats
 from rgbd_insight.data import Knobs, World
-from rgbd_insight.metrics import KappaStatistic, PredictedStatistic, bounded, rank_units
+from rgbd_insight.metrics import PredictedStatistic, bounded, concept_weights, rank_units
 from rgbd_insight.metrics.ranking import CONCEPTS, PENALTY
 from rgbd_insight.stats import blocks_of, group_folds
 from rgbd_insight.validation.ranking import auroc, scored
@@ -31,109 +29,77 @@ def naive_ranks(scores, kept):
     return out
 
 
-def known(values, errors=None):
-    """κ as an estimate with given standard errors."""
-    found = stats.estimate(lambda rows, _: np.asarray(values, float), np.arange(40), null=False)
-    return found if errors is None else replace(found, se=np.asarray(errors, float))
-
-
-KAPPA, ERROR = np.array([0.8, 0.1, 0.5, np.nan, 0.9, 0.2]), np.array([0.05, 0.1, 0.2, np.nan, 0.1, 0.1])
+WEIGHTS = np.array([[0.6, 0.1, 0.3], [0, 0.5, 0.9], [0.4, -0.4, 0], [0, 0, 0.7], [0.8, 0, 0], [0.1, 0.7, 0.1]])
+DELTA, NEAREST = np.array([0.9, 0.1, np.nan]), np.array([0.7, 0.4, 0.6, 0.3, 0.2, 0.6])
 OTHER, SAME = np.array([0.4, 0.1, 0.3, 0.2, 0.0, 0.5]), np.array([0.8, 0.8, 0.5, 0.8, 0.04, 0.9])
-NEAREST, KEPT = np.array([0.7, 0.4, 0.6, 0.3, 0.2, 0.6]), np.array([0, 1, 2, 3, 5])
+KEPT = np.array([0, 1, 2, 3, 5])
 
 
-def ranked(kappa=KAPPA, errors=ERROR, nearest=NEAREST, other=OTHER, same=SAME):
-    return rank_units(known(kappa, errors), nearest, estimate(other, same))
+def ranked(weights=WEIGHTS, delta=DELTA, nearest=NEAREST, other=OTHER, same=SAME):
+    return rank_units(weights, delta, nearest, estimate(other, same))
 
 
 def test_ranks_are_those_of_the_formula():
-    found, concept, total = ranked(), [], []
-    spread = sum((KAPPA[u] - 0.4) ** 2 for u in (0, 1, 2, 5))  # 0.4 is their mean; one is unreliable, one has none
-    weight = 0.75 * (1 - (0.05**2 + 0.1**2 + 0.2**2 + 0.1**2) / spread)
+    found, concept, total, kappas = ranked(), [], [], []
     for u in range(6):
         stream = (OTHER[u] / SAME[u] + NEAREST[u] ** 2 / SAME[u]) / 2
-        concept.append(1 - stream if u == 3 else 1 - weight * KAPPA[u] - (1 - weight) * stream)
+        size = WEIGHTS[u, 0] ** 2 + WEIGHTS[u, 1] ** 2  # the third concept has no value
+        kappas.append((WEIGHTS[u, 0] ** 2 * 0.9 + WEIGHTS[u, 1] ** 2 * 0.1) / size if size and u != 4 else np.nan)
+        concept.append(1 - 0.6 * kappas[u] - 0.4 * stream if size else 1 - stream)
         total.append(1 - OTHER[u] / SAME[u])
-    assert found.weight == pytest.approx(weight) and found.unreliable.tolist() == [u == 4 for u in range(6)]
+    assert found.unreliable.tolist() == [u == 4 for u in range(6)]
+    assert np.allclose(found.kappa, kappas, equal_nan=True)
     assert np.allclose(found.concept, naive_ranks(concept, KEPT), equal_nan=True)
     assert np.allclose(found.total, naive_ranks(total, KEPT), equal_nan=True)
 
 
 def test_a_concept_that_the_other_modality_lacks_makes_its_unit_specific():
     alike = {"other": np.full(3, 0.4), "same": np.full(3, 0.8), "nearest": np.full(3, 0.5)}
-    found = ranked([0.9, 0.0, 0.5], np.zeros(3), **alike)
+    found = ranked(np.eye(3), [0.9, 0.0, 0.5], **alike)
     assert np.allclose(found.concept, [1 / 6, 5 / 6, 1 / 2]) and np.allclose(found.total, 1 / 2)
 
 
-def test_concepts_weigh_as_much_as_kappa_is_reliable():
-    other, same = np.array([0.7, 0.5, 0.3, 0.1]), np.full(4, 0.8)
-    rising = {"nearest": np.sqrt(other), "other": other, "same": same}  # by the streams; by the concepts they fall
-    sure, unsure = (ranked([0.1, 0.3, 0.5, 0.7], np.full(4, e), **rising) for e in (0, 0.3))
-    assert sure.weight == 0.75 and (np.diff(sure.concept) < 0).all()
-    assert unsure.weight == 0 and (np.diff(unsure.concept) > 0).all()
-    alike = ranked([0.5] * 4, np.zeros(4), **rising)
-    assert alike.weight == 0 and np.allclose(alike.concept, unsure.concept)
+def test_how_much_concepts_explain_has_no_weight():
+    found = ranked()
+    scaled = ranked(WEIGHTS * np.array([0.1, 3, 0.2, 5, 1, 0.01])[:, None])  # as nuisance would make them smaller
+    assert np.allclose(scaled.concept, found.concept, equal_nan=True)
+    assert np.allclose(scaled.kappa, found.kappa, equal_nan=True)
 
 
 def test_values_are_added_and_not_ranks():
-    other = np.array([0.7, 0.5, 0.3, 0.1, 0.7])  # of four the concepts are nearly alike: what the streams say decides
-    found = ranked([0.50, 0.51, 0.52, 0.53, 0.0], np.zeros(5), np.sqrt(other), other, np.full(5, 0.8))
-    assert (np.diff(found.concept[:4]) > 0).all() and found.concept[4] == 0.9
+    # of four units the concepts are alike but for noise: what the streams say decides, the other way round
+    weights, other = np.array([[1, 1], [1, 0.99], [1, 0.98], [1, 0.97], [1, 0]]), np.array([0.1, 0.3, 0.5, 0.7, 0.5])
+    found = ranked(weights, [0.0, 0.9], np.sqrt(other), other, np.full(5, 0.8))
+    assert (np.diff(found.kappa) < 0).all() and (np.diff(found.concept[:4]) < 0).all() and found.concept[4] == 0.9
 
 
 def test_unreliable_units_have_no_part():
     found = ranked()
-    alone = ranked(KAPPA[KEPT], ERROR[KEPT], NEAREST[KEPT], OTHER[KEPT], SAME[KEPT])
-    assert alone.weight == found.weight
+    alone = ranked(WEIGHTS[KEPT], nearest=NEAREST[KEPT], other=OTHER[KEPT], same=SAME[KEPT])
     assert np.allclose(found.concept[KEPT], alone.concept) and np.allclose(found.total[KEPT], alone.total)
     none = ranked(other=np.zeros(6), same=np.zeros(6))
-    assert none.unreliable.all() and np.isnan([none.concept, none.total]).all() and none.weight == 0
+    assert none.unreliable.all() and np.isnan([none.concept, none.total, none.kappa]).all()
 
 
 def test_without_a_known_concept_the_streams_decide():
-    found = ranked(np.full(6, np.nan))
-    assert found.weight == 0 and np.isfinite(found.concept[KEPT]).all()
+    found = ranked(delta=[np.nan] * 3)
+    assert np.isnan(found.kappa).all() and np.isfinite(found.concept[KEPT]).all()
+    assert np.allclose(ranked(np.empty((6, 0)), []).concept, found.concept, equal_nan=True)
 
 
-def test_kappa_is_that_of_a_loop_and_not_of_company():
-    rng = np.random.default_rng(0)
+def test_weights_are_of_what_a_unit_encodes_and_not_of_its_company():
+    rng, nothing = np.random.default_rng(0), np.zeros((800, 1))
     own = rng.normal(size=(800, 1))
-    company, groups = 0.8 * own + 0.6 * rng.normal(size=(800, 1)), np.arange(800) // 4
-    concepts = np.hstack([own, company, rng.normal(size=(800, 1)), np.zeros((800, 1))])
-    x = np.hstack([3 * own, concepts[:, 2:3] - own]) + rng.normal(size=(800, 2))
-    statistic = KappaStatistic(5 * x - 2, concepts, [0.1, 0.9, np.nan, 0.5], groups)
-    blocks, standard = blocks_of(groups, 20), lambda a: (a - a.mean(0)) / np.maximum(a.std(0), 1e-300)
-    a, y = standard(concepts), standard(x)
-
-    def slow(rows):
-        kappas = []
-        for u in range(2):
-            z, target = a[rows] - a[rows].mean(0), y[rows, u] - y[rows, u].mean()
-            penalised = np.vstack([z, np.sqrt(CONCEPTS * len(rows)) * np.eye(4)])
-            w = np.linalg.lstsq(penalised, np.r_[target, np.zeros(4)], rcond=None)[0]
-            kappas.append((w[0] ** 2 * 0.1 + w[1] ** 2 * 0.9 + w[3] ** 2 * 0.5) / (w[0] ** 2 + w[1] ** 2 + w[3] ** 2))
-        return kappas
-
-    found = stats.estimate(statistic, groups, stats.Resampling(blocks=20), null=False)
-    assert np.allclose(found.value, slow(np.arange(800)))
-    assert np.allclose(statistic.leave_outs(blocks)[7], slow(np.flatnonzero(blocks != 7)))
-    assert abs(np.corrcoef(x[:, 0], company[:, 0])[0, 1]) > 0.7 and found.value[0] < 0.2  # 0.1 is its own concept's δ
-    assert np.isnan(KappaStatistic(x, concepts, [np.nan] * 4, groups)(np.arange(800), np.arange(800))).all()
-    flat = KappaStatistic(np.hstack([x, np.ones((800, 1))]), concepts, np.ones(4), groups)
-    assert np.isnan(flat(np.arange(800), np.arange(800))[2])
-
-
-def test_the_error_of_kappa_is_its_spread_over_draws():
-    rng, values, errors = np.random.default_rng(0), [], []
-    for _ in range(60):
-        concepts = rng.normal(size=(300, 6))
-        x = concepts @ np.r_[np.eye(2), np.eye(2), np.zeros((2, 2))] * 0.4 + rng.normal(size=(300, 2))
-        statistic = KappaStatistic(x, concepts, [0.9, 0.5, 0.1, 0.2, 0.6, 0.3], np.arange(300))
-        found = stats.estimate(statistic, np.arange(300), stats.Resampling(blocks=20), null=False)
-        values.append(found.value)
-        errors.append(found.se)
-    ratio = np.mean(errors, axis=0) / np.std(values, axis=0)
-    assert (ratio > 0.8).all() and (ratio < 1.3).all()
+    company = 0.8 * own + 0.6 * rng.normal(size=(800, 1))
+    x, concepts, groups = 3 * own + rng.normal(size=(800, 1)), np.hstack([own, company, nothing]), np.arange(800)
+    weights = concept_weights(x, concepts, groups)
+    standard = lambda a: (a - a.mean(0)) / np.maximum(a.std(0), 1e-300)  # noqa: E731
+    penalised = np.vstack([standard(concepts), np.sqrt(CONCEPTS * 800) * np.eye(3)])
+    want = np.linalg.lstsq(penalised, np.vstack([standard(x), np.zeros((3, 1))]), rcond=None)[0]
+    assert np.allclose(weights, want.T) and np.allclose(weights, concept_weights(5 * x - 2, concepts, groups))
+    assert abs(np.corrcoef(x[:, 0], company[:, 0])[0, 1]) > 0.7
+    assert weights[0, 0] > 0.7 and abs(weights[0, 1]) < 0.2 and weights[0, 2] == 0
+    assert (concept_weights(nothing, concepts, groups) == 0).all()
 
 
 def test_what_two_modalities_predict_is_that_of_a_loop():
@@ -168,7 +134,7 @@ def test_what_is_constant_is_predicted_by_nobody():
     x = np.random.default_rng(0).normal(size=(60, 2)) * [1, 0]
     found = stats.estimate(PredictedStatistic(x, [x], [x], np.arange(60)), np.arange(60), null=False)
     assert np.isnan(found.value[1]).all()
-    assert rank_units(known([0.5, np.nan]), [1, 0], found).unreliable.tolist() == [False, True]
+    assert rank_units(np.ones((2, 1)), [0.5], [1, 0], found).unreliable.tolist() == [False, True]
 
 
 def test_concepts_count_where_nuisance_dominates():
@@ -200,15 +166,13 @@ def test_bounded_holds_back_the_one_image_and_nothing_else():
 
 def test_errors():
     r2 = estimate([0.5], [0.8])
+    with pytest.raises(ValueError, match="units, concepts"):
+        rank_units(np.ones((2, 2)), [0.1, 0.2], [0.1], r2)
     with pytest.raises(ValueError, match="as many units"):
-        rank_units(known([0.1, 0.2]), [0.1], r2)
-    with pytest.raises(ValueError, match="as many units"):
-        rank_units(known([0.1]), [0.1, 0.2], r2)
+        rank_units(np.ones((1, 2)), [0.1, 0.2], [0.1, 0.1], r2)
     with pytest.raises(ValueError, match="finite"):
-        rank_units(known([0.1]), [np.nan], r2)
+        rank_units(np.ones((1, 1)), [0.1], [np.nan], r2)
     with pytest.raises(ValueError, match="at least one stream"):
         PredictedStatistic(np.ones((10, 1)), [], [np.ones((10, 1))], np.arange(10))
     with pytest.raises(ValueError, match="finite"):
-        KappaStatistic(np.full((10, 1), np.nan), np.ones((10, 1)), [0.5], np.arange(10))
-    with pytest.raises(ValueError, match="one for each concept"):
-        KappaStatistic(np.ones((10, 1)), np.ones((10, 2)), [0.5], np.arange(10))
+        concept_weights(np.full((10, 1), np.nan), np.ones((10, 1)), np.arange(10))
