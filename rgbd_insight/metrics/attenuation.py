@@ -210,7 +210,8 @@ class CorrectedStatistic:
     Notes
     -----
     Without a block the sums over held-out rows are exact; what the block did to the fits is taken off to first order
-    (the infinitesimal jackknife), so that there is nothing to fit again. Functions of the covariances have their interval by `stats.combine`.
+    (the infinitesimal jackknife), so that there is nothing to fit again. Functions of the covariances have their
+    interval by `stats.combine`.
 
     Examples
     --------
