@@ -146,10 +146,13 @@ def coverage(
             else:
                 numbers = {"value": found.value, "low": found.low, "high": found.high}
                 rows.append(base | {"measure": place[0], "part": place[1], "repetition": draw} | numbers)
-    return rows + [
-        base | {"measure": name, "part": part, "repetition": start, "value": float(np.mean(values)), "count": count}
-        for (name, part), values in sums.items()
-    ]
+    for (name, part), values in sums.items():
+        known = np.isfinite(values)  # without enough images of a concept its δ is missing, with a reason
+        mean = float(np.mean(values, where=known)) if known.any() else np.nan
+        rows.append(
+            base | {"measure": name, "part": part, "repetition": start, "value": mean, "count": int(known.sum())}
+        )
+    return rows
 
 
 def _measured(
