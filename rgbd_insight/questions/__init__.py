@@ -1,7 +1,7 @@
 """The four questions, each a function from `Features` to a `Result`."""
 
 from rgbd_insight.questions.ablation import ablations
-from rgbd_insight.questions.balance import balance
+from rgbd_insight.questions.balance import as_made, balance
 from rgbd_insight.questions.collaboration import collaboration
 from rgbd_insight.questions.consistency import consistency
 from rgbd_insight.questions.evolution import evolution
@@ -13,6 +13,7 @@ __all__ = [
     "Unit",
     "ablations",
     "accuracy_estimate",
+    "as_made",
     "balance",
     "best_unit",
     "collaboration",
