@@ -22,6 +22,7 @@ from rgbd_insight.experiments import (
     compare,
     copies,
     everything,
+    isolation_tables,
     run_all,
     run_claims,
     ship,
@@ -49,6 +50,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "encodings": (_compare, "only twins and one fusion, depth given in several ways", _RUNS | {"book"}),
         "overlaps": (_compare, "only two seeds of every operator, for their IoU", _RUNS | {"book"}),
         "balance": (_balance, "only (C, S) of the committed features", {"book"}),
+        "isolation": (_isolation, "only how much of the views is their guests', on one core", {"work", "book"}),
     }
     sub = command(commands, "campaign", None, "many runs, their tables, and the small copies that the book is built on")
     sub.description = __doc__.partition("\n\n")[2]
@@ -143,6 +145,11 @@ def _compare(options: argparse.Namespace) -> None:
 def _balance(options: argparse.Namespace) -> None:
     for data in WEIGHED:
         weigh(data, options.book)
+    _say(options)
+
+
+def _isolation(options: argparse.Namespace) -> None:
+    isolation_tables(options.work, options.book)
     _say(options)
 
 

@@ -2,6 +2,7 @@
 
 from rgbd_insight.experiments.campaign import WEIGHED, copies, everything, run_all, run_claims, ship, tabulate, weigh
 from rgbd_insight.experiments.encodings import COMPARED, compare
+from rgbd_insight.experiments.isolation import isolation_tables
 from rgbd_insight.experiments.plans import Plan, encoding_plans, overlap_plans, zoo_plans
 from rgbd_insight.experiments.steps import JobName, finished, zoo_jobs
 
@@ -15,6 +16,7 @@ __all__ = [
     "encoding_plans",
     "everything",
     "finished",
+    "isolation_tables",
     "overlap_plans",
     "run_all",
     "run_claims",
