@@ -107,8 +107,8 @@ def with_interval(value: np.ndarray, leave_outs: np.ndarray, made: dict, bounded
 
 def jackknife_error(leave_outs: np.ndarray) -> np.ndarray:
     """Standard error (…) from values without each block (blocks, …)."""
-    blocks = len(leave_outs)
-    return np.sqrt((blocks - 1) / blocks * ((leave_outs - leave_outs.mean(0)) ** 2).sum(0))
+    blocks, deviations = len(leave_outs), leave_outs - leave_outs.mean(0)
+    return np.sqrt((blocks - 1) / blocks * (deviations**2).sum(0))
 
 
 def _ends(
