@@ -146,9 +146,9 @@ def coverage(
             else:
                 numbers = {"value": found.value, "low": found.low, "high": found.high}
                 rows.append(base | {"measure": place[0], "part": place[1], "repetition": draw} | numbers)
-    for (name, part), values in sums.items():
-        known = np.isfinite(values)  # without enough images of a concept its δ is missing, with a reason
-        mean = float(np.mean(values, where=known)) if known.any() else np.nan
+    for (name, part), drawn_values in sums.items():
+        known = np.isfinite(drawn_values)  # without enough images of a concept its δ is missing, with a reason
+        mean = float(np.mean(drawn_values, where=known)) if known.any() else np.nan
         rows.append(
             base | {"measure": name, "part": part, "repetition": start, "value": mean, "count": int(known.sum())}
         )

@@ -46,8 +46,8 @@ def null_means(table: pd.DataFrame) -> pd.DataFrame:
 def containment(table: pd.DataFrame, *, by: str = "measure") -> pd.DataFrame:
     """Share of the 95 % intervals that hold the estimator's expectation at that n, with its own 95 % interval.
 
-    Missing values count as nothing. Intervals of several concepts count together, or each concept's alone (`by` "concept"), or those of concepts that
-    the same modalities show ("shown by"); `part` then names it.
+    Missing values count as nothing. Intervals of several concepts count together, or each concept's alone (`by`
+    "concept"), or those of concepts that the same modalities show ("shown by"); `part` then names it.
     """
     rows = _of(table, "coverage").dropna(subset=["value"])
     rows = rows.reindex(columns=rows.columns.union(["part", "kind"], sort=False))
