@@ -141,8 +141,9 @@ def corrected_partitioning(
     ----------
     y : array (N, U)
         Responses of the units whose variance is divided.
-    concepts : array (N, K)
-        Areas or presence of the concepts.
+    concepts : array (N, K), or two of them
+        Areas or presence of the concepts; two, (2, N, K), are labels by two annotators, which see to it that wrong
+        labels hide nothing.
     other, same : sequences of arrays (N, D)
         Streams of the other and of the same modality, of *other* seeds: two or more of each.
     groups : array (N,)
@@ -172,8 +173,11 @@ def corrected_partitioning(
 
     Assumes that noise of different networks is independent, and that within a part units are attenuated alike: it is
     meant for levels and sets of units, and single units are the noisier. Negative parts are kept. Needs some 600
-    images. The labels are taken to be right: where 15 % are wrong, so much of what concepts name reads as unnamed.
-    With one other network of a modality there is no correction. For intervals: `CorrectedStatistic`.
+    images. With one other network of a modality there is no correction. For intervals: `CorrectedStatistic`.
+
+    One set of labels is taken to be right: what wrong ones leave in reads as unnamed. Of two sets with independent
+    errors, one is taken out for one half and the other for the other half, each with the other as its instrument, so
+    that what both leave in has nothing in common.
 
     Unchanged by shift and factor of each unit.
 
@@ -243,14 +247,17 @@ class CorrectedStatistic:
             )
         if folds < 3:
             raise ValueError(f"`folds` must be >= 3; got {folds}. Choose more.")
-        self.y, self.concepts, self.streams, self.groups = y, concepts, (other, same), np.asarray(groups)
+        self.concepts = list(concepts) if np.ndim(concepts) == 3 else [concepts]  # of one or two annotators
+        if len(self.concepts) not in (1, 2):
+            raise ValueError(f"`concepts` must be one or two sets of labels; got {len(self.concepts)}. Choose two.")
+        self.y, self.streams, self.groups = y, (other, same), np.asarray(groups)
         self.folds, self.seed = folds, seed
         self._known: tuple[bytes, np.ndarray] = (b"", np.empty(0))
         self._arrays()  # says what is wrong with them
 
     def _arrays(self) -> list[np.ndarray]:
         """The units, the concepts and every stream, centred, of variance 1."""
-        inputs = {"concepts": [self.concepts], "other": self.streams[OTHER], "same": self.streams[SAME]}
+        inputs = {"concepts": self.concepts, "other": self.streams[OTHER], "same": self.streams[SAME]}
         return checked_streams(self.y, inputs, self.groups)[0]
 
     @cached_property
@@ -276,9 +283,10 @@ class CorrectedStatistic:
     @one_thread
     def _at(self, rows: np.ndarray, partner: np.ndarray, kept: np.ndarray) -> np.ndarray:
         """Covariances (M, 2, 2, 2, U) of rows of which each of `kept` (M, n) counts some, the first all of them."""
-        y, concepts, *streams = self._arrays()
-        count, y, concepts = len(self.streams[OTHER]), y[partner], concepts[partner]
-        streams = [x[rows] for x in streams[:count]], [x[partner] for x in streams[count:]]
+        y, *arrays = self._arrays()
+        sets, count = len(self.concepts), len(self.streams[OTHER])
+        y, concepts = y[partner], [c[partner] for c in arrays[:sets]]
+        streams = [x[rows] for x in arrays[sets : sets + count]], [x[partner] for x in arrays[sets + count :]]
         cell = group_folds(self.groups[rows], 2 * self.folds, self.seed)  # a half of a fold
         found, total = np.zeros((len(kept), 2, 2, 2, y.shape[1])), np.zeros((len(kept), y.shape[1]))
         for f in range(self.folds):

@@ -18,7 +18,7 @@ def summed(a: np.ndarray, b: np.ndarray, kept: np.ndarray) -> np.ndarray:
 
 def covariances(
     arrays: Sequence[np.ndarray],
-    concepts: np.ndarray,
+    concepts: Sequence[np.ndarray],
     halves: Sequence[np.ndarray],
     test: np.ndarray,
     kept: np.ndarray,
@@ -30,8 +30,9 @@ def covariances(
     ----------
     arrays : list of arrays (N, D)
         The units, then every network; centred, of variance 1.
-    concepts : array (N, K)
-        What is taken out, likewise.
+    concepts : one or two arrays (N, K)
+        What is taken out, likewise. Of two sets of labels either half takes out its own, and errors of the two have
+        nothing in common.
     halves, test : two arrays of int, array of bool (N,)
         Training rows of either half; rows that are held out.
     kept : array (M, N)
@@ -43,11 +44,10 @@ def covariances(
     columns = [np.arange(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
     pairs = _sides(len(arrays) - 1, seed)
     found = []
-    for named in (None, concepts):
-        first, second = (
-            _Half(table, named, rows, test, columns[0], [np.concatenate([columns[1 + i] for i in p[h]]) for p in pairs])
-            for h, rows in enumerate(halves)
-        )
+    sides = [[np.concatenate([columns[1 + i] for i in pair[h]]) for pair in pairs] for h in (0, 1)]
+    for labels in ((None, None), (concepts, concepts[::-1])):
+        given = zip(labels, halves, sides, strict=True)
+        first, second = (_Half(table, named, rows, test, columns[0], mine) for named, rows, mine in given)
         sums = _together(first, second, kept[:, test])
         if len(kept) > 1:
             for half, other in ((first, second), (second, first)):
@@ -74,9 +74,10 @@ class _Half:
     ----------
     table : array (N, C)
         Units and networks.
-    concepts : array (N, K) or None
-        What is taken out of all columns, as estimated in this half. A column is not scaled again then: it would be
-        shrunk otherwise than with them.
+    concepts : one or two arrays (N, K), or None
+        What is taken out of all columns, as estimated in this half: the first one; a second set of labels serves as its
+        instrument, so that errors of the labels don't make weights too small. A column is not scaled again then: it
+        would be shrunk otherwise than with them.
     rows, test : array of int, array of bool (N,)
         Training rows, held-out rows.
     units, sides : array of int, list of arrays of int
@@ -86,7 +87,7 @@ class _Half:
     def __init__(
         self,
         table: np.ndarray,
-        concepts: np.ndarray | None,
+        concepts: Sequence[np.ndarray] | None,
         rows: np.ndarray,
         test: np.ndarray,
         units: np.ndarray,
@@ -95,12 +96,15 @@ class _Half:
         self.rows, self.concepts = rows, None
         train, new = table[rows] - table[rows].mean(0), table[test] - table[test].mean(0)
         if concepts is not None:
-            self.concepts = _Ridge(concepts[rows], concepts[test], CONCEPTS)
-            (fitted, guess) = self.concepts.predictions(train)
+            own, beside = concepts[0], concepts[-1]
+            self.concepts = _Ridge(own[rows], own[test], CONCEPTS, beside[rows])
+            fitted, guess = self.concepts.predictions(train)
             train, new = train - fitted, new - guess
         self.y, self.train = new[:, units], train[:, units]
         products, penalty = train.T @ train, PENALTY * self._freedom() / len(rows)
-        self.sides = [_Ridge(train[:, side], new[:, side], penalty, products[np.ix_(side, side)]) for side in sides]
+        self.sides = [
+            _Ridge(train[:, side], new[:, side], penalty, products=products[np.ix_(side, side)]) for side in sides
+        ]
         pairs = [ridge.predictions(self.train) for ridge in self.sides]
         self.fitted, self.guesses = ([pair[i] for pair in pairs] for i in (0, 1))  # lists of (n, U)
 
@@ -129,25 +133,37 @@ class _Half:
 
 
 class _Ridge:
-    """Ridge on the columns of some training rows (n, D), for held-out rows (m, D); both are centred."""
+    """Ridge on the columns of some training rows (n, D), for held-out rows (m, D); both are centred.
 
-    def __init__(self, train: np.ndarray, new: np.ndarray, penalty: float, products: np.ndarray | None = None) -> None:
+    With an instrument (n, D), columns that the errors of `train` have nothing to do with, weights are those of
+    instrumental variables.
+    """
+
+    def __init__(
+        self,
+        train: np.ndarray,
+        new: np.ndarray,
+        penalty: float,
+        instrument: np.ndarray | None = None,
+        products: np.ndarray | None = None,
+    ) -> None:
         self.train, self.new = train - train.mean(0), new - new.mean(0)
-        normal = self.train.T @ self.train if products is None else products
-        normal = normal + penalty * len(train) * np.eye(len(normal))
-        self.lower = torch.linalg.cholesky(torch.from_numpy(normal))
+        self.instrument = self.train if instrument is None else instrument - instrument.mean(0)
+        normal = self.instrument.T @ self.train if products is None else products
+        added = penalty * len(train) * np.eye(len(normal))
+        self.factors = torch.linalg.lu_factor(torch.from_numpy(normal + added))
 
-    def _solved(self, known: np.ndarray) -> np.ndarray:
-        return torch.cholesky_solve(torch.from_numpy(known), self.lower).numpy()
+    def _solved(self, known: np.ndarray, *, adjoint: bool = False) -> np.ndarray:
+        return torch.linalg.lu_solve(*self.factors, torch.from_numpy(known), adjoint=adjoint).numpy()
 
     def predictions(self, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Of the training rows, and of the held-out rows about their means, having learnt centred y (n, V)."""
-        weights = self._solved(self.train.T @ y)
+        weights = self._solved(self.instrument.T @ y)
         return self.train @ weights, self.new @ weights
 
     def weighed(self, values: np.ndarray) -> np.ndarray:
         """(n, V) of every training row: Σ value · prediction over the held-out rows (m, V), for an error of 1 in it."""
-        return self.train @ self._solved(self.new.T @ values)
+        return self.instrument @ self._solved(self.new.T @ values, adjoint=True)
 
 
 def _sides(count: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -182,7 +182,20 @@ def test_many_concepts_that_say_nothing_name_nothing():
         assert np.abs(np.mean(levels, 0)[:2]).max() < 0.04
 
 
-def test_noise_of_the_same_networks_and_few_units_leave_the_other_shares_alone():
+def test_labels_of_two_annotators_make_up_for_wrong_ones():
+    errors = {"one": [], "two": []}
+    for seed in range(4):
+        world = World(Knobs(networks=5, n=800, width=32, other_width=32, noise=0.5, label_noise=0.2), seed)
+        nets = [world.streams(m, FEW) for m in ("depth", "rgb")]
+        planted_shares = world.unit_shares("rgb", beside=FEW).sum(0)
+        labels = [world.rated(annotator)[0] for annotator in (0, 1)]
+        for name, given in {"one": labels[0], "two": labels}.items():
+            level = corrected_partitioning(world.stream("rgb"), given, *nets, world.groups).level
+            errors[name].append((level - planted_shares / planted_shares.sum())[:2].sum())  # of what is named
+    assert np.mean(errors["one"]) < -0.06 and abs(np.mean(errors["two"])) < 0.02
+
+
+def test_unequal_widths_are_corrected_for():
     errors = []
     for seed in range(6):
         world = World(Knobs(networks=5, n=1000, width=48, other_width=96), seed)
@@ -199,6 +212,8 @@ def test_what_it_refuses_and_what_it_leaves_undefined():
         corrected_partitioning(y, concepts, other[:1], same, groups)
     with pytest.raises(ValueError, match="`folds` must be >= 3; got 2"):
         corrected_partitioning(y, concepts, other, same, groups, folds=2)
+    with pytest.raises(ValueError, match="one or two sets of labels; got 3"):
+        corrected_partitioning(y, [concepts] * 3, other, same, groups)
     with pytest.raises(ValueError, match="finite"):
         corrected_partitioning(y * np.nan, concepts, other, same, groups)
     still = np.c_[y, np.ones(len(y))]
