@@ -52,8 +52,8 @@ def judged(features: Features, result: Result) -> Result:
     Returns
     -------
     Result
-        Where a view that a row rests on is refused, the row's numbers are NaN; `missing` names the refused, mixed,
-        corrected and unknown views of every run.
+        Where a view that a row rests on is refused, the row's numbers are NaN and its concept is undecided; `missing`
+        names the refused, mixed, corrected and unknown views of every run.
 
     Notes
     -----
@@ -71,6 +71,8 @@ def judged(features: Features, result: Result) -> Result:
         seen |= {place: own_share(features, *place) for place in places}
         spoiled += part.index.tolist() if any(seen[place].refused for place in places) else []
     table.loc[spoiled, NUMBERS] = np.nan
+    labelled = table.index.isin(spoiled) & (table["measure"] == "label")
+    table["label"] = table["label"].mask(labelled, "undecided") if labelled.any() else table["label"]
     return replace(result, table=table, missing=tuple(dict.fromkeys([*result.missing, *_told(features, seen)])))
 
 

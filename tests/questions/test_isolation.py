@@ -228,6 +228,9 @@ def test_a_checkpoint_is_judged_by_its_own_view_and_by_the_end_it_is_compared_wi
     ]
     found = judged(features, Result.of("evolution", rows, made={}))
     assert found.table.value.isna().tolist() == [True, True, False, False]
+    label = {"measure": "label", "seed": 0, "epoch": 1, "modality": "rgb", "level": 1, "label": "rgb"}
+    both = judged(features, Result.of("specificity", [label | {"run": run} for run in (early, "mixer")], made={}))
+    assert both.table.label.tolist() == ["undecided", "rgb"]
     assert len(found.missing) == 1 and found.missing[0].what.startswith(early)
 
 
