@@ -155,7 +155,11 @@ def wrong_samples(table: pd.DataFrame, rows: int) -> str | None:
     """What is wrong with the table of the samples, of which there must be `rows`; None where nothing is."""
     if tuple(table.columns) != SAMPLE_COLUMNS or len(table) != rows:
         return f"it must have {rows} rows and the columns {', '.join(SAMPLE_COLUMNS)}"
-    if not all(_names(*table[column]) for column in ("id", "group")):
+    try:
+        texts = all(_names(*table[column]) for column in ("id", "group"))
+    except UnicodeDecodeError:  # arrow's texts are decoded when they are asked for
+        texts = False
+    if not texts:
         return "id and group must be texts"
     for column in SAMPLE_COLUMNS[2:]:
         values = table[column]

@@ -5,6 +5,8 @@ import shutil
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import load_file, save_file
 
@@ -89,6 +91,12 @@ def fewer(folder):
     write_columns(folder / "samples.parquet", {c: table[c].tolist() for c in table.columns})
 
 
+def undecodable(folder):
+    table = pq.read_table(folder / "samples.parquet")
+    broken = pa.array([b"\xa90"] * len(table), pa.binary()).view(pa.string())
+    pq.write_table(table.set_column(table.column_names.index("id"), "id", broken), folder / "samples.parquet")
+
+
 def put(name, value):
     return lambda values: values[name].__setitem__((0, 0), value)
 
@@ -141,6 +149,7 @@ EDITS = {
     "more hits than pixels": tensors(f"{RUN}.predictions.safetensors", put("both/hit", 21)),
     "more hits than there are": tensors(f"{RUN}.predictions.safetensors", put("both/hit", 19)),
     "a sample less": fewer,
+    "an id in no alphabet": undecodable,
     "a share above 1": column("missing", 1.5),
     "contrast below 0": column("contrast", -0.5),
     "brightness in words": column("brightness", "bright"),

@@ -13,10 +13,12 @@ import pytest
 
 from rgbd_insight.data.convert import nyuv2, sunrgbd
 from rgbd_insight.data.reading import open_hdf5
+from rgbd_insight.experiments import run_all
 from rgbd_insight.features import FeaturesError, FeatureWriter, directory, load, write_quantised
 from rgbd_insight.training import Cache, checkpoint, train
 from rgbd_insight.utils.files import InUse, Lock, NotWritten, room, sweep, write_text
 from tests.data._official import write_nyuv2
+from tests.faults._work import PLAN
 from tests.features.test_features import N, about, block, contents, fill, head, written
 from tests.training.test_training import Toy, tiny
 
@@ -152,6 +154,8 @@ def test_the_loser_of_two_writers_is_told_who_writes(tmp_path):
         nyuv2(tmp_path / "x.mat", tmp_path / "nyu")
     with Lock(tmp_path / "run"), pytest.raises(InUse, match="another process"):
         train(tiny(), Toy(), out=tmp_path / "run", epochs=1, device="cpu", progress=False)
+    with Lock(tmp_path / "work"), pytest.raises(InUse, match="another process"):
+        run_all([PLAN], "tiny", tmp_path / "work")
     features = load(written(tmp_path / "f"))
     with Lock(tmp_path / "q.partial"), pytest.raises(FeaturesError, match="another process"):
         write_quantised(features, tmp_path / "q")
