@@ -21,11 +21,12 @@ export IPYTHONDIR := $(CURDIR)/$(VENV)/etc/ipython
 export PYDEVD_DISABLE_FILE_VALIDATION := 1
 
 .DEFAULT_GOAL := help
-.PHONY: book test faults lab features figure screenshot figures student buttons links bench clean help
+.PHONY: book test mutants faults lab features figure screenshot figures student buttons links bench clean help
 
 help:
 	@echo "make book        build the book into _build/html: every chapter is run from start to finish"
 	@echo "make test        ruff, import-linter, the tests and the documentation's examples"
+	@echo "make mutants     plant one mistake after another in a copy of the package: the tests must notice each (some minutes)"
 	@echo "make faults      kill, fill the disk, flip bytes, write twice at once, and count what was not borne (some minutes)"
 	@echo "make lab         open the chapters in JupyterLab"
 	@echo "make features    train and extract again: PROFILE=tiny|small|full, NYUV2=folder for real images too"
@@ -51,6 +52,9 @@ test: $(READY)
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -n auto --no-loadscope-reorder --ignore=tests/benchmarks \
 		--doctest-modules rgbd_insight tests book/_tools
+
+mutants: $(READY)
+	$(BIN)/python tests/mutants/mutate.py
 
 faults: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.campaign
