@@ -16,6 +16,9 @@ def account(plan: dict, seed: int, kind: str, pooled: bool = False) -> list[dict
 
     The level is of rgb where the seed is even, and of depth where it is odd, so that a kind whose modalities differ is
     seen from both sides. `pooled`: also uncorrected, of all other networks and of one.
+
+    What one network's units leave out, no correction can tell: the truth is what all other networks' signals tell
+    together, of the part of the level's signal that is linear in them.
     """
     p, rng = plan["account"], np.random.default_rng([seed, 8])
     count = int(rng.integers(p["networks"][0], p["networks"][-1] + 1))
