@@ -19,7 +19,15 @@ from rgbd_insight.questions.balance import (
     share_estimate,
 )
 from rgbd_insight.questions.isolation import judged
-from rgbd_insight.questions.networks import Networks, chosen_levels, chosen_measures, made, missing_seeds, networks
+from rgbd_insight.questions.networks import (
+    Networks,
+    chosen_levels,
+    chosen_measures,
+    made,
+    missing_seeds,
+    neighbours_of,
+    networks,
+)
 from rgbd_insight.questions.yardstick import share_of_known, yardsticks
 from rgbd_insight.result import Result, numbers
 from rgbd_insight.stats import Estimate, Resampling, Statistic, averaged
@@ -109,11 +117,14 @@ def consistency(
 def _similarities(nets: Networks, level: int, measures: Iterable[str], plan: Resampling) -> list[dict]:
     groups = nets.groups
     a, b = nets.modalities
+    order = neighbours_of(nets.features)
+    # a pair's price counts the groups that there were, four fifths of which are trained on, joined or not
+    price = (order.count * 4 / 5) ** -0.5 if order.alike else None
     every, confounds = np.arange(len(groups)), nets.features.samples[CONFOUNDS].to_numpy()
     makers = {
         "cka": lambda x, y: metrics.MEASURES["debiased_cka"].statistic(x, y, groups),
         "cka controlled": lambda x, y: cka_statistic(x, y, confounds),
-        "matching": lambda x, y: metrics.MEASURES["matching"].statistic(x, y, groups),
+        "matching": lambda x, y: metrics.matching_statistic(x, y, groups, price=price),
     }
     rows, cells = [], nets.cells(level) | {"modality": a, "versus": b}
     wanted = [m for m in makers if m in measures or (m == "cka" and "cka normalised" in measures)]

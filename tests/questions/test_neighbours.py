@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from rgbd_insight import load, stats
+from rgbd_insight.metrics import matching_statistic
 from rgbd_insight.metrics.cka import cka_statistic
 from rgbd_insight.questions import balance, collaboration, consistency, evolution, specificity
 from rgbd_insight.questions.networks import neighbours_of, networks
@@ -52,6 +53,16 @@ def test_rooms_of_one_building_are_left_out_and_moved_together(rooms):
     one = stats.averaged([cka_statistic(*pair) for pair in nets.across(4)])
     want = stats.estimate(one, found.groups, found.plan(permutations=40))
     assert (row.value, row.low, row.high, row.p) == pytest.approx((want.value, want.low, want.high, want.p))
+
+
+def test_joining_groups_does_not_make_pairs_dearer(rooms):
+    value = consistency(rooms, "twins", levels=[4], measures=["matching"], permutations=20).one("matching").value
+    nets, every = networks(rooms, "twins"), np.arange(len(rooms))
+    same, dearer = (
+        np.mean([matching_statistic(*pair, nets.groups, price=price)(every, every) for pair in nets.across(4)])
+        for price in ((0.8 * (rooms.groups.max() + 1)) ** -0.5, None)
+    )
+    assert value == pytest.approx(same) and value > dearer + 0.02
 
 
 def test_every_question_says_that_groups_were_joined(rooms):
