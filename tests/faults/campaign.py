@@ -296,7 +296,7 @@ def run(short: bool = False) -> dict[str, dict[str, int]]:
 
         for name, count in KILLS.items():
             if not short or name in cheap:
-                part(f"kill {name}", kills, WORKS[name], max(3, count // SHORT) if short else count)
+                part(f"kill {name}", kills, WORKS[name], max(4, count // SHORT) if short else count)
                 part(f"fill {name}", disks, WORKS[name], 2 if short else min(count, 20))
         part("flip", flips, FLIPS // 20 if short else FLIPS)
         part("two at once", pairs, 2 if short else 20, ("train", "convert sunrgbd", "tables") if short else None)
