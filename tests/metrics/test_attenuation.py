@@ -185,14 +185,14 @@ def test_many_concepts_that_say_nothing_name_nothing():
 def test_labels_of_two_annotators_make_up_for_wrong_ones():
     errors = {"one": [], "two": []}
     for seed in range(4):
-        world = World(Knobs(networks=5, n=800, width=32, other_width=32, noise=0.5, label_noise=0.2), seed)
+        world = World(Knobs(networks=5, n=800, width=32, other_width=32, noise=0.5, label_noise=0.4), seed)
         nets = [world.streams(m, FEW) for m in ("depth", "rgb")]
         planted_shares = world.unit_shares("rgb", beside=FEW).sum(0)
         labels = [world.rated(annotator)[0] for annotator in (0, 1)]
         for name, given in {"one": labels[0], "two": labels}.items():
             level = corrected_partitioning(world.stream("rgb"), given, *nets, world.groups).level
             errors[name].append((level - planted_shares / planted_shares.sum())[:2].sum())  # of what is named
-    assert np.mean(errors["one"]) < -0.06 and abs(np.mean(errors["two"])) < 0.02
+    assert np.mean(errors["one"]) < -0.15 and abs(np.mean(errors["two"])) < 0.025
 
 
 def test_unequal_widths_are_corrected_for():
