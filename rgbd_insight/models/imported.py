@@ -6,7 +6,7 @@ import importlib
 import pickle
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,13 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from rgbd_insight.utils.messages import unknown
 
 INSIDE = ("state_dict", "model_state_dict", "state_dict_ema", "model", "net")  # where training scripts put the weights
-PREFIXES = ("module.", "_orig_mod.")  # of nn.DataParallel and torch.compile
+PREFIXES = ("module.", "_orig_mod.", "model.")  # of nn.DataParallel, torch.compile and Lightning
+COUNTER = "num_batches_tracked"  # of batch normalisation: old files lack it, and a trained network does not look at it
 
 
 def import_object(word: str) -> Any:
@@ -111,8 +113,10 @@ def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
     model : Module
         Any module.
     path : str or Path
-        A .safetensors file, or one of ``torch.save``, which is read with ``weights_only=True``: no object in it is made
-        and no code in it runs. Weights may stand under "state_dict" or "model", and their names begin with "module.".
+        A .safetensors file, or one of ``torch.save``: no object in it is made and no code in it runs, so that settings
+        and scores beside the weights do no harm. Weights may stand under "state_dict" or "model", their names behind
+        "module.", "_orig_mod." or "model.", several times over; a weight that modules share may be there once, and the
+        counters of batch normalisation may be missing.
 
     Returns
     -------
@@ -135,13 +139,23 @@ def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"`checkpoint` must be a file of weights; there is none at {path}")
-    given, own = _tensors(path), model.state_dict()
-    absent = [name for name in own if name not in given]
-    extra = [name for name in given if name not in own]
-    wrong = [name for name in own if name in given and given[name].shape != own[name].shape]
-    for what, names in (("misses", absent), ("does not know", extra), ("has in another shape", wrong)):
+    own = {k: v for k, v in model.state_dict(keep_vars=True).items() if isinstance(v, Tensor)}
+    given = _completed(_bare_names(_tensors(path), own), own)
+    both = given.keys() & own.keys()
+    alike = _shared(own)
+    faults = {
+        "misses": own.keys() - both,
+        "does not know": given.keys() - both,
+        "has in another shape": {k for k in both if given[k].shape != own[k].shape},
+        "has as another kind of number": {k for k in both if _kind(given[k]) != _kind(own[k])},
+        "shares with another weight, of other values there,": {
+            k for k in both if alike[k] in both and not _equal(given[k], given[alike[k]])
+        },
+    }
+    for what, found in faults.items():
+        names = [name for name in (*own, *given) if name in found]  # in the order of the network
         if names:
-            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            more = f" and {len(found) - 1} more" if len(found) > 1 else ""
             raise ValueError(
                 f"`checkpoint` must hold the weights of this very network; with {path} it {what} "
                 f"{names[0]!r}{more}: build the network as it was trained"
@@ -150,13 +164,69 @@ def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
     return model
 
 
+def _kind(x: Tensor) -> tuple[bool, bool]:
+    """Whether real with a fraction, or complex: weights of a quantised file are no weights of a network in floats."""
+    return x.is_floating_point(), x.is_complex()
+
+
+def _equal(x: Tensor, y: Tensor) -> bool:
+    return x is y or (x.dtype == y.dtype and torch.equal(x, y))
+
+
+def _shared(own: dict[str, Tensor]) -> dict[str, str]:
+    """The first name of the tensor behind each name: modules that share a weight name it twice."""
+    first: dict[int, str] = {}
+    return {name: first.setdefault(id(x), name) for name, x in own.items()}
+
+
+def _completed(given: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Tensor]:
+    """`given` with what files leave out: further names of a shared weight, counters of batches."""
+    first = _shared(own)
+    kept = {first[name]: name for name in given if name in own}  # any of a weight's names may be the one that was kept
+    found = dict(given)
+    for name, x in own.items():
+        if name in given:
+            continue
+        if first[name] in kept:
+            found[name] = given[kept[first[name]]]
+        elif name.rpartition(".")[2] == COUNTER:
+            found[name] = x.detach()
+    return found
+
+
+def _bare_names(given: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Tensor]:
+    """`given` without what wrappers put before every name, as long as no name is the network's own."""
+    while not given.keys() & own.keys():
+        prefix = next((p for p in PREFIXES if all(name.startswith(p) for name in given)), None)
+        if prefix is None:
+            break
+        given = {name.removeprefix(prefix): tensor for name, tensor in given.items()}
+    return given
+
+
+class _Beside:
+    """Takes the place of any object that a file holds beside its tensors: whatever made it is not called."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        """Of what is used to make it, nothing is kept."""
+
+    def __setstate__(self, _: object) -> None:
+        """Its state is nothing to us."""
+
+
+def _saved(path: Path) -> Any:
+    """What ``torch.save`` wrote: tensors, containers, numbers and texts; anything else is a `_Beside`."""
+    others: list[str] = []
+    with suppress(ValueError):  # a file of before torch 1.6 or one that is none: what it holds is refused or plain
+        others = get_unsafe_globals_in_checkpoint(path)
+    with safe_globals([(_Beside, name) for name in others]):
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
 def _tensors(path: Path) -> dict[str, Tensor]:
     """Names and tensors of a file, wrappings taken off."""
     try:
-        if path.suffix == ".safetensors":
-            found: Any = load_file(path)
-        else:
-            found = torch.load(path, map_location="cpu", weights_only=True)
+        found: Any = load_file(path) if path.suffix == ".safetensors" else _saved(path)
     except SafetensorError as error:
         raise ValueError(f"{path} must be a safetensors file; it is none ({error}): save it again") from error
     except pickle.UnpicklingError as error:
@@ -168,12 +238,12 @@ def _tensors(path: Path) -> dict[str, Tensor]:
         raise ValueError(f"{path} cannot be read as weights ({error}); save model.state_dict() again") from error
     while isinstance(found, dict) and (inside := next((k for k in INSIDE if isinstance(found.get(k), dict)), None)):
         found = found[inside]
-    if not isinstance(found, dict) or not found or not all(isinstance(v, Tensor) for v in found.values()):
-        raise ValueError(f"{path} must hold tensors by name; got {type(found).__name__}: save model.state_dict()")
-    for prefix in PREFIXES:
-        if all(name.startswith(prefix) for name in found):
-            found = {name.removeprefix(prefix): tensor for name, tensor in found.items()}
-    return found
+    pairs = found.items() if isinstance(found, dict) else ()
+    tensors = {k: v for k, v in pairs if isinstance(k, str) and isinstance(v, Tensor)}
+    if not tensors:
+        got = "an object of its own code" if isinstance(found, _Beside) else type(found).__name__
+        raise ValueError(f"{path} must hold tensors by name; got {got}: save model.state_dict()")
+    return tensors
 
 
 @contextmanager
