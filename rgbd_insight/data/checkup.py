@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from rgbd_insight.data.batch import Dataset
-from rgbd_insight.data.folder import Folder, read_ends, read_json
+from rgbd_insight.data.camera import read_json
+from rgbd_insight.data.folder import Folder, read_ends
 from rgbd_insight.data.reading import DEPTH_MODES, read_colour, read_image, rescale
 
 HIGH = 120  # rows to which images are reduced before they are compared

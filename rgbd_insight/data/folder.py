@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,8 +13,17 @@ from PIL import Image
 
 from rgbd_insight.data import concepts
 from rgbd_insight.data.batch import Batch
-from rgbd_insight.data.depth import Intrinsics
-from rgbd_insight.data.reading import read_colour, read_image, read_label, read_reading, rescale
+from rgbd_insight.data.camera import check_crop, read_camera, read_json
+from rgbd_insight.data.reading import (
+    BadImage,
+    aligned,
+    left_behind,
+    read_colour,
+    read_image,
+    read_label,
+    read_reading,
+    rescale,
+)
 from rgbd_insight.features import Modality
 from rgbd_insight.utils.messages import nearest
 
@@ -29,8 +35,8 @@ Files = dict[str, tuple[Path, Path, Path]]  # colour, second modality and label 
 class Folder:
     """One split of a folder of images: rgb/ID.jpg or .png, depth/ID.png, label/ID.png, classes.json, splits.json.
 
-    Depth is uint16 millimetres, 0 = no reading; labels are uint8 indices into classes.json, 255 = ignore. Images are
-    read when they are asked for.
+    Depth is uint16 millimetres, 0 = no reading; labels are uint8 indices into classes.json, 255 = ignore. An ID may
+    have folders in it (rgb/kitchen/0001.png has the ID "kitchen/0001"). Images are read when they are asked for.
 
     Parameters
     ----------
@@ -52,11 +58,14 @@ class Folder:
     -----
     classes.json: a list of names, or {"names": […]}.
     splits.json: {"train": […], "test": […]}, and the physical scene of each image (the group) as {"groups": {ID: name}}
-    or {"test_runs": [[ID, …], …]}; without either, a run of consecutive numbers is one group, and where that gives no
-    two groups every image is one, with a warning.
+    or {"test_runs": [[ID, …], …]}; without either, the folder in an ID or a run of consecutive numbers is one group,
+    and where that gives no two groups every image is one, with a warning.
     camera.json, optional: {"modality": {"name", "unit", "scale", "low", "high"}} where the second modality is not depth
-    in millimetres (value = stored number · scale); {"intrinsics": {"fx", "fy", "cx", "cy"}} and {"crop": [first row,
+    in millimetres (value = stored number · scale), with "bits": 8 where a data set is published in 8-bit grey (read
+    with a warning, as its steps are coarse); {"intrinsics": {"fx", "fy", "cx", "cy"}} and {"crop": [first row,
     end row, first column, end column]}, both in pixels of the stored images.
+    Depth of at most two thirds of the colour's resolution, in the same aspect, is taken for the same view and brought
+    to the colour's size by nearest neighbour, with a warning.
     Concepts that depth shows need metres: a second modality in another unit has none of its own.
 
     Examples
@@ -83,18 +92,19 @@ class Folder:
             raise ValueError(f"`size` must be (H, W) in pixels or None; got {size}")
         self.name = self.path.resolve().name
         self.classes = _read_classes(self.path / "classes.json")
-        camera = _read_camera(self.path / "camera.json")
+        camera = read_camera(self.path / "camera.json")
         self._files, self.groups = _read_split(self.path, split)
         self.ids = tuple(self._files)
         self.modalities = (Modality("rgb", "", 0.0, 1.0), camera.modality)
-        self._scale, self._metric = camera.scale, camera.modality.unit == "m"
+        self._scale, self._bits, self._metric = camera.scale, camera.bits, camera.modality.unit == "m"
         self.concepts, self.families = concepts.image_concepts(self.classes, depth=self._metric)
 
         width, height = read_image(self._files[self.ids[0]][0]).size
+        self._warn_coarse((height, width))
         self._stored = (height, width)
         self._crop = camera.crop if crop else None
         if self._crop is not None:
-            _check_crop(self._crop, self._stored, self.path / "camera.json")
+            check_crop(self._crop, self._stored, self.path / "camera.json")
         top, bottom, left, right = self._crop or (0, height, 0, width)
         self.size = (bottom - top, right - left) if size is None else (int(size[0]), int(size[1]))
         self._same_size = size is None or self._crop is not None or camera.intrinsics is not None
@@ -144,15 +154,23 @@ class Folder:
     def _read(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Colour uint8 (H, W, 3), reading float32 (H, W), label uint8 (H, W), cropped and resized."""
         files = self._files[self.ids[index]]
-        colour, stored, label = read_colour(files[0]), read_reading(files[1]), read_label(files[2], len(self.classes))
-        shape = (colour.height, colour.width)
-        for file, got in ((files[1], stored.shape), (files[2], label.shape)):
-            if got != shape:
-                raise ValueError(f"{file} must be {shape} (H, W) like {files[0]}; got {got}. Register the images.")
+        colour, label = read_colour(files[0]), read_label(files[2], len(self.classes))
+        shape, reading = (colour.height, colour.width), read_reading(files[1], bits=self._bits)
+        stored = aligned(reading, shape)
+        for file, got, fits in (
+            (files[1], reading.shape, stored is not None),
+            (files[2], label.shape, label.shape == shape),
+        ):
+            if not fits:
+                raise BadImage(
+                    "images out of register",
+                    f"{file} must be {shape} (H, W) like {files[0]}; got {got}. Register the images.",
+                )
         if self._same_size and shape != self._stored:
-            raise ValueError(
+            raise BadImage(
+                "images of several sizes",
                 f"{files[0]} must be {self._stored} (H, W) like the first image; got {shape}. Give `size`"
-                " (images of several sizes can have neither crop nor intrinsics in camera.json)."
+                " (images of several sizes can have neither crop nor intrinsics in camera.json).",
             )
         top, bottom, left, right = self._crop or (0, shape[0], 0, shape[1])
         self._check_range(files[1], stored[top:bottom, left:right])
@@ -169,20 +187,29 @@ class Folder:
         low, high = float(there.min()) * self._scale, float(there.max()) * self._scale
         slack = self._scale  # half a step and rounding
         if low < second.low - slack or high > second.high + slack:
-            raise ValueError(
+            raise BadImage(
+                "a reading out of range",
                 f"{file} must read {second.low:g}…{second.high:g} {second.unit}; got {low:g}…{high:g}. Declare the"
-                ' right scale, low and high as "modality" in camera.json, or store 0 where there is no reading.'
+                ' right scale, low and high as "modality" in camera.json, or store 0 where there is no reading.',
             )
 
-
-@dataclass(frozen=True)
-class Camera:
-    """The second modality, how it is stored, and the lens and the crop of the stored images."""
-
-    modality: Modality = Modality("depth", "m", 0.0, 10.0)
-    scale: float = 0.001
-    intrinsics: Intrinsics | None = None
-    crop: tuple[int, int, int, int] | None = None
+    def _warn_coarse(self, shape: tuple[int, int]) -> None:
+        """Say what of depth is coarser than one would think."""
+        name, file = self.modalities[1].name, self._files[self.ids[0]][1]
+        if self._bits == 8:
+            unit = self.modalities[1].unit
+            warnings.warn(
+                f"{name} in {self.path} is declared to have 8 bits: its steps are {self._scale:g} {unit}, and what is"
+                " finer (edges, orientations) is lost or made up by them.",
+                stacklevel=3,
+            )
+        width, height = read_image(file).size
+        if (height, width) != shape and aligned(np.zeros((height, width), np.uint8), shape) is not None:
+            warnings.warn(
+                f"{name} in {self.path} is {height}x{width} and colour {shape[0]}x{shape[1]}: it is brought to the"
+                " colour's size by nearest neighbour.",
+                stacklevel=3,
+            )
 
 
 def read_ends(file: Path) -> tuple[int, bytes]:
@@ -193,16 +220,6 @@ def read_ends(file: Path) -> tuple[int, bytes]:
         first = stream.read(ENDS)
         stream.seek(max(ENDS, length - ENDS))
         return length, first + stream.read()
-
-
-def read_json(file: Path, why: str) -> Any:
-    """Parse a JSON file, or raise a ValueError that names it and says what it is for."""
-    if not file.is_file():
-        raise ValueError(f"{file} is missing; {why}")
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{file} must be JSON; {error}") from None
 
 
 def _read_classes(file: Path) -> tuple[str, ...]:
@@ -216,41 +233,6 @@ def _read_classes(file: Path) -> tuple[str, ...]:
     if isinstance(found, dict) and found.get("ignore_index", 255) != 255:
         raise ValueError(f"{file} must have ignore_index 255; got {found['ignore_index']}. Store 255 in the labels.")
     return tuple(names)
-
-
-def _read_camera(file: Path) -> Camera:
-    """What camera.json declares; notes and other keys in it are left alone."""
-    if not file.exists():
-        return Camera()
-    found = read_json(file, "")
-    known = {}
-    try:
-        if "modality" in found:
-            second = found["modality"]
-            low, high, scale = (float(second[key]) for key in ("low", "high", "scale"))
-            if not (low < high and 0 < scale < float("inf")):
-                raise ValueError("low < high and scale > 0")
-            known = {"modality": Modality(str(second["name"]), str(second["unit"]), low, high), "scale": scale}
-        lens = found.get("intrinsics", found.get("this_resolution"))
-        if lens is not None:
-            known["intrinsics"] = Intrinsics(*(float(lens[key]) for key in ("fx", "fy", "cx", "cy")))
-        crop = found.get("crop", found.get("crop_this_resolution_rows_cols"))
-        if crop is not None:
-            top, bottom, left, right = (int(edge) for edge in crop)
-            known["crop"] = (top, bottom, left, right)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(
-            f"{file} is not as it must be ({type(error).__name__}: {error}); it may declare modality (name, unit,"
-            " scale, low, high), intrinsics (fx, fy, cx, cy) and crop (first row, end row, first column, end column)"
-        ) from None
-    return Camera(**known)
-
-
-def _check_crop(crop: tuple[int, int, int, int], stored: tuple[int, int], file: Path) -> None:
-    """Raise a ValueError where the crop does not lie in the image."""
-    top, bottom, left, right = crop
-    if not (0 <= top < bottom <= stored[0] and 0 <= left < right <= stored[1]):
-        raise ValueError(f"`crop` in {file} must lie in the images of {stored} (H, W); got {list(crop)}")
 
 
 def _read_split(path: Path, split: str) -> tuple[Files, tuple[str, ...]]:
@@ -296,31 +278,38 @@ def _check_entries(splits: dict, split: str, file: Path) -> None:
 
 
 def _listing(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
-    """Image files of a folder by their stems."""
+    """Image files of a folder and those below it by their IDs: their paths without the suffix."""
     if not folder.is_dir():
         raise ValueError(f"{folder} is missing; it holds one image an ID")
     found: dict[str, Path] = {}
-    for file in sorted(folder.iterdir()):
-        if file.suffix.lower() in suffixes:
-            if file.stem in found:
-                raise ValueError(f"{folder} must hold one image an ID; got {found[file.stem].name} and {file.name}")
-            found[file.stem] = file
+    for file in sorted(folder.rglob("*")):
+        inside = file.relative_to(folder)
+        if file.suffix.lower() not in suffixes or left_behind(inside):
+            continue
+        stem = inside.with_suffix("").as_posix()
+        if stem in found:
+            raise ValueError(f"{folder} must hold one image an ID; got {found[stem].name} and {file.name}")
+        found[stem] = file
     return found
 
 
-def _stem(entry: str | int, known: dict[str, Path]) -> str:
-    """ID that an entry of splits.json means: itself, or for a number the ID of that value, zeros before it or not."""
-    if isinstance(entry, str):
-        return entry
-    return next((stem for stem in (f"{entry:0{width}d}" for width in range(1, 13)) if stem in known), f"{entry:04d}")
+def _stem(entry: str | int, known: Container[str]) -> str:
+    """ID that an entry of splits.json means: itself, or without a file's suffix; for a number, with zeros before."""
+    if isinstance(entry, int):
+        padded = (f"{entry:0{width}d}" for width in range(1, 13))
+        return next((stem for stem in padded if stem in known), f"{entry:04d}")
+    path = Path(entry)
+    plain = path.suffix.lower() in SUFFIXES and entry not in known and path.with_suffix("").as_posix() in known
+    return path.with_suffix("").as_posix() if plain else entry
 
 
 def _groups(splits: dict, split: str, ids: Sequence[str], file: Path) -> tuple[str, ...]:
-    """Physical scene of each ID, as declared, else the run of consecutive numbers that it is in."""
-    runs = splits.get(f"{split}_runs")
+    """Physical scene of each ID, as declared, else the folder or the run of consecutive numbers that it is in."""
+    runs, known = splits.get(f"{split}_runs"), set(ids)
     named = splits.get("groups")
-    if named is None and runs is not None:
-        known = dict.fromkeys(ids)
+    if named is not None:
+        named = {_stem(entry, known): group for entry, group in named.items()}
+    elif runs is not None:
         named = {}
         for run in runs:
             stems = [_stem(entry, known) for entry in run]
@@ -332,16 +321,18 @@ def _groups(splits: dict, split: str, ids: Sequence[str], file: Path) -> tuple[s
             rest = f"{without[0]} and {len(without) - 1} more have none"
             raise ValueError(f"`{what}` in {file} must name the group of every ID; {rest}")
         return tuple(str(named[stem]) for stem in ids)
-    return _consecutive(ids, file)
+    folders = tuple(stem.rpartition("/")[0] for stem in ids)
+    return folders if len(set(folders)) > 1 else _consecutive(ids, file)
 
 
 def _consecutive(ids: Sequence[str], file: Path) -> tuple[str, ...]:
     """Runs of consecutive numbers, or with a warning every image by itself where that gives no two groups."""
-    if all(stem.isdecimal() for stem in ids):
+    names = [stem.rpartition("/")[2] for stem in ids]
+    if all(name.isdecimal() for name in names):
         start: dict[int, str] = {}
-        for stem in sorted(ids, key=int):
-            start[int(stem)] = start.get(int(stem) - 1, f"run {stem}")
-        groups = tuple(start[int(stem)] for stem in ids)
+        for name in sorted(names, key=int):
+            start[int(name)] = start.get(int(name) - 1, f"run {name}")
+        groups = tuple(start[int(name)] for name in names)
         if len(set(groups)) > 1 or len(ids) == 1:
             return groups
     warnings.warn(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,52 +17,153 @@ from rgbd_insight.utils.files import NotWritten
 DEPTH_MODES = ("I;16", "I;16B", "I;16L", "I")  # Pillow's names for 16-bit grey; "I" before Pillow 11
 
 
+LOSSLESS = ("PNG", "TIFF", "BMP", "PPM", "GIF")  # labels in anything else are not what was saved
+GREYS = {"L;2": 85, "L;4": 17}  # 2- and 4-bit grey, and what Pillow multiplies its values by
+TURNED = 0x0112  # the tag of EXIF that says how a viewer is to turn an image
+LEFT = ("@eadir", "__macosx", "thumbs.db", "desktop.ini")  # folders and files that systems put beside images
+
+
+class BadImage(ValueError):
+    """An image that is not as it must be.
+
+    Parameters
+    ----------
+    mistake : str
+        What `check` calls it.
+    text : str
+        The message: names the file and says what to do.
+
+    Examples
+    --------
+    >>> BadImage("8-bit depth", "0001.png must be 16-bit").mistake
+    '8-bit depth'
+    """
+
+    def __init__(self, mistake: str, text: str) -> None:
+        super().__init__(text)
+        self.mistake = mistake
+
+
+def left_behind(path: Path) -> bool:
+    """Whether a system or an editor put a file there: .DS_Store, ._x, Thumbs.db, x~, or anything in such a folder.
+
+    Examples
+    --------
+    >>> [left_behind(Path(name)) for name in ("a/._0001.png", "__MACOSX/0001.png", "0001.png~", "a/0001.png")]
+    [True, True, True, False]
+    """
+    hidden = any(part.startswith(".") or part.lower() in LEFT for part in path.parts)
+    return hidden or path.name.endswith("~")
+
+
 def read_image(path: Path) -> Image.Image:
-    """Return the decoded image, or raise a ValueError that names the file."""
+    """Return the decoded image; `info["raw"]` says how its values are stored, where it is a PNG.
+
+    Raises
+    ------
+    BadImage
+        Where it cannot be read, is to be turned by whoever shows it, or is too large for an image; it names the file.
+    """
     try:
         with Image.open(path) as image:
+            raw = str(image.tile[0][3]) if image.format == "PNG" and image.tile else ""
             image.load()
-            return image
+            turned = image.getexif().get(TURNED, 1)
     except FileNotFoundError:
-        raise ValueError(f"{path} is gone since the folder was opened; put it back or open the folder again") from None
+        raise BadImage(
+            "a damaged file", f"{path} is gone since the folder was opened; put it back or open the folder again"
+        ) from None
+    except Image.DecompressionBombError as error:
+        raise BadImage("a damaged file", f"{path} is too large for an image of a scene ({error}). Resize it.") from None
     except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise ValueError(f"{path} cannot be read ({error}); it is truncated or no image. Copy it again.") from error
+        text = f"{path} cannot be read ({error}); it is truncated or no image. Copy it again."
+        raise BadImage("a damaged file", text) from error
+    if turned not in (0, 1):
+        raise BadImage(
+            "an image to be turned",
+            f"{path} must be stored upright; its EXIF orientation is {turned}, so viewers show it turned. Turn its"
+            " pixels (PIL.ImageOps.exif_transpose) where depth and label are upright, else remove the tag.",
+        )
+    image.info["raw"] = raw
+    return image
 
 
 def read_colour(path: Path) -> Image.Image:
-    """8-bit RGB image; a grey one gets three equal channels, transparency is dropped."""
+    """8-bit RGB image; a grey one gets three equal channels, transparency is dropped with a warning."""
     image = read_image(path)
-    if image.mode not in ("RGB", "RGBA", "L", "LA", "P"):
-        raise ValueError(f"{path} must be an 8-bit colour image; got Pillow mode {image.mode!r}. Save it as 8-bit RGB.")
+    if image.mode not in ("RGB", "RGBA", "L", "LA", "P", "PA") or "16" in image.info["raw"]:
+        got = "16 bits a channel" if "16" in image.info["raw"] else f"Pillow mode {image.mode!r}"
+        raise BadImage(
+            "an image of another kind", f"{path} must be an 8-bit colour image; got {got}. Save it as 8-bit RGB."
+        )
+    if image.has_transparency_data and image.convert("RGBA").getextrema()[3][0] < 255:
+        warnings.warn(
+            f"{path.parent} has images with transparent pixels; their colours are read as they are stored, which may"
+            " be any. Save them as 8-bit RGB, on the background that was meant.",
+            stacklevel=2,
+        )
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def read_reading(path: Path) -> np.ndarray:
-    """The second modality as it is stored: uint16 (H, W), 0 = no reading."""
+def read_reading(path: Path, *, bits: int = 16) -> np.ndarray:
+    """The second modality as it is stored: uint16 (H, W), 0 = no reading; 8 `bits` only where they are declared."""
     image = read_image(path)
-    if image.mode in ("L", "P", "1"):
-        raise ValueError(
+    if bits == 8 and image.mode == "L" and image.info["raw"] not in GREYS:
+        return np.asarray(image).astype(np.uint16)
+    if image.mode in ("L", "P") and bits != 8:
+        raise BadImage(
+            "8-bit depth",
             f"{path} must be a 16-bit grey PNG; got an 8-bit one. Go back to the sensor's file: 8 bits hold too few"
-            " steps, and a picture of depth is no depth."
+            " steps, and a picture of depth is no depth. Where a data set is published so, declare its scale and"
+            ' "bits": 8 in camera.json, "modality".',
         )
-    if image.mode not in DEPTH_MODES:
-        raise ValueError(f"{path} must be a 16-bit grey PNG; got Pillow mode {image.mode!r}. Save one uint16 channel.")
-    return np.asarray(image).astype(np.uint16)
+    values = np.asarray(image)
+    if bits == 8 or image.mode not in DEPTH_MODES or values.min() < 0 or values.max() > 65535:
+        got = f"Pillow mode {image.mode!r}"
+        if bits != 8 and image.mode in DEPTH_MODES:
+            got = f"numbers from {values.min()} to {values.max()}"
+        want = f"{bits}-bit grey PNG" + (', as camera.json says ("bits": 8)' if bits == 8 else "")
+        fix = "Save one uint16 channel." if bits == 16 else "Leave out bits."
+        raise BadImage("an image of another kind", f"{path} must be a {want}; got {got}. {fix}")
+    return values.astype(np.uint16)
 
 
 def read_label(path: Path, classes: int) -> np.ndarray:
     """Class of each pixel: uint8 (H, W), below `classes` or 255 = ignore."""
     image = read_image(path)
-    if image.mode not in ("L", "P"):
-        raise ValueError(f"{path} must be an 8-bit grey PNG of class indices; got Pillow mode {image.mode!r}")
-    label = np.asarray(image)
+    if image.mode not in ("L", "P") or image.format not in LOSSLESS:
+        got = f"Pillow mode {image.mode!r}" if image.format in LOSSLESS else f"a {image.format}, which changes values"
+        raise BadImage(
+            "an image of another kind",
+            f"{path} must be an 8-bit grey PNG of class indices; got {got}. Save one uint8 channel.",
+        )
+    label = np.asarray(image) // GREYS.get(image.info["raw"], 1)
     wrong = np.unique(label[(label >= classes) & (label != 255)])
     if wrong.size:
-        raise ValueError(
+        raise BadImage(
+            "labels that are no class",
             f"{path} must hold 0…{classes - 1} or 255 (ignore); got {', '.join(map(str, wrong[:5]))}. Add the missing"
-            " names to classes.json, or shift labels that begin at 1."
+            " names to classes.json, or shift labels that begin at 1.",
         )
     return label
+
+
+def aligned(reading: np.ndarray, shape: tuple[int, int]) -> np.ndarray | None:
+    """`reading` at `shape` (H, W) of its colour image; None where it is of another view.
+
+    Depth of at most two thirds of the resolution, in the same aspect to a pixel, is taken for the same view: every
+    pixel of it stands for several, by nearest neighbour.
+
+    Examples
+    --------
+    >>> aligned(np.array([[1, 2]]), (2, 4)).tolist(), aligned(np.ones((9, 12)), (12, 16)) is None
+    ([[1, 1, 2, 2], [1, 1, 2, 2]], True)
+    """
+    (h, w), (height, width) = reading.shape, shape
+    if (h, w) == (height, width):
+        return reading
+    same_aspect = round(height * w / width) == h or round(width * h / height) == w
+    return rescale(reading, shape) if same_aspect and 3 * h <= 2 * height and 3 * w <= 2 * width else None
 
 
 def rescale(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from rgbd_insight.data.reading import open_hdf5, read_colour, read_image, read_mat
+from rgbd_insight.data.reading import left_behind, open_hdf5, read_colour, read_mat, read_reading
 
 NAMES = (
     "wall",
@@ -102,11 +102,8 @@ def find_scenes(root: Path) -> list[Scene]:
     if not root.is_dir():
         raise ValueError(f"`root` must be the folder that holds SUNRGBD/; {root} is none")
     home = root / "SUNRGBD" if (root / "SUNRGBD").is_dir() else root
-    paths = sorted(
-        p.parent
-        for p in home.rglob("image")
-        if p.is_dir() and any((p.parent / name).is_dir() for name in ("depth", "depth_bfx"))
-    )
+    found = (p for p in home.rglob("image") if p.is_dir() and not left_behind(p.relative_to(home)))
+    paths = sorted(p.parent for p in found if any((p.parent / name).is_dir() for name in ("depth", "depth_bfx")))
     if not paths:
         raise ValueError(f"`root` must hold scene folders with image/ and depth/; {home} has none")
     names = [path.relative_to(home).as_posix() for path in paths]
@@ -155,10 +152,7 @@ def read_scene(scene: Scene, label: np.ndarray) -> tuple[np.ndarray, np.ndarray,
     folder = next(scene.path / name for name in ("depth", "depth_bfx") if (scene.path / name).is_dir())
     colour = np.asarray(read_colour(_only(scene.path / "image", (".jpg", ".png"))))
     file = _only(folder, (".png",))
-    image = read_image(file)
-    if not image.mode.startswith("I"):
-        raise ValueError(f"{file} must be a 16-bit grey PNG; got Pillow mode {image.mode!r}")
-    metres = unrotate(np.asarray(image).astype(np.uint16)).clip(0, REACH * 1000) / 1000
+    metres = unrotate(read_reading(file)).clip(0, REACH * 1000) / 1000
     for what, shape in ((file, metres.shape), (scene.path / "seg", label.shape)):
         if shape != colour.shape[:2]:
             raise ValueError(f"{what} must be {colour.shape[:2]} (H, W) like the scene's image; got {shape}")
@@ -188,7 +182,8 @@ def _own_label(scene: Scene) -> np.ndarray:
 
 
 def _only(folder: Path, suffixes: tuple[str, ...]) -> Path:
-    files = [file for file in sorted(folder.iterdir()) if file.suffix.lower() in suffixes]
+    known = (file for file in sorted(folder.iterdir()) if file.suffix.lower() in suffixes)
+    files = [file for file in known if not left_behind(Path(file.name))]
     if len(files) != 1:
         raise ValueError(f"{folder} must hold one image; got {len(files)}")
     return files[0]
