@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from rgbd_insight.cli.sources import trained_size, weights_of
 from rgbd_insight.data import Dataset
-from rgbd_insight.extraction import call_name
+from rgbd_insight.extraction import call, call_name
 from rgbd_insight.hooks import Tap, purity
 from rgbd_insight.hooks import taps as fill
 from rgbd_insight.models import import_model, load, load_weights, published, published_networks, read_tap_map
@@ -67,14 +67,27 @@ def attach(options: argparse.Namespace) -> Attached:
             f"`--name` must have at most {LONGEST_NAME} characters, as files are called by it; got {len(options.name)}"
         )
     if ":" in word and not Path(word).exists():
+        run |= _said(options)
         return Attached(import_model(word, options.checkpoint), taps, _Told(adapt), run)
-    path, role = weights_of(Path(word), getattr(options, "epoch", "last"))
-    model = load(path)
-    if options.checkpoint is not None:
-        load_weights(model, options.checkpoint)
-    curves = path.with_name("curves.parquet")
-    run |= {"role": role} | ({"curves": curves} if curves.is_file() else {})
+    if options.checkpoint is None:
+        path, role = weights_of(Path(word), getattr(options, "epoch", "last"))
+        model, curves = load(path), path.with_name("curves.parquet")
+        run |= {"role": role} | ({"curves": curves} if curves.is_file() else {})
+    else:  # the structure is the run's; how far the weights were trained is what the options say
+        path, _ = weights_of(Path(word), "last")
+        model = load_weights(load(path), options.checkpoint)
+        run |= _said(options)
+    if getattr(options, "role", None) is not None:
+        run["role"] = options.role
     return Attached(model, taps, adapt, run, trained_size(path.parent), model.classes)
+
+
+def _said(options: argparse.Namespace) -> dict[str, Any]:
+    """What the options say of how far a network was trained."""
+    role, epoch = getattr(options, "role", None), getattr(options, "epoch", "last")
+    if epoch != "last" and not epoch.isdecimal():
+        raise ValueError(f"`--epoch` must be the number of an epoch; got {epoch!r}")
+    return ({} if role is None else {"role": role}) | ({} if epoch == "last" else {"epoch": int(epoch)})
 
 
 def rehearse(found: Attached, data: Dataset) -> None:
@@ -95,7 +108,7 @@ class _Told:
 
     def __call__(self, model: nn.Module, rgb: Tensor, depth: Tensor) -> Tensor:
         try:
-            return model(rgb, depth) if self.adapt is None else self.adapt(model, rgb, depth)
+            return call(model, rgb, depth, self.adapt)
         except torch.OutOfMemoryError:
             raise
         except (Exception, SystemExit) as error:  # whatever the network's own code raises

@@ -11,6 +11,7 @@ from rgbd_insight.claims import digest
 from rgbd_insight.cli.attach import add_options, attach, rehearse
 from rgbd_insight.cli.sources import DATA, NETWORK, add_images, command, data_from
 from rgbd_insight.extraction import extract
+from rgbd_insight.features import ROLES
 from rgbd_insight.hooks import candidates
 
 SEEN = 4  # images that show where a network could be tapped
@@ -62,7 +63,14 @@ def add_extract(commands: argparse._SubParsersAction) -> None:
         commands, "extract", run_extract, "record how every unit of a trained network responds to every image"
     )
     sub.add_argument("--model", default="runs/sum-s0", help=NETWORK)
-    sub.add_argument("--epoch", default="last", help='"last", or the number of a kept epoch')
+    sub.add_argument(
+        "--epoch",
+        default="last",
+        help='"last", or the number of a kept epoch; of a factory or a --checkpoint, the number that it was trained to',
+    )
+    sub.add_argument(
+        "--role", choices=ROLES, help="how far it was trained; none: as a run's folder says, else it is unknown"
+    )
     sub.add_argument("--data", default="scenes", help=f"{DATA} (split: test)")
     sub.add_argument("--n", type=int, help="number of scenes; none: 200")
     sub.add_argument("--draws", type=int, default=4, help="partners for each image where one input is another scene's")

@@ -19,8 +19,9 @@ from torch.backends import cudnn
 
 from rgbd_insight.data import Batch, Dataset
 from rgbd_insight.extraction.blocks import check_batch, concept_areas, describe, replacement, score
+from rgbd_insight.extraction.calling import call, check_order, counted
 from rgbd_insight.features import MEASURED, Ablation, TensorKey, guests, partners, parts
-from rgbd_insight.hooks import Tap, evaluating, mute, purity, trace
+from rgbd_insight.hooks import Tap, at_own_precision, evaluating, mute, purity, trace
 from rgbd_insight.stats import estimate
 from rgbd_insight.utils.distributed import device_for
 
@@ -50,6 +51,7 @@ class Extractor:
         self.guests = guests(data.groups, max(draws, MEASURED))  # for responses
         self._unit_means: dict[tuple[str, int], np.ndarray] = {}
         self._replacements: dict[tuple[int, str], tuple[Tensor, Tensor]] = {}  # by input and by what replaces it
+        self._in_order = False  # whether it was seen that rows come in the order of the samples
 
     def prepare(self, conditions: Sequence[str], ablations: Sequence[Ablation]) -> None:
         """Measure, over a block taken evenly from the data, what stands in for muted units and replaced inputs."""
@@ -203,8 +205,12 @@ class Extractor:
     def _run(
         self, given: tuple[Tensor, Tensor], ids: Sequence[str], condition: str, keep: bool = True
     ) -> tuple[dict[tuple[str, int], np.ndarray], Tensor]:
-        with trace(self.model, self.taps, _pooled) if keep else nullcontext({}) as traced:
-            logits = self.model(*given) if self.adapt is None else self.adapt(self.model, *given)  # (B, C, H, W)
+        around = trace(self.model, self.taps, _pooled, samples=len(ids)) if keep else nullcontext({})
+        with counted(self.model) as calls, around as traced:
+            logits = call(self.model, *given, self.adapt)  # (B, C, H, W)
+        if len(calls) > 1 and keep and not self._in_order:
+            check_order(self.model, given, self.adapt, traced, _pooled)
+            self._in_order = True
         self._check_logits(logits, ids)
         pooled = {}
         for tap, means in traced.items():
@@ -314,7 +320,8 @@ def at_rest(model: nn.Module, device: str | torch.device | None) -> Iterator[tor
         model.to(chosen)
         with (
             evaluating(model),
-            torch.inference_mode(),
+            at_own_precision(model),
+            torch.no_grad(),  # what a module keeps of it can be trained with, which is not so in inference mode
             cudnn.flags(enabled=cudnn.enabled, benchmark=False, deterministic=True, allow_tf32=cudnn.allow_tf32),
         ):
             yield chosen

@@ -56,7 +56,8 @@ def extract(
         tensor, keywords, three channels of depth) or returns more, or smaller logits; None is ``model(rgb, depth)``.
     run : dict of str to object, optional
         Fusion, seed, epoch and role ("final", "checkpoint", "untrained") of the model, else its own attributes are
-        taken; "curves" (a DataFrame or a parquet file of training curves); other JSON values are kept under "about".
+        taken, and where neither says the epoch it is unknown, as audits say; "curves" (a DataFrame or a parquet file of
+        training curves); other JSON values are kept under "about".
     conditions : sequence of (str or Ablation), optional
         What the model is given. "both"; a modality's name (*source-isolated*: the other input comes from another
         group's image; responses are averaged over `draws` guests, the same for all samples, predictions are beside a
@@ -120,7 +121,7 @@ def extract(
     if adapt is not None:
         about["about"] = {"called by": call_name(adapt)} | about["about"]
     run = about | {
-        "taps": [asdict(tap) for tap in taps],
+        "taps": [tap.as_json() for tap in taps],
         "draws": draws,
         "isolation": SAME if len(getattr(model, "modalities", data.modalities)) == 2 else None,
         "block": batch_size,
@@ -234,8 +235,11 @@ def _describe_run(model: nn.Module, run: dict[str, Any] | None) -> tuple[dict, p
     curves = run.pop("curves", None)
     if isinstance(curves, str | Path):
         curves = pd.read_parquet(curves)
-    own = {"fusion": "custom", "seed": 0, "epoch": 0, "role": "final"}
+    own = {"fusion": "custom", "seed": 0, "epoch": None, "role": None}
     main = {key: run.pop(key, getattr(model, key, default)) for key, default in own.items()}
+    if main["epoch"] is None and main["role"] != "untrained":  # nobody says how far it was trained
+        run["unknown"] = "epoch, role" if main["role"] is None else "epoch"
+    main |= {key: value for key, value in {"epoch": 0, "role": "final"}.items() if main[key] is None}
     if main["role"] not in ROLES:
         raise ValueError(unknown('run["role"]', str(main["role"]), ROLES))
     for key in ("seed", "epoch"):

@@ -1,13 +1,15 @@
 """Reading and silencing units inside any network."""
 
 from rgbd_insight.hooks.candidates import candidates
-from rgbd_insight.hooks.tap import Tap, bare, evaluating, hooked
+from rgbd_insight.hooks.tap import Tap, hooked
 from rgbd_insight.hooks.units import as_maps, at_level, mute, purity, taps, trace
+from rgbd_insight.hooks.wrappers import at_own_precision, bare, evaluating
 
 __all__ = [
     "Tap",
     "as_maps",
     "at_level",
+    "at_own_precision",
     "bare",
     "candidates",
     "evaluating",

@@ -10,8 +10,9 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from rgbd_insight.hooks.tap import Tap, bare, evaluating
+from rgbd_insight.hooks.tap import Tap, parts
 from rgbd_insight.hooks.units import as_maps
+from rgbd_insight.hooks.wrappers import at_own_precision, bare, check_readable, evaluating
 
 COLUMNS = ["level", "stride", "module", "item", "call", "layout", "units", "height", "width", "rgb", "depth", "stream"]
 SLIGHT = 1e-6  # of a tensor's size: rounding of another batch, not the input, moves it as much
@@ -27,7 +28,12 @@ class _Survey:
         self.calls: dict[str, int] = {}
         self.same: set[Key] = set()  # what only hands on what a child of it returned
         self.now, self.alive = "", []
-        self.handles = [m.register_forward_hook(self._hook(name)) for name, m in model.named_modules() if name]
+        self.handles = [model.register_forward_pre_hook(lambda *_: self.calls.clear())]  # they count in each pass
+        self.handles += [
+            m.register_forward_hook(self._hook(name))
+            for name, m in model.named_modules()
+            if name and not isinstance(m, torch.jit.ScriptModule)
+        ]
 
     def start(self, name: str) -> None:
         self.now, self.calls, self.seen, self.alive = name, {}, {}, []
@@ -97,6 +103,7 @@ def candidates(
     if len(batch.rgb) < 2:
         raise ValueError(f"`batch` must have two or more samples; got {len(batch.rgb)}: one is swapped for another")
     model = bare(model)
+    check_readable(model, "the network")
     given = {
         "": (batch.rgb, batch.depth),
         "rgb": (batch.rgb.roll(1, 0), batch.depth),
@@ -104,7 +111,7 @@ def candidates(
     }
     survey = _Survey(model)
     try:
-        with evaluating(model), torch.no_grad():
+        with evaluating(model), torch.no_grad(), at_own_precision(model):
             for name, pair in given.items():
                 survey.start(name)
                 model(*pair) if adapt is None else adapt(model, *pair)
@@ -156,12 +163,11 @@ def _nameable(module: nn.Module, name: str) -> bool:
 
 
 def _tensors(value: Any, path: tuple = ()) -> Iterator[tuple[tuple, Tensor]]:
-    """Paths and tensors in nested lists, tuples and dicts."""
+    """Paths and tensors in nested lists, tuples, dicts and dataclasses."""
     if isinstance(value, Tensor):
         yield path, value
         return
-    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else ()
-    for key, part in parts:
+    for key, part in parts(value).items():
         yield from _tensors(part, (*path, key))
 
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
+from rgbd_insight.hooks.wrappers import check_readable, find_modules, unwrapped_calls
 from rgbd_insight.utils.messages import nearest, unknown
 
 LAYOUTS = ("NCHW", "NHWC", "BNC")
-PARALLEL = (nn.DataParallel, DistributedDataParallel)
+VALUES = ("abs", "count")
 
 
 @dataclass(frozen=True)
@@ -31,20 +31,28 @@ class Tap:
         children from its end: ``layer1.-1`` is the last block of ``layer1``. What ``nn.DataParallel`` and
         ``torch.compile`` put in front of names may be left out.
     item : int, str, tuple of (int or str), optional
-        Which part of a tuple, list or dict the module returns (or is given: an argument's number or keyword); a tuple
-        of keys goes deeper.
+        Which part of a tuple, list, dict, named tuple or dataclass the module returns (or is given: an argument's
+        number or keyword): a number, key or field; a tuple of them goes deeper.
     call : int, optional
         Which call of a forward pass, from 0, where the module is called more than once.
     when : str, optional
         "out" reads what the module returns, "in" what it is given.
     layout : str, optional
-        "NCHW", "NHWC", "BNC" (tokens; the grid follows from the input's aspect, a class token is left out) or
-        "BNC:12x16" for a given grid. None: NCHW for four axes, BNC for three.
+        "NCHW", "NHWC", "BNC" (tokens; the grid follows from the input's aspect, one class token in front is left out)
+        or "BNC:12x16" for a given grid. None: NCHW for four axes, BNC for three.
+    tokens : str, optional
+        Which tokens of a sequence, as "0:48", "48:96" or "1:", where there are others beside them: the other
+        modality's, or global ones.
+    rows : str, optional
+        Which part of a batch in which modalities are stacked: "1/2" is the first half, "2/2" the second.
+    values : str, optional
+        "abs": the magnitude of complex numbers; "count": whole numbers and truth values as numbers. None takes real
+        numbers alone.
 
     Raises
     ------
     ValueError
-        Where `when` or `layout` is none of these.
+        Where `when`, `layout`, `tokens`, `rows` or `values` is none of these.
 
     Examples
     --------
@@ -59,6 +67,9 @@ class Tap:
     call: int | None = None
     when: str = "out"
     layout: str | None = None
+    tokens: str | None = None
+    rows: str | None = None
+    values: str | None = None
 
     def __post_init__(self) -> None:
         if self.when not in ("out", "in"):
@@ -67,6 +78,13 @@ class Tap:
             raise ValueError(
                 f"`layout` must be one of {LAYOUTS} or BNC:HxW; got {self.layout!r}: name the axes in order"
             )
+        if self.tokens is not None and not re.fullmatch(r"(-?\d+)?:(-?\d+)?", self.tokens):
+            raise ValueError(f'`tokens` must be START:STOP; got {self.tokens!r}: write "0:48" for the first 48')
+        part = re.fullmatch(r"(\d+)/(\d+)", self.rows or "1/1")
+        if not part or not 1 <= int(part[1]) <= int(part[2]):
+            raise ValueError(f'`rows` must be a part of the batch; got {self.rows!r}: write "1/2" for its first half')
+        if self.values is not None and self.values not in VALUES:
+            raise ValueError(f"`values` must be one of {VALUES}; got {self.values!r}: leave it out for real numbers")
 
     @property
     def channels(self) -> int | None:
@@ -76,7 +94,37 @@ class Tap:
     def __str__(self) -> str:
         call = "" if self.call is None else f", call {self.call}"
         item = "" if self.item is None else f", item {self.item}"
-        return f"{self.stream}/{self.level} at {self.module!r}{item}{call}"
+        tokens = "" if self.tokens is None else f", tokens {self.tokens}"
+        rows = "" if self.rows is None else f", rows {self.rows}"
+        return f"{self.stream}/{self.level} at {self.module!r}{item}{call}{tokens}{rows}"
+
+    def as_json(self) -> dict[str, Any]:
+        """Its fields for a manifest; `tokens`, `rows` and `values`, which few taps have, only where they are given."""
+        return {k: v for k, v in asdict(self).items() if v is not None or k not in ("tokens", "rows", "values")}
+
+    def of(self, x: Tensor) -> Tensor:
+        """What of a module's tensor the tap stands for: a view of the chosen `rows` and `tokens`.
+
+        Examples
+        --------
+        >>> import torch
+        >>> Tap("depth", 1, "x", tokens="48:", rows="1/2").of(torch.zeros(4, 97, 5)).shape
+        torch.Size([2, 49, 5])
+        """
+        if self.rows is not None:
+            part, parts = map(int, self.rows.split("/"))
+            if len(x) % parts:
+                raise RuntimeError(f"tap {self}: {len(x)} rows have no {parts} equal parts: change `rows`")
+            x = x.unflatten(0, (parts, len(x) // parts))[part - 1]
+        if self.tokens is not None:
+            if x.ndim != 3:
+                raise RuntimeError(f"tap {self}: {tuple(x.shape)} is no sequence (B, N, C): leave `tokens` out")
+            start, stop = (int(n) if n else None for n in self.tokens.split(":"))
+            given, chosen = x.shape[1], range(x.shape[1])[start:stop]
+            if not chosen or max(abs(start or 0), abs(stop or 0)) > given:
+                raise RuntimeError(f"tap {self}: there are {given} tokens: change `tokens`")
+            x = x[:, chosen.start : chosen.stop]
+        return x
 
 
 Action = Callable[[Tap, Tensor, tuple[int, int] | None], Tensor | None]
@@ -93,11 +141,12 @@ class TapHooks:
         self.passes, self.handles = 0, []
 
     def attach(self) -> None:
-        modules = _find_modules(self.model, [tap.module for tap in self.wanted])
+        modules = find_modules(self.model, [tap.module for tap in self.wanted])
         for tap in self.wanted:
             if tap.module not in modules:
                 names = [name for name, _ in self.model.named_modules() if name]  # the model itself has none
                 raise ValueError(f"tap {tap}: " + unknown("module", tap.module, names))
+            check_readable(modules[tap.module], f"tap {tap}: the module")
         self.handles = [self.model.register_forward_pre_hook(self.begin, with_kwargs=True)]
         for name in {tap.module for tap in self.wanted}:
             here = [tap for tap in self.wanted if tap.module == name]
@@ -183,32 +232,61 @@ class TapHooks:
 def _pick(tap: Tap, value: Any, path: Sequence[int | str]) -> Tensor:
     for key in path:
         try:
-            value = value[key]
+            value = getattr(value, key) if key in _fields(value) else value[key]
         except (IndexError, KeyError, TypeError) as error:
             raise RuntimeError(
                 f"tap {tap}: there is no item {key!r} in a {type(value).__name__}: change `item`"
             ) from error
     if isinstance(value, Tensor):
         return value
-    keys = list(value) if isinstance(value, Mapping) else list(range(len(value))) if isinstance(value, Sequence) else []
     raise RuntimeError(
-        f"tap {tap}: the module hands over a {type(value).__name__}, not a tensor: give `item`, of {keys}"
+        f"tap {tap}: the module hands over a {type(value).__name__}, not a tensor: give `item`, of "
+        f"{list(_fields(value) or parts(value))}"
     )
+
+
+def _fields(value: Any) -> tuple[str, ...]:
+    """The names of a named tuple's or dataclass's fields; a mapping has keys instead."""
+    if isinstance(value, Mapping | type):
+        return ()
+    if isinstance(value, tuple):
+        return getattr(value, "_fields", ())
+    return tuple(field.name for field in fields(value)) if is_dataclass(value) else ()
+
+
+def parts(value: Any) -> dict:
+    """What is in a dict, list, tuple or dataclass, by key, number or field; nothing in anything else.
+
+    Examples
+    --------
+    >>> parts(["a", "b"]), parts(3)
+    ({0: 'a', 1: 'b'}, {})
+    """
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, list | tuple):
+        return dict(enumerate(value))
+    return {name: getattr(value, name) for name in _fields(value)}
 
 
 def _put(value: Any, path: Sequence[int | str], changed: Tensor) -> Any:
     """`value` with the tensor at `path` replaced; containers are copied, not written to."""
     if not path:
         return changed
-    inner = _put(value[path[0]], path[1:], changed)
+    key, names = path[0], _fields(value)
+    inner = _put(getattr(value, key) if key in names else value[key], path[1:], changed)
     if isinstance(value, Mapping):
-        copied = dict(value) | {path[0]: inner}
+        copied = dict(value) | {key: inner}
         return copied if type(value) is dict else type(value)(copied)
-    parts = list(value)
-    parts[path[0]] = inner
+    if not isinstance(value, list | tuple):
+        made = copy(value)
+        object.__setattr__(made, key, inner)  # which a frozen dataclass allows too
+        return made
+    items = list(value)
+    items[names.index(key) if key in names else key] = inner
     if isinstance(value, tuple):
-        return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
-    return parts
+        return type(value)(*items) if names else tuple(items)
+    return items
 
 
 @contextmanager
@@ -234,6 +312,7 @@ def hooked(model: nn.Module, wanted: Sequence[Tap], action: Action) -> Iterator[
 
     Examples
     --------
+    >>> import torch
     >>> model = nn.Sequential(nn.Identity())
     >>> with hooked(model, [Tap("rgb", 1, "0")], lambda tap, x, size: x + 1):
     ...     model(torch.zeros(1, 1, 1, 1)).item()
@@ -242,7 +321,7 @@ def hooked(model: nn.Module, wanted: Sequence[Tap], action: Action) -> Iterator[
     hooks = TapHooks(model, wanted, action)
     around = ExitStack()
     try:
-        around.enter_context(_unwrapped_calls(model))
+        around.enter_context(unwrapped_calls(model))
         hooks.attach()
         yield
         if not hooks.passes:  # the model was driven by something other than its own call
@@ -252,123 +331,8 @@ def hooked(model: nn.Module, wanted: Sequence[Tap], action: Action) -> Iterator[
         around.close()
 
 
-def inner(module: nn.Module) -> nn.Module | None:
-    """What a wrapper holds; None where `module` is no wrapper.
-
-    Examples
-    --------
-    >>> inner(nn.DataParallel(nn.ReLU())), inner(nn.ReLU())
-    (ReLU(), None)
-    """
-    if isinstance(module, PARALLEL):
-        return module.module
-    return module._modules.get("_orig_mod")  # torch.compile's own module, which is not importable before it is used
-
-
-def bare(model: nn.Module) -> nn.Module:
-    """The model without the wrappers around it.
-
-    Parameters
-    ----------
-    model : Module
-        Any module.
-
-    Returns
-    -------
-    Module
-        What ``nn.DataParallel`` and ``torch.compile`` were put around; `model` itself where it is bare.
-
-    Examples
-    --------
-    >>> bare(nn.DataParallel(nn.ReLU()))
-    ReLU()
-    """
-    while (held := inner(model)) is not None:
-        model = held
-    return model
-
-
-def _find_modules(model: nn.Module, names: Iterable[str]) -> dict[str, nn.Module]:
-    """Those of `names` that there are: as in named_modules(), without wrappers' prefixes, or counted from the end.
-
-    Examples
-    --------
-    >>> model = nn.DataParallel(nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU()))
-    >>> _find_modules(model, ["module.1", "1", "-1", "2"])
-    {'module.1': ReLU(), '1': ReLU(), '-1': ReLU()}
-    """
-    known = dict(model.named_modules())
-    found = {name: known[name] if name in known else _walk(model, name) for name in names}
-    return {name: module for name, module in found.items() if module is not None}
-
-
-def _walk(model: nn.Module, name: str) -> nn.Module | None:
-    """The module at a dotted name, wrappers on the way taken off."""
-    here = bare(model)
-    for part in name.split(".") if name else ():
-        children = list(here._modules.values())
-        if part.startswith("-") and part[1:].isdecimal():
-            step = children[int(part)] if 0 < int(part[1:]) <= len(children) else None
-        else:
-            step = here._modules.get(part)
-        if step is None:
-            return None
-        here = bare(step)
-    return here
-
-
 def _first_image(value: Any) -> Tensor | None:
-    """The first tensor of four axes in nested lists, tuples and dicts."""
+    """The first tensor of four axes in nested lists, tuples, dicts and dataclasses."""
     if isinstance(value, Tensor):
         return value if value.ndim == 4 else None
-    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
-    return next((image for part in parts if (image := _first_image(part)) is not None), None)
-
-
-@contextmanager
-def _unwrapped_calls(model: nn.Module) -> Iterator[None]:
-    """Inside the ``with`` every module runs as plain Python on one device, so that hooks see each tensor of the batch.
-
-    Compiled code would leave out hooks that were added after compiling; replicas on several GPUs would each see their
-    own share of the batch, in no order.
-    """
-    modules = list(model.modules())
-    copied = [(m, m.device_ids) for m in modules if isinstance(m, nn.DataParallel) and len(m.device_ids or ()) > 1]
-    compiled = any("_orig_mod" in m._modules or m._compiled_call_impl is not None for m in modules)
-    with ExitStack() as stack:
-        if compiled:
-            stack.enter_context(torch.compiler.set_stance("force_eager"))
-        try:
-            for module, devices in copied:
-                module.device_ids = devices[:1]
-            yield
-        finally:
-            for module, devices in copied:
-                module.device_ids = devices
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Inside the ``with`` every module is in evaluation mode; afterwards in the mode it was in.
-
-    Parameters
-    ----------
-    model : Module
-        Any module.
-
-    Examples
-    --------
-    >>> model = nn.Dropout()
-    >>> with evaluating(model):
-    ...     model.training
-    False
-    >>> model.training
-    True
-    """
-    modes = {module: module.training for module in model.modules()}
-    try:
-        model.eval()
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
+    return next((image for part in parts(value).values() if (image := _first_image(part)) is not None), None)

@@ -6,12 +6,14 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from rgbd_insight.hooks.tap import Tap, evaluating, hooked
+from rgbd_insight.hooks.tap import Tap, hooked
+from rgbd_insight.hooks.wrappers import at_own_precision, evaluating
 
 LEVEL = re.compile(r"\{level\s*([+-]\s*\d+)?\}")
 
@@ -57,7 +59,7 @@ def taps(
     streams : sequence of str, optional
         The streams.
     **options : object
-        `item`, `call`, `when`, `layout` of every tap.
+        `item`, `call`, `when`, `layout`, `tokens`, `rows`, `values` of every tap.
 
     Returns
     -------
@@ -81,7 +83,7 @@ def taps(
         for level in levels:
             name = at_level(pattern, level).replace("{stream}", stream)
             found.append(Tap(stream, int(level), name, **options))
-    places = [(tap.module, tap.item, tap.call, tap.when) for tap in found]
+    places = [(tap.module, tap.item, tap.call, tap.when, tap.tokens, tap.rows) for tap in found]
     if len(set(places)) < len(places):
         raise ValueError(f"`pattern` must give every stream and level its own place; got {pattern!r}: add {{level}}")
     return found
@@ -89,7 +91,11 @@ def taps(
 
 @contextmanager
 def trace(
-    model: nn.Module, taps: Iterable[Tap], reduce: Callable[[Tensor], Tensor] | None = None
+    model: nn.Module,
+    taps: Iterable[Tap],
+    reduce: Callable[[Tensor], Tensor] | None = None,
+    *,
+    samples: int | None = None,
 ) -> Iterator[dict[Tap, Tensor]]:
     """What comes past the taps in every forward pass of `model` inside the ``with``; the model stays as it was.
 
@@ -102,19 +108,23 @@ def trace(
     reduce : callable, optional
         What to keep of the maps (B, units, h, w) instead of a copy of them, taken as soon as they come: a new tensor,
         for instance their means.
+    samples : int, optional
+        How many samples the forward passes inside the ``with`` are of, in their order, all in one or some at a time:
+        their rows are joined at its end.
 
     Yields
     ------
     dict of Tap to Tensor
-        A dict {tap: (B, units, h, w)} of the last forward pass: clones, so that no later in-place step changes them; or
-        what `reduce` made of them.
+        A dict {tap: (B, units, h, w)}: clones, so that no later in-place step changes them; or what `reduce` made of
+        them. Without `samples` of the last forward pass; with it of all, there when the ``with`` is left.
 
     Raises
     ------
     ValueError
         Where there is no module of a tap's name (the nearest are listed).
     RuntimeError
-        In the forward pass: where a tap never fires, fires more than once, or hands over no tensor.
+        In the forward pass: where a tap never fires, fires more than once, or hands over no tensor of real numbers. At
+        the end: where the rows of all passes are not `samples`.
 
     Examples
     --------
@@ -128,13 +138,38 @@ def trace(
     """
     wanted: list[Tap] = list(taps)
     seen: dict[Tap, Tensor] = {}
+    passes: dict[Tap, list[Tensor]] = {tap: [] for tap in wanted}
 
     def record(tap: Tap, x: Tensor, size: tuple[int, int] | None) -> None:
         maps = as_maps(tap, x.detach(), size)  # (B, units, h, w)
-        seen[tap] = maps.clone() if reduce is None else reduce(maps)
+        now = maps.clone() if reduce is None else reduce(maps)
+        if samples is None:
+            seen[tap] = now
+        else:
+            passes[tap].append(now)
 
     with hooked(model, wanted, record):
         yield seen
+        if samples is not None:
+            seen |= {tap: _joined(tap, rows, samples) for tap, rows in passes.items()}
+
+
+def _joined(tap: Tap, passes: list[Tensor], samples: int) -> Tensor:
+    """The rows of several forward passes in one tensor, where they can be those of the samples."""
+    rows = [len(x) for x in passes]
+    if sum(rows) == samples and len({x.shape[1:] for x in passes}) == 1:
+        return passes[0] if len(passes) == 1 else torch.cat(passes)
+    if len(passes) == 1:
+        raise RuntimeError(
+            f"tap {tap} hands over {rows[0]} rows for {samples} samples: where modalities are stacked along the batch, "
+            'say which part of it is meant with `rows`, as rows="1/2" for the first half'
+        )
+    seen = ", ".join(map(str, rows[:6])) + (", …" if len(rows) > 6 else "")
+    raise RuntimeError(
+        f"tap {tap}: the network was called {len(rows)} times for {samples} samples, with {seen} rows: calls can be "
+        "joined where their rows are the samples in order; windows, scales and flips cannot: give `adapt`, which calls "
+        "it with each whole image once"
+    )
 
 
 @contextmanager
@@ -172,9 +207,12 @@ def mute(model: nn.Module, units: Mapping[Tap, Iterable[int] | Mapping[int, floa
             raise RuntimeError(
                 f"tap {tap}: units must be 0 to {x.shape[axis] - 1}; got {wrong[:3]}: choose units it has"
             )
-        y = x.clone().movedim(axis, -1)  # (…, units)
-        y[..., [int(u) for u in held[tap]]] = torch.tensor(list(held[tap].values()), dtype=x.dtype, device=x.device)
-        return y.movedim(-1, axis)
+        y = x.clone()
+        chosen = tap.of(y).movedim(axis, -1)  # (…, units), a view
+        chosen[..., [int(u) for u in held[tap]]] = torch.tensor(
+            list(held[tap].values()), dtype=x.dtype, device=x.device
+        )
+        return y
 
     with hooked(model, list(held), silence):
         yield
@@ -206,6 +244,8 @@ def purity(
     ------
     ValueError
         Where the batch has fewer than two samples.
+    RuntimeError
+        As :func:`trace`.
 
     Examples
     --------
@@ -228,10 +268,10 @@ def purity(
         "depth": (batch.rgb, batch.depth.roll(shift, 0)),
     }
     seen = {}
-    with evaluating(model), torch.no_grad(), trace(model, wanted) as now:
+    with evaluating(model), torch.no_grad(), at_own_precision(model):
         for name, pair in given.items():
-            model(*pair) if adapt is None else adapt(model, *pair)
-            seen[name] = dict(now)
+            with trace(model, wanted, samples=n) as seen[name]:
+                model(*pair) if adapt is None else adapt(model, *pair)
     return [
         {"stream": tap.stream, "level": tap.level, "modality": name, "moved": _moved(seen[""][tap], seen[name][tap])}
         for tap in wanted
@@ -276,13 +316,14 @@ def as_maps(tap: Tap, x: Tensor, size: tuple[int, int] | None) -> Tensor:
     Raises
     ------
     RuntimeError
-        Where `x` is laid out otherwise, or no grid fits its tokens.
+        Where `x` is laid out otherwise, is of other numbers, or no grid, or more than one, fits its tokens.
 
     Examples
     --------
     >>> as_maps(Tap("rgb", 1, "x", layout="BNC"), torch.zeros(2, 1 + 12, 5), (48, 64)).shape
     torch.Size([2, 5, 3, 4])
     """
+    x = _numbers(tap, tap.of(x))
     layout = tap.layout or ("BNC" if x.ndim == 3 else "NCHW")
     if layout == "NCHW" and x.ndim == 2:
         return x[:, :, None, None]
@@ -296,18 +337,52 @@ def as_maps(tap: Tap, x: Tensor, size: tuple[int, int] | None) -> Tensor:
     return x[:, x.shape[1] - h * w :].transpose(1, 2).unflatten(2, (h, w))  # (B, N, C) -> (B, C, h, w)
 
 
+def _numbers(tap: Tap, x: Tensor) -> Tensor:
+    """`x` as real numbers, where it is of them or the tap says how it becomes so."""
+    if tap.values is None and x.is_floating_point():
+        return x
+    if tap.values == "abs" and x.is_complex():
+        return x.abs()
+    if tap.values == "count" and not x.is_complex() and not x.is_floating_point():
+        return x.double()
+    kind = str(x.dtype).removeprefix("torch.")
+    fix = "leave `values` out" if x.is_floating_point() else 'give values="abs", their magnitude, or tap another place'
+    if not x.is_floating_point() and not x.is_complex():
+        fix = 'give values="count" where they count or say yes and no, or tap another place where they are names'
+    raise RuntimeError(f"tap {tap}: the module hands over {kind} numbers: {fix}")
+
+
 def _grid(tap: Tap, tokens: int, size: tuple[int, int] | None) -> tuple[int, int]:
-    """Rows and columns of `tokens` tokens, with or without a class token in front."""
+    """Rows and columns of `tokens` tokens, with or without a class token in front; `tokens` leaves it out."""
+    extra = (0, 1) if tap.tokens is None else (0,)
     if tap.layout and ":" in tap.layout:
         h, w = (int(n) for n in tap.layout[4:].split("x"))
         if h * w > tokens:
             raise RuntimeError(f"tap {tap}: {tokens} tokens are fewer than {h}x{w}: change `layout`")
+        if tokens - h * w not in extra:
+            raise RuntimeError(
+                f"tap {tap}: {tokens} tokens are {tokens - h * w} more than {h}x{w}: say which of them are meant with "
+                f'`tokens`, as tokens="0:{h * w}" for the first'
+            )
         return h, w
-    strides = range(1, max(size) + 1) if size else ()
-    for count in (tokens, tokens - 1):
+    found = _grids(tokens, size, extra)
+    if len(found) == 1:
+        return found[0][:2]
+    if not found:
+        raise RuntimeError(
+            f"tap {tap}: no grid of {tokens} tokens fits an input of {size}: give `layout`, as BNC:12x16, and `tokens` "
+            "where there are others beside it"
+        )
+    choices = " or ".join(f"BNC:{h}x{w}" + (" after a class token" if more else "") for h, w, more in found)
+    raise RuntimeError(f"tap {tap}: {tokens} tokens of an input of {size} may be {choices}: give `layout`")
+
+
+@lru_cache(maxsize=256)
+def _grids(tokens: int, size: tuple[int, int] | None, extra: tuple[int, ...]) -> list[tuple[int, int, int]]:
+    """All (rows, columns, tokens in front) in the input's aspect."""
+    found = set()
+    for stride in range(1, max(size) + 1) if size else ():
         for rounded in (math.ceil, math.floor):  # patches over the border are padded, or left out
-            for stride in strides:
-                h, w = rounded(size[0] / stride), rounded(size[1] / stride)
-                if h * w == count:
-                    return h, w
-    raise RuntimeError(f"tap {tap}: no grid of {tokens} tokens fits an input of {size}: give `layout`, as BNC:12x16")
+            h, w = rounded(size[0] / stride), rounded(size[1] / stride)
+            found |= {(h, w, more) for more in extra if h * w == tokens - more > 0}
+    return sorted(found, key=lambda grid: grid[2])

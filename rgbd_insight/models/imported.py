@@ -161,6 +161,8 @@ def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
                 f"{names[0]!r}{more}: build the network as it was trained"
             )
     model.load_state_dict(given)
+    if isinstance(getattr(model, "epoch", None), int):
+        model.epoch = None  # these weights are of another one, which they do not say
     return model
 
 

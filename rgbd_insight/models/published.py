@@ -19,7 +19,7 @@ from rgbd_insight.utils.messages import unknown
 INPUTS = ("pair", "list", "stacked", "keywords")
 
 LEVELS = (1, 2, 3, 4)
-PLACE = ("module", "item", "call", "when", "layout", "levels")
+PLACE = ("module", "item", "call", "when", "layout", "tokens", "rows", "values", "levels")
 CALL = ("inputs", "names", "depth_channels", "logits")
 ABOUT = ("paper", "how", "purity", "note")
 

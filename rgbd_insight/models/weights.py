@@ -136,10 +136,10 @@ KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 
 
-def checked(about: Any, name: str) -> tuple[dict, int]:
-    """Config and epoch, or a ValueError that names the file and what is wrong in it."""
+def checked(about: Any, name: str) -> tuple[dict, int | None]:
+    """Config and epoch (None is unknown), or a ValueError that names the file and what is wrong in it."""
     config = about.get("config") if isinstance(about, dict) else None
-    if not isinstance(config, dict) or not _whole(about.get("epoch")):
+    if not isinstance(config, dict) or not (about.get("epoch", "") is None or _whole(about.get("epoch"))):
         raise ValueError(f"`path` must say its config and epoch; {name} is damaged: save it again")
     for key, (right, what) in KINDS.items():
         if key not in config or not right(config[key]):

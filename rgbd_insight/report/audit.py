@@ -199,7 +199,7 @@ def _card(features: Features, run: str, results: dict[str, Result], permutations
     units = [f"{m.name} ({m.low:g} to {m.high:g}{' ' + m.unit if m.unit else ''})" for m in features.modalities]
     seeds = sorted({entry["seed"], *(features.entry(r)["seed"] for r in features.siblings(run))})
     kinds = results["consistency"].rows("cka")["ceiling_kind"]
-    moved = _impure(features, run)
+    moved, unknown = _impure(features, run), _unknown(entry)
     return {
         "run": run,
         "data": manifest["name"],
@@ -213,8 +213,8 @@ def _card(features: Features, run: str, results: dict[str, Result], permutations
         "guests": SAME_GUESTS if entry.get("isolation") == SAME else "of its own for every image",
         "own share of the views": _own_shares(features, run),
         "seeds": ", ".join(map(str, seeds)),
-        "epoch": entry["epoch"],
-        "role": entry["role"],
+        "epoch": "unknown" if "epoch" in unknown else entry["epoch"],
+        "role": "unknown" if "role" in unknown else entry["role"],
         "channels": "red, green, blue in [0, 1]; then the second modality in its unit",
         "crop": "none" if manifest["fingerprint"].get("crop") is None else str(manifest["fingerprint"]["crop"]),
         "depth encoding": str(entry["about"].get("encoding", "as in the data")),
@@ -226,6 +226,11 @@ def _card(features: Features, run: str, results: dict[str, Result], permutations
         "device": ", ".join(sorted({r["device"].get("name") or r["device"]["type"] for r in done})) or "not recorded",
         "versions": ", ".join([f"rgbd_insight {manifest['version']}", *sorted({f"torch {r['torch']}" for r in done})]),
     }
+
+
+def _unknown(entry: dict) -> str:
+    """Which of epoch and role nobody said when the run was extracted."""
+    return str(entry["about"].get("unknown", ""))
 
 
 def _own_shares(features: Features, run: str) -> str:
@@ -275,7 +280,9 @@ def _warnings(features: Features, run: str, results: dict[str, Result]) -> list[
             f"for which the other input came from other scenes, {'the same' if same else 'others'} for every image. "
             f"Share of the views that is their own scenes', by level: {_own_shares(features, run)}."
         )
-    if entry["role"] == "untrained" or entry["epoch"] == 0:
+    if unknown := _unknown(entry):
+        found.append(f"Not known of the network: {unknown}. Say how far it was trained with run= (--epoch, --role).")
+    elif entry["role"] == "untrained" or entry["epoch"] == 0:
         found.append("The run is untrained (epoch 0): what it shows is what the architecture alone does.")
     if entry.get("quantised") is not None:
         found.append("These features hold a selection of units, rounded to one byte.")

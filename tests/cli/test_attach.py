@@ -125,7 +125,7 @@ def test_a_network_called_in_its_own_way(at, capsys):
     assert "cannot be called as Adapter" in said and "give --adapt" in said and said.count("\n") == 1
     assert not (at / "features").exists()
     assert main([*base, "--adapt", "theirs:call"]) == 0
-    assert ri.load("features/mine").entry("custom")["about"] == {"called by": "call"}
+    assert ri.load("features/mine").entry("custom")["about"] == {"called by": "call", "unknown": "epoch, role"}
 
 
 def test_two_audits_are_compared(at, capsys):

@@ -1,0 +1,127 @@
+"""Calling a network: whether its rows are the samples in order, and what is said where images do not fit its stride."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rgbd_insight.hooks import Tap, trace
+
+STEPS = (2, 4, 8, 16, 32, 64)  # what a network may need height and width to be multiples of
+ROUNDING = 1e-4  # of a response's size: another batch rounds otherwise
+
+Adapt = Callable[[nn.Module, Tensor, Tensor], Tensor] | None
+
+
+def call(model: nn.Module, rgb: Tensor, depth: Tensor, adapt: Adapt = None) -> Tensor:
+    """What the network returns for a batch.
+
+    Parameters
+    ----------
+    model : Module
+        The network.
+    rgb, depth : Tensor (B, c, H, W)
+        Its inputs.
+    adapt : callable, optional
+        As in `extract`.
+
+    Returns
+    -------
+    Tensor
+        Whatever the network, or `adapt`, returns.
+
+    Raises
+    ------
+    ValueError
+        Where it fails for images of this size and runs for somewhat larger ones: both are named.
+
+    Examples
+    --------
+    >>> call(nn.Bilinear(3, 1, 2), torch.rand(4, 3), torch.rand(4, 1)).shape
+    torch.Size([4, 2])
+    """
+    try:
+        return model(rgb, depth) if adapt is None else adapt(model, rgb, depth)
+    except RuntimeError as error:
+        if isinstance(error, torch.OutOfMemoryError) or str(error).startswith("tap ") or rgb.ndim != 4:
+            raise
+        step = _step(model, rgb[:1], depth[:1], adapt)
+        if step is None:
+            raise
+        (h, w), (height, width) = rgb.shape[-2:], _larger(rgb, step)
+        raise ValueError(
+            f"`data` must have images of a size that the network's strides divide; it fails at {h}x{w} and runs at "
+            f"{height}x{width}: give Folder(size=({height}, {width})), --size {height}x{width}, or an `adapt` that pads"
+        ) from error
+
+
+def _larger(images: Tensor, step: int) -> tuple[int, int]:
+    """Height and width, up to the next multiples of `step`."""
+    h, w = (math.ceil(n / step) * step for n in images.shape[-2:])
+    return h, w
+
+
+def _step(model: nn.Module, rgb: Tensor, depth: Tensor, adapt: Adapt) -> int | None:
+    """The first of `STEPS` at whose multiples the network runs; None where it does at none, or at the size as it is."""
+    tried = {tuple(rgb.shape[-2:])}
+    for step in STEPS:
+        size = _larger(rgb, step)
+        if size in tried:
+            continue
+        tried.add(size)
+        try:
+            pair = F.interpolate(rgb, size), F.interpolate(depth, size)
+            model(*pair) if adapt is None else adapt(model, *pair)
+        except Exception:  # whatever else is wrong with it; the first error is told
+            continue
+        return step
+    return None
+
+
+@contextmanager
+def counted(model: nn.Module) -> Iterator[list]:
+    """Inside the ``with`` every call of `model` itself adds to the list.
+
+    Examples
+    --------
+    >>> model = nn.ReLU()
+    >>> with counted(model) as calls:
+    ...     _ = model(torch.zeros(1)), model(torch.zeros(1))
+    >>> len(calls)
+    2
+    """
+    calls: list = []
+    handle = model.register_forward_pre_hook(lambda *_: calls.append(None))
+    try:
+        yield calls
+    finally:
+        handle.remove()
+
+
+def check_order(
+    model: nn.Module,
+    given: tuple[Tensor, Tensor],
+    adapt: Adapt,
+    joined: Mapping[Tap, Tensor],
+    reduce: Callable[[Tensor], Tensor],
+) -> None:
+    """Raise a RuntimeError where rows joined from several calls are not the samples in their order.
+
+    The first and the last sample are given alone: each must be answered as its own row says, rather than another.
+    """
+    for row in {0, len(given[0]) - 1}:
+        with trace(model, joined, reduce, samples=1) as alone:
+            call(model, *(x[row : row + 1] for x in given), adapt)
+        for tap, x in joined.items():
+            apart = (x - alone[tap]).abs().sum(1)  # (B,)
+            if apart[row] > apart.min() + ROUNDING * float(alone[tap].abs().sum()):
+                raise RuntimeError(
+                    f"tap {tap}: the network was called several times, and its rows are not the samples in order: "
+                    f"sample {row + 1} of {len(x)} alone is answered as row {int(apart.argmin()) + 1} says; give "
+                    "`adapt`, which calls it with the samples in order"
+                )
