@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from rgbd_insight.data import evidence
 from rgbd_insight.data.batch import Dataset
 from rgbd_insight.data.camera import read_json
-from rgbd_insight.data.folder import Folder, read_ends
-from rgbd_insight.data.reading import DEPTH_MODES, read_colour, read_image, rescale
+from rgbd_insight.data.folder import SIZES, Files, Folder, read_ends
+from rgbd_insight.data.reading import BadImage, aligned, read_colour, read_label, read_reading
 
-HIGH = 120  # rows to which images are reduced before they are compared
-ENOUGH = 8  # images, for whatever is judged over images
-CLEAR = 3.0  # standard errors
-NEAR, FAR = 0.3, 12.0  # metres, for the median reading of indoor images
-UNITS = {1000.0: "metres", 10.0: "centimetres", 0.1: "tenths of a millimetre", 0.2: "fifths of a millimetre"}
-BELOW, ABOVE = ("floor", "ground", "road"), ("ceiling", "sky")
-REACH = 0.12  # of each side, how far colour and depth may be apart for it to be found
+ANY = 255  # classes, of which every label is one
+Notes = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -64,10 +60,13 @@ class Checkup:
         The mistakes.
     looked : int
         Images that were looked at.
+    notes : tuple of str
+        What could not be judged, and why.
     """
 
     findings: tuple[Finding, ...]
     looked: int
+    notes: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         return not self.findings
@@ -75,7 +74,7 @@ class Checkup:
     def __str__(self) -> str:
         count = len(self.findings)
         head = f"{self.looked} images looked at, {count or 'no'} mistake{'' if count == 1 else 's'} found"
-        return "\n".join([head, *(f"- {finding}" for finding in self.findings)])
+        return "\n".join([head, *(f"- {finding}" for finding in self.findings), *(f"({note})" for note in self.notes)])
 
 
 def check(data: str | Path | Dataset, *, sample: int = 64) -> Checkup:
@@ -86,7 +85,8 @@ def check(data: str | Path | Dataset, *, sample: int = 64) -> Checkup:
     data : str, Path or Dataset
         a folder in the form of `Folder`, all of its splits; or any data set, whose arrays alone are looked at.
     sample : int, optional
-        Images, spread evenly, that are looked into; scenes in two splits are looked for in all.
+        Images, spread evenly, that are compared with one another. Scenes in two splits, and what `extract` would
+        refuse to read, are looked for in all.
 
     Returns
     -------
@@ -120,9 +120,11 @@ def check(data: str | Path | Dataset, *, sample: int = 64) -> Checkup:
             raise ValueError(f"{path / 'splits.json'} must list images; it lists none")
     except (ValueError, AttributeError) as error:
         return Checkup((Finding("a folder that cannot be opened", str(path), str(error), "Mend this first."),), 0)
-    files = [(file, folder) for folder in folders.values() for file in folder._files.values()]
+    images = {files: (folder, i) for folder in folders.values() for i, files in enumerate(folder._files.values())}
+    files = list(images)
     chosen = [files[i] for i in np.unique(np.linspace(0, len(files) - 1, min(sample, len(files))).astype(int))]
-    return Checkup((*_leaks(folders), *_look(path, chosen)), len(chosen))
+    found, notes = _look(path, chosen, next(iter(folders.values())), _refused(path, images.values()))
+    return Checkup((*_leaks(folders), *found), len(chosen), notes)
 
 
 def _leaks(folders: dict[str, Folder]) -> list[Finding]:
@@ -156,35 +158,45 @@ def _ends(file: Path) -> bytes:
     return hashlib.sha256(b"%d " % length + ends).digest()
 
 
-def _look(path: Path, chosen: Sequence[tuple[tuple[Path, Path, Path], Folder]]) -> list[Finding]:
-    """What the chosen files of a folder say."""
-    stored, colours, labels, found = [], [], [], []
-    scale, metric, names = chosen[0][1]._scale, chosen[0][1]._metric, chosen[0][1].classes
-    for (rgb, depth, label), _ in chosen:
+def _refused(path: Path, images: Iterable[tuple[Folder, int]]) -> list[Finding]:
+    """What `Folder` refuses to hand over: the first image of each kind of mistake, and how many more there are."""
+    texts: dict[str, list[str]] = {}
+    for folder, index in images:
         try:
-            colour, image, named = np.asarray(read_colour(rgb)), read_image(depth), read_image(label)
-        except ValueError as error:
-            found.append(Finding("a damaged file", path.name, str(error), ""))
-            continue
-        if image.mode not in DEPTH_MODES:
-            found.append(Finding("8-bit depth", depth.name, f"its Pillow mode is {image.mode!r}", FIX["8-bit depth"]))
-            continue
-        if not image.size == named.size == (colour.shape[1], colour.shape[0]):
-            why = f"{rgb.name} and its depth and label have different sizes"
-            found.append(Finding("images out of register", path.name, why, FIX["images out of register"]))
-            continue
-        stored.append(np.asarray(image).astype(np.uint16))
-        colours.append(colour)
-        labels.append(np.asarray(named).astype(np.uint8))
-    found = list({finding.mistake: finding for finding in reversed(found)}.values())  # the first of each kind
+            folder._read(index)
+        except BadImage as error:
+            texts.setdefault(error.mistake, []).append(str(error).rstrip("."))
+    texts.pop(SIZES, None)  # no mistake by itself: whoever reads the folder gives a size
+    return [
+        Finding(mistake, path.name, found[0], f"So with {len(found) - 1} more." if len(found) > 1 else "")
+        for mistake, found in texts.items()
+    ]
+
+
+def _look(path: Path, chosen: Sequence[Files], folder: Folder, refused: list[Finding]) -> tuple[list[Finding], Notes]:
+    """What the chosen files of a folder say, and which of all are refused for what that does not explain."""
+    stored, colours, labels = [], [], []
+    scale, metric, eight, names = folder._scale, folder._metric, folder._bits == 8, folder.classes
+    for rgb, depth, label in chosen:
+        try:
+            colour, named = np.asarray(read_colour(rgb)), read_label(label, ANY)
+            reading = aligned(read_reading(depth, bits=folder._bits), named.shape)
+        except BadImage:
+            continue  # it is among the refused
+        if reading is not None and colour.shape[:2] == named.shape:
+            stored.append(reading)
+            colours.append(colour)
+            labels.append(named)
     readings = [array * scale for array in stored]
-    rotated = _rotated_bits(stored) if metric else None
+    rotated = evidence.rotated_bits(stored) if metric else None
     tests: list[tuple[str, Callable[[], str | None]]] = [
         ("bit-rotated depth", lambda: rotated),
-        ("8-bit depth", lambda: _few_levels(stored) if metric else None),
-        ("a wrong unit of depth", lambda: _wrong_unit(readings) if metric and not rotated else None),
+        ("8-bit depth", lambda: evidence.few_levels(stored) if metric and not eight else None),
+        ("a wrong unit of depth", lambda: evidence.wrong_unit(readings) if metric and not rotated else None),
     ]
-    return _judge(path.name, found, tests, (colours, readings, labels, names))
+    found, notes = _judge(path.name, refused, tests, (colours, readings, labels, names))
+    mistakes = {finding.mistake for finding in found}
+    return [f for f in found if not mistakes & set(EXPLAINED.get(f.mistake, ()))], notes
 
 
 def _check_arrays(data: Dataset, sample: int) -> Checkup:
@@ -194,10 +206,15 @@ def _check_arrays(data: Dataset, sample: int) -> Checkup:
     colours = list((batch.rgb.movedim(1, -1) * 255).numpy())
     readings, labels = list(batch.depth[:, 0].numpy()), list(batch.labels.numpy().astype(np.uint8))
     metric = data.modalities[1].unit == "m"
-    tests = [("a wrong unit of depth", lambda: _wrong_unit(readings) if metric else None)]
-    return Checkup(tuple(_judge(data.name, [], tests, (colours, readings, labels, data.classes))), len(chosen))
+    tests = [("a wrong unit of depth", lambda: evidence.wrong_unit(readings) if metric else None)]
+    found, notes = _judge(data.name, [], tests, (colours, readings, labels, data.classes))
+    return Checkup(tuple(found), len(chosen), notes)
 
 
+EXPLAINED = {  # what is refused for a mistake that is found by itself
+    "a reading out of range": ("bit-rotated depth", "a wrong unit of depth"),
+    "labels that are no class": ("labels shifted by one",),
+}
 FIX = {
     "8-bit depth": "Go back to the sensor's file; a picture of depth is no depth.",
     "bit-rotated depth": "Rotate the 16 bits back: (v >> 3) | (v << 13).",
@@ -208,175 +225,21 @@ FIX = {
 }
 
 
-def _judge(where: str, found: list[Finding], tests: list, arrays: tuple) -> list[Finding]:
-    """The findings, with those of the tests and of what colours, readings and labels say."""
+def _judge(where: str, found: list[Finding], tests: list, arrays: tuple) -> tuple[list[Finding], Notes]:
+    """The findings, with those of the tests and of what colours, readings and labels say; and what they do not say."""
     colours, readings, labels, names = arrays
-    small = [(_small(c), _small(r)) for c, r in zip(colours, readings, strict=True)]
+    small = [(evidence.small(c), evidence.small(r)) for c, r in zip(colours, readings, strict=True)]
+    register = evidence.register(*zip(*small, strict=True)) if small else evidence.Register()
     tests = [
         *tests,
-        ("red and blue swapped", lambda: _swapped_colours([c for c, _ in small])),
-        ("images out of register", lambda: _out_of_register(*zip(*small, strict=True)) if small else None),
-        ("labels shifted by one", lambda: _shifted_labels(labels, list(names)) if labels else None),
+        ("red and blue swapped", lambda: evidence.swapped_colours([c for c, _ in small])),
+        ("images out of register", lambda: register.fault),
+        ("labels shifted by one", lambda: evidence.shifted_labels(labels, list(names)) if labels else None),
     ]
     known = {finding.mistake for finding in found}
-    for mistake, test in tests:
-        if mistake not in known and (why := test()):
-            found.append(Finding(mistake, where, why, FIX[mistake]))
-    return found
-
-
-def _small(image: np.ndarray) -> np.ndarray:
-    """An image of at most HIGH rows, by nearest neighbour."""
-    h, w = image.shape[:2]
-    if h <= HIGH:
-        return image
-    size = (HIGH, max(1, round(w * HIGH / h)))
-    planes = np.moveaxis(image, -1, 0) if image.ndim == 3 else image[None]
-    return np.stack([rescale(plane, size) for plane in planes], -1).reshape(*size, *image.shape[2:])
-
-
-# What images say of a mistake in how they were stored: each function gives the reason, or None.
-
-
-def _rotated_bits(stored: Sequence[np.ndarray]) -> str | None:
-    """Whether depth's 16 bits were left rotated by 3, as SUN RGB-D distributes them."""
-    values = _readings(stored)
-    if not values.size or values.max() < 4096:
-        return None
-    eight, sixteen = (values % 8 == 0).mean(), (values % 16 == 0).mean()
-    return f"{eight:.0%} of the readings are multiples of 8" if eight > 0.98 and sixteen < 0.75 else None
-
-
-def _few_levels(stored: Sequence[np.ndarray]) -> str | None:
-    """Whether depth was stretched from 8 bits."""
-    values = _readings(stored)
-    levels = np.unique(values)
-    if not 16 <= len(levels) <= 256 or values.size < 20 * len(levels):
-        return None
-    step = (int(levels[-1]) - int(levels[0])) / (len(levels) - 1)
-    return f"there are only {len(levels)} different readings, {step:.0f} apart on average" if step >= 8 else None
-
-
-def _wrong_unit(readings: Sequence[np.ndarray]) -> str | None:
-    """Whether depth, in what is taken for metres, lies where no room is."""
-    values = _readings(readings)
-    if not values.size or NEAR <= (middle := float(np.median(values))) <= FAR:
-        return None
-    fits = [name for factor, name in UNITS.items() if 0.8 <= middle * factor <= 6]
-    hint = f"; it would be a room if the numbers were {fits[0]}" if fits else ""
-    return f"the median reading is {middle:.3g} m{hint}"
-
-
-def _swapped_colours(colours: Sequence[np.ndarray]) -> str | None:
-    """Whether red and blue are swapped: rooms have more of red > green > blue than of the opposite."""
-    excess = []
-    for colour in colours:
-        red, green, blue = np.moveaxis(colour.astype(int), -1, 0)
-        tinted = abs(red - blue) > 12
-        cold, warm = (blue > green) & (green > red), (red > green) & (green > blue)
-        excess.append((cold & tinted).mean() - (warm & tinted).mean())
-    if (t := _clear(excess)) is None or np.mean(excess) < 0.05:
-        return None
-    return f"blue > green > red is {np.mean(excess):.0%} of the pixels ahead of the opposite ({t:.0f} standard errors)"
-
-
-def _out_of_register(colours: Sequence[np.ndarray], readings: Sequence[np.ndarray]) -> str | None:
-    """Whether the edges of depth lie elsewhere than those of colour, or are mirrored.
-
-    The shift is chosen on every other image and judged on the rest.
-    """
-    pairs = [(_edges(c.mean(-1)), _edges(_filled(r))) for c, r in zip(colours, readings, strict=True)]
-    pairs = [(c, d) for c, d in pairs if c is not None and d is not None]
-    if len(pairs) < 2 * ENOUGH:
-        return None
-    maps = np.stack([_correlation(c, d) for c, d in pairs])  # (N, 2a + 1, 2b + 1), no shift in the middle
-    a, b = maps.shape[1] // 2, maps.shape[2] // 2
-    here = maps[:, max(a - 1, 0) : a + 2, max(b - 1, 0) : b + 2].max((1, 2))  # (N,)
-    mirrored = np.array([_correlation(c[:, ::-1], d)[a, b] for c, d in pairs]) - here
-    if (t := _clear(mirrored)) is not None:
-        return f"the edges of depth fit those of the mirrored colour image better ({t:.0f} standard errors)"
-    row, column = np.unravel_index(maps[::2].mean(0).argmax(), maps.shape[1:])
-    down, right = row - a, column - b
-    if max(abs(down), abs(right)) < 2 or (t := _clear((maps[:, row, column] - here)[1::2])) is None:
-        return None
-    return (
-        f"the edges of depth lie {down:+d} rows and {right:+d} columns from those of colour ({t:.0f} standard errors)"
-    )
-
-
-def _shifted_labels(labels: Sequence[np.ndarray], names: Sequence[str]) -> str | None:
-    """Whether labels are one too high or too low for their names."""
-    counts = sum(np.bincount(label.ravel(), minlength=256) for label in labels)
-    known, past = counts[: len(names)], counts[len(names)]
-    if past and not known[0]:
-        return f"{len(names)} occurs, which is no class, and 0 never does: labels begin at 1"
-    if len(names) > 2 and not known[0] and (known[1:] > 0).all():
-        return f"0 ({names[0]}) never occurs and every other class does"
-    rows = _rows(labels, len(names) + 1)
-    score = {shift: _upright(rows, names, shift) for shift in (-1, 0, 1)}
-    best = max(score, key=lambda s: score[s])
-    if best and score[best] > 0.2 and not score[0] > score[best] - 0.1:
-        which = "above" if best > 0 else "below"
-        return f"what lies lowest and highest in the images is the class {which} those called so"
-    return None
-
-
-def _readings(arrays: Sequence[np.ndarray]) -> np.ndarray:
-    return np.concatenate([a[a > 0].ravel() for a in arrays]) if len(arrays) else np.zeros(0)
-
-
-def _clear(values: Sequence[float]) -> float | None:
-    """Standard errors of the mean above 0, where they are enough; else None."""
-    values = np.asarray(values, float)
-    if len(values) < ENOUGH or values.mean() <= 0:
-        return None
-    error = values.std(ddof=1) / len(values) ** 0.5
-    t = float(values.mean() / max(error, 1e-12))
-    return t if t > CLEAR else None
-
-
-def _filled(reading: np.ndarray) -> np.ndarray:
-    """Inverse depth, a missing reading as its row's last one: the border of a hole is no edge of a thing."""
-    there = reading > 0
-    last = np.maximum.accumulate(np.where(there, np.arange(reading.shape[1]), 0), 1)
-    filled = np.take_along_axis(reading, last, 1).astype(float)
-    return np.where(filled > 0, 1 / np.maximum(filled, 1e-9), 0)
-
-
-def _edges(image: np.ndarray) -> np.ndarray | None:
-    """Strength of edges (H, W), standardised; None for a flat image."""
-    down, across = np.gradient(image.astype(float))
-    strength = np.hypot(down, across)
-    strength = np.minimum(strength, np.quantile(strength, 0.98))  # a few strong edges would decide alone
-    deviation = strength.std()
-    return (strength - strength.mean()) / deviation if deviation > 1e-9 else None
-
-
-def _correlation(colour: np.ndarray, depth: np.ndarray) -> np.ndarray:
-    """Correlation of depth's edges, moved back by each shift, with colour's (2a + 1, 2b + 1)."""
-    h, w = colour.shape
-    a, b = max(2, int(REACH * h)), max(2, int(REACH * w))
-    padded = (h + 2 * a, w + 2 * b)
-    product = np.fft.irfft2(np.fft.rfft2(depth, padded) * np.conj(np.fft.rfft2(colour, padded)), padded)
-    rows, columns = np.arange(-a, a + 1), np.arange(-b, b + 1)
-    overlap = (h - np.abs(rows))[:, None] * (w - np.abs(columns))
-    return product[np.ix_(rows, columns)] / overlap
-
-
-def _rows(labels: Sequence[np.ndarray], count: int) -> np.ndarray:
-    """Mean height in the image of each label, 0 at the top, 1 at the bottom; NaN where it is rare."""
-    totals, sums = np.zeros(256), np.zeros(256)
-    for label in labels:
-        height = np.repeat(np.linspace(0, 1, label.shape[0]), label.shape[1])
-        totals += np.bincount(label.ravel(), minlength=256)
-        sums += np.bincount(label.ravel(), height, 256)
-    return np.where(totals > 100, sums / np.maximum(totals, 1), np.nan)[:count]
-
-
-def _upright(rows: np.ndarray, names: Sequence[str], shift: int) -> float:
-    """How far the class called floor lies below the middle and that called ceiling above it, if labels are shifted."""
-    found = [0.0]
-    for words, sign in ((BELOW, 1), (ABOVE, -1)):
-        places = [names.index(word) + shift for word in words if word in names]
-        found += [sign * (rows[k] - 0.5) for k in places if 0 <= k < len(rows) and np.isfinite(rows[k])]
-    return float(np.sum(found))
+    more = [
+        Finding(mistake, where, why, FIX[mistake])
+        for mistake, test in tests
+        if mistake not in known and (why := test())
+    ]
+    return [*found, *more], (f"register not judged: {register.unknown}",) if register.unknown else ()

@@ -29,7 +29,8 @@ from rgbd_insight.utils.messages import nearest
 
 ENDS = 8192  # bytes at each end of a file that go into the fingerprint
 SUFFIXES = (".jpg", ".jpeg", ".png")
-Files = dict[str, tuple[Path, Path, Path]]  # colour, second modality and label of each ID, in the order of the split
+SIZES = "images of several sizes"  # what `check` calls it
+Files = tuple[Path, Path, Path]  # colour, second modality and label
 
 
 class Folder:
@@ -166,14 +167,14 @@ class Folder:
                     "images out of register",
                     f"{file} must be {shape} (H, W) like {files[0]}; got {got}. Register the images.",
                 )
+        top, bottom, left, right = self._crop or (0, shape[0], 0, shape[1])
+        self._check_range(files[1], stored[top:bottom, left:right])
         if self._same_size and shape != self._stored:
             raise BadImage(
-                "images of several sizes",
+                SIZES,
                 f"{files[0]} must be {self._stored} (H, W) like the first image; got {shape}. Give `size`"
                 " (images of several sizes can have neither crop nor intrinsics in camera.json).",
             )
-        top, bottom, left, right = self._crop or (0, shape[0], 0, shape[1])
-        self._check_range(files[1], stored[top:bottom, left:right])
         h, w = self.size
         colour = colour.resize((w, h), Image.Resampling.BOX, box=(left, top, right, bottom))
         reading = rescale(stored[top:bottom, left:right], self.size).astype(np.float32) * np.float32(self._scale)
@@ -235,7 +236,7 @@ def _read_classes(file: Path) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _read_split(path: Path, split: str) -> tuple[Files, tuple[str, ...]]:
+def _read_split(path: Path, split: str) -> tuple[dict[str, Files], tuple[str, ...]]:
     """Files of every ID of a split, and the group of each."""
     file = path / "splits.json"
     splits = read_json(file, 'it lists the IDs of each split, {"train": […], "test": […]}')

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from rgbd_insight.data import Folder, Scenes, check
+from rgbd_insight.data.evidence import register
 from tests.data._official import rotated
 
 CLASSES = ["wall", "floor", "ceiling", "box"]
@@ -153,4 +154,76 @@ def test_damaged_files_and_folders_are_findings(make):
 def test_another_modality_is_not_judged_as_depth(make):
     camera = {"modality": {"name": "thermal", "unit": "°C", "scale": 0.01, "low": 0, "high": 100}}
     path = make(lambda c, d, lab: (c, rotated(d // 8), lab), camera=camera)
+    assert mistakes(path) == []
+
+
+def panels(seed, turn, shift=(0, 0), n=32):
+    """Images whose edges all run one way, upright, level or slanting, seen alike by colour and depth; then shifted."""
+    rng = np.random.default_rng(seed)
+    rows, columns = np.mgrid[0:120, 0:160]
+    along = {"upright": columns, "level": rows, "slanting": (rows + columns) // 2}[turn]
+    colours, readings = [], []
+    for _ in range(n):
+        ends = np.sort(rng.choice(np.arange(4, along.max() - 4), 4, replace=False))
+        panel = np.searchsorted(ends, along)
+        floor = 0.5 * np.linspace(0, 1, 120)[:, None]
+        colours.append(rng.uniform(30, 220, (5, 3))[panel] + rng.normal(0, 3, (120, 160, 3)))
+        reading = rng.uniform(1, 4, 5)[panel] + floor + rng.normal(0, 0.01, (120, 160))
+        readings.append(np.roll(reading, shift, (0, 1)))
+    return colours, readings
+
+
+@pytest.mark.parametrize("turn", ["upright", "level", "slanting"])
+def test_edges_that_run_one_way_are_no_shift_along_them(turn):
+    found = [register(*panels(seed, turn)) for seed in range(10)]
+    assert not [r.fault for r in found if r.fault] and all("run one way" in r.unknown for r in found)
+
+
+@pytest.mark.parametrize(
+    ("turn", "shift", "said"),
+    [
+        ("upright", (0, 5), "+0 rows and +5"),
+        ("upright", (6, 5), "+0 rows and +5"),
+        ("level", (-4, 0), "-4 rows and +0"),
+    ],
+)
+def test_a_shift_across_such_edges_is_found(turn, shift, said):
+    assert said in register(*panels(1, turn, shift)).fault
+
+
+def test_what_cannot_be_judged_is_said_and_is_no_mistake(make):
+    path = make(lambda c, d, lab: (c, np.full_like(d, 2000), lab))
+    assert check(path) and "register not judged: there are 0 images with edges" in str(check(path))
+
+
+REFUSED = {
+    "labels that are no class": ("label", np.full(SIZE, 77, np.uint8)),
+    "an image of another kind": ("label", np.zeros(SIZE, np.uint16)),
+    "a reading out of range": ("depth", np.full(SIZE, 65500, np.uint16)),
+    "8-bit depth": ("depth", np.full(SIZE, 9, np.uint8)),
+    "images out of register": ("depth", np.full((48, 60), 900, np.uint16)),
+}
+
+
+@pytest.mark.parametrize("mistake", REFUSED)
+def test_what_extract_refuses_in_one_image_is_said_whichever_it_is(make, mistake):
+    path, (sub, array) = make(), REFUSED[mistake]
+    for stem in ("013", "017"):
+        Image.fromarray(array).save(path / sub / f"{stem}.png")
+    found = check(path, sample=10)  # neither is among them
+    assert [f.mistake for f in found.findings] == [mistake] and "013.png" in str(found) and "1 more" in str(found)
+    with pytest.raises(ValueError, match="013.png"):
+        Folder(path, "train").batch([13])
+
+
+@pytest.mark.parametrize("mode", ["1", "F"])
+def test_labels_of_another_kind_are_said(make, mode):
+    path = make()
+    Image.new(mode, SIZE[::-1]).save(path / "label" / "005.png", "PNG" if mode == "1" else "TIFF")
+    assert mistakes(path) == ["an image of another kind"]
+
+
+def test_declared_8_bit_depth_and_depth_of_lower_resolution_are_no_mistakes(make):
+    camera = {"modality": {"name": "depth", "unit": "m", "scale": 0.04, "low": 0, "high": 10.2, "bits": 8}}
+    path = make(lambda c, d, lab: (c, (d[::2, ::2] // 40).astype(np.uint8), lab), camera=camera)
     assert mistakes(path) == []
