@@ -139,6 +139,7 @@ def _taps(word: str | None, levels: tuple[int, ...]) -> tuple[list[Tap] | None, 
 
 def _levels(word: str) -> tuple[int, ...]:
     first, dash, last = word.partition("-")
-    if not first.isdecimal() or (dash and not last.isdecimal()) or int(last or first) < int(first):
+    numbers = first.isdecimal() and (last.isdecimal() or not dash) and max(len(first), len(last)) < 3
+    if not numbers or int(last or first) < int(first):
         raise argparse.ArgumentTypeError(f"must be levels, such as 1-4; got {word!r}")
     return tuple(range(int(first), int(last or first) + 1))

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from rgbd_insight.cli.sources import command
+from rgbd_insight.cli.sources import TIMES, command, new_file
 from rgbd_insight.features import load
 from rgbd_insight.report import Audit, audit, check_suffix, compare_reports, read_report
 
@@ -28,14 +28,14 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="directories with more runs on the same samples: seeds, twins",
     )
     sub.add_argument("--run", help="run id or fusion; none: the first that sees both modalities")
-    sub.add_argument("--permutations", type=int, default=200, help="for the nulls, at least 20")
+    sub.add_argument("--permutations", type=TIMES, default=200, help="for the nulls, at least 20")
     sub.add_argument("--html", type=_report, metavar="PATH", help="also write a page with tables and figures")
     sub.add_argument("--json", type=_report, metavar="PATH", help="also write tables and card")
 
 
 def _report(word: str) -> Path:
     try:
-        return check_suffix(word)
+        return new_file(str(check_suffix(word)))
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from rgbd_insight.cli.sources import command, count
+from rgbd_insight.cli.sources import SEED, command, count, new_folder
 from rgbd_insight.experiments import (
     COMPARED,
     WEIGHED,
@@ -68,11 +68,11 @@ _CLAIMS = _POOL | {"profile", "work", "book"}
 def _options(sub: argparse.ArgumentParser, asked: set[str]) -> None:
     """Add the options that a command has a use for."""
     every = {
-        "out": {"type": Path, "metavar": "OUT", "help": "the folder that the copies go into"},
+        "out": {"type": new_folder, "metavar": "OUT", "help": "the folder that the copies go into"},
         "profile": {"choices": PROFILES, "default": "small", "help": "how large and how long"},
         "nyuv2": {"type": _images, "metavar": "PATH", "help": "NYUv2 in the folder form; none: scenes only"},
-        "seed": {"type": int, "default": 0, "help": "first of the seeds, and that of the scenes"},
-        "work": {"type": Path, "default": WORK, "help": "where weights and full features are kept"},
+        "seed": {"type": SEED, "default": 0, "help": "first of the seeds, and that of the scenes"},
+        "work": {"type": new_folder, "default": WORK, "help": "where weights and full features are kept"},
         "book": {"type": Path, "default": BOOK, "help": "where the small copies and the tables go"},
         "workers": {"type": count, "help": f"runs at a time; none: one a core, {A_GPU} a GPU, all of another backend"},
         "backend": {"default": "loky", "help": "of joblib: loky is this machine, dask a cluster, MODULE:NAME your own"},

@@ -6,7 +6,7 @@ import argparse
 import os
 
 from rgbd_insight.claims import claims
-from rgbd_insight.cli.sources import command
+from rgbd_insight.cli.sources import command, new_file
 from rgbd_insight.features import load
 
 CLAIMED = (("book/features/scenes", "book/features/scenes-twins"), ("book/features/nyuv2",))  # the ledger's order
@@ -25,7 +25,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     sub.add_argument("--results", default="book/results", help="folder of the zoo's and the intervention's tables")
     sub.add_argument("--fresh", help="directory with the fresh seeds of claim 7; none: among the features")
     sub.add_argument("--only", help="ids of claims, with commas; none: all")
-    sub.add_argument("--csv", metavar="PATH", help="also write the ledger as a table")
+    sub.add_argument("--csv", type=new_file, metavar="PATH", help="also write the ledger as a table")
 
 
 def _claimed() -> list[str]:
@@ -41,5 +41,6 @@ def ask_claims(options: argparse.Namespace) -> None:
     found = claims(*kinds, results=options.results, fresh=fresh, only=only)
     print(found.text())
     if options.csv:
+        options.csv.parent.mkdir(parents=True, exist_ok=True)
         found.table.to_csv(options.csv, index=False)
         print(f"written: {options.csv}")

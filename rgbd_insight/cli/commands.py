@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import signal
+import sys
 from contextlib import suppress
 from typing import NoReturn
 
@@ -45,6 +46,7 @@ def main(argv: list[str] | None = None) -> int:
     with suppress(ValueError):  # not in the main thread: whoever started it sees to signals
         signal.signal(signal.SIGTERM, _end)
     try:
+        _check_words(sys.argv[1:] if argv is None else argv)
         options = _parser().parse_args(argv)
         options.command(options)
     except _Ended as end:
@@ -72,6 +74,13 @@ def _end(*_: object) -> NoReturn:
 
 class _UsageError(ValueError):
     """The command cannot be read."""
+
+
+def _check_words(words: list[str]) -> None:
+    """No name of a file or of anything else has a NUL byte in it."""
+    wrong = next((word for word in words if "\0" in word), None)
+    if wrong is not None:
+        raise _UsageError(f"an option must have no NUL byte in it; got {wrong[:60]!r}")
 
 
 class _Parser(argparse.ArgumentParser):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from rgbd_insight.cli.sources import command, count
+from rgbd_insight.cli.sources import command, count, new_folder
 from rgbd_insight.data import check, nyuv2, sunrgbd
 from rgbd_insight.data.convert import DEPTHS
 
@@ -25,14 +25,14 @@ def add(commands: argparse._SubParsersAction) -> None:
     text = "convert nyu_depth_v2_labeled.mat, as its page distributes it, into a folder of images"
     sub = command(parts, "nyuv2", _nyuv2, text)
     sub.add_argument("file", type=Path, help="nyu_depth_v2_labeled.mat")
-    sub.add_argument("out", type=Path, help="the new folder")
+    sub.add_argument("out", type=new_folder, help="the new folder")
     sub.add_argument("--splits", type=Path, help="the official splits.mat; none: beside the file")
     sub.add_argument("--classes", type=int, choices=(40, 13), default=40, help="that the 894 names are mapped to")
     sub.add_argument("--depth", choices=tuple(DEPTHS), default="raw", help="as measured, or in-painted by the authors")
     text = "convert the folders of SUN RGB-D, with its toolbox where that lies beside them"
     sub = command(parts, "sunrgbd", _sunrgbd, text)
     sub.add_argument("root", type=Path, help="the folder that holds SUNRGBD/ and SUNRGBDtoolbox/")
-    sub.add_argument("out", type=Path, help="the new folder")
+    sub.add_argument("out", type=new_folder, help="the new folder")
 
 
 def _check(options: argparse.Namespace) -> None:

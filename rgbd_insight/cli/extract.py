@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 import pandas as pd
 
 from rgbd_insight.claims import digest
 from rgbd_insight.cli.attach import add_options, attach, rehearse
-from rgbd_insight.cli.sources import DATA, NETWORK, add_images, command, data_from
+from rgbd_insight.cli.sources import (
+    DATA,
+    DRAWS,
+    IMAGES,
+    NETWORK,
+    add_images,
+    command,
+    data_from,
+    new_folder,
+    nothing_left,
+)
 from rgbd_insight.extraction import extract
 from rgbd_insight.features import ROLES
 from rgbd_insight.hooks import candidates
@@ -72,9 +81,10 @@ def add_extract(commands: argparse._SubParsersAction) -> None:
         "--role", choices=ROLES, help="how far it was trained; none: as a run's folder says, else it is unknown"
     )
     sub.add_argument("--data", default="scenes", help=f"{DATA} (split: test)")
-    sub.add_argument("--n", type=int, help="number of scenes; none: 200")
-    sub.add_argument("--draws", type=int, default=4, help="partners for each image where one input is another scene's")
-    sub.add_argument("--out", type=Path, default="features/mine", help="features directory; runs are added to it")
+    sub.add_argument("--n", type=IMAGES, help="number of scenes; none: 200")
+    text = "partners for each image where one input is another scene's"
+    sub.add_argument("--draws", type=DRAWS, default=4, help=text)
+    sub.add_argument("--out", type=new_folder, default="features/mine", help="features directory; runs are added to it")
     add_options(sub)
     add_images(sub)
 
@@ -90,16 +100,17 @@ def run_extract(options: argparse.Namespace) -> None:
             f"{options.data} {len(data.classes)}. Name the data it was trained on."
         )
     rehearse(found, data)
-    features = extract(
-        found.model,
-        data,
-        found.taps,
-        options.out,
-        adapt=found.adapt,
-        run=found.run,
-        claims=digest(),
-        draws=options.draws,
-        device=options.device,
-    )
+    with nothing_left(options.out):
+        features = extract(
+            found.model,
+            data,
+            found.taps,
+            options.out,
+            adapt=found.adapt,
+            run=found.run,
+            claims=digest(),
+            draws=options.draws,
+            device=options.device,
+        )
     runs, path = ", ".join(features.runs.index), features.path
     print(f"{len(features)} images, {runs} in {path}. Next: rgbd-insight audit {path}")

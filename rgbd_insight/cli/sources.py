@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
 
 from rgbd_insight.data import Folder, Scenes
 from rgbd_insight.data.batch import Dataset, batches
+from rgbd_insight.models.network import SEEDS
 from rgbd_insight.training import checkpoints, state
 
 NETWORK = "folder of a run, one of its .safetensors, or MODULE:FACTORY for a network of your own code, which is run"
 DATA = 'what to use: "scenes", or "folder:PATH" or "folder:PATH:SPLIT" for a folder of images'
 SAMPLED = 200  # training images that the depth scale is taken from
+LARGEST = 2**14  # pixels a side: a batch of more fills the memory of any machine
 
 
 def command(
@@ -39,8 +43,9 @@ def add_images(sub: argparse.ArgumentParser) -> None:
 
 def _size(word: str) -> tuple[int, int]:
     parts = word.lower().split("x")
-    if len(parts) != 2 or not all(p.isdecimal() and int(p) > 0 for p in parts):
-        raise argparse.ArgumentTypeError(f"must be HEIGHTxWIDTH in pixels, such as 96x128; got {word!r}")
+    if len(parts) != 2 or not all(p.isdecimal() and len(p) < 6 and 0 < int(p) <= LARGEST for p in parts):
+        most = f"{LARGEST} a side at most"
+        raise argparse.ArgumentTypeError(f"must be HEIGHTxWIDTH in pixels, such as 96x128, {most}; got {word[:40]!r}")
     return int(parts[0]), int(parts[1])
 
 
@@ -51,11 +56,84 @@ def _device(word: str) -> torch.device:
         raise argparse.ArgumentTypeError(f"must be a device of this machine, such as cpu; got {word!r}") from None
 
 
-def count(word: str) -> int:
-    """A whole number from 1."""
-    if not word.isdecimal() or int(word) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 1; got {word!r}")
-    return int(word)
+def number(least: int, most: int) -> Callable[[str], int]:
+    """The reader of an option: a whole number from `least` to `most`, beyond which no run would ever end.
+
+    Examples
+    --------
+    >>> number(0, 9)("3")
+    3
+    """
+
+    def read(word: str) -> int:
+        try:
+            value = int(word)
+        except ValueError:
+            value = least - 1
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"must be a whole number from {least} to {most:,}; got {word[:40]!r}")
+        return value
+
+    return read
+
+
+SEED = number(0, SEEDS - 1)
+IMAGES, EPOCHS = number(0, 10**7), number(0, 10**5)
+DRAWS, TIMES = number(0, 10**3), number(0, 10**6)
+WIDTH = number(0, 2**13)
+count = number(1, 10**6)
+
+
+def new_folder(word: str) -> Path:
+    """The reader of an option: a folder that can be made or written to, so that no run ends without a place."""
+    path = _place(word, "a folder")
+    if path.exists() and not path.is_dir():
+        raise argparse.ArgumentTypeError(f"must be a folder; {word} is a file: name another")
+    return path
+
+
+def new_file(word: str) -> Path:
+    """The reader of an option: a file that can be written, in a folder that is there or can be made."""
+    path = _place(word, "a file")
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f"must be a file; {word} is a folder: name a file in it")
+    return path
+
+
+def _place(word: str, what: str) -> Path:
+    """A path at which `what` can be made, or an error that says why not."""
+    path = Path(word)
+    if path.name in ("", ".."):
+        raise argparse.ArgumentTypeError(f"must name {what} of its own; got {word!r}")
+    if ":" in word and not path.is_absolute():
+        raise argparse.ArgumentTypeError(
+            f"must have no colon, as MODULE:FACTORY has; got {word!r}: name another, or give the whole path"
+        )
+    try:
+        for place in (path, *path.parents):
+            if place.is_symlink() and not place.exists():
+                raise argparse.ArgumentTypeError(f"must be a place to write to; the link {place} leads nowhere")
+            if place != path and place.exists() and not place.is_dir():
+                raise argparse.ArgumentTypeError(f"must be in a folder; {place} is a file")
+        there = next(place for place in (path, *path.parents) if place.exists())
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"cannot be a path ({error.strerror}); got {word[:60]!r}") from None
+    if not os.access(there, os.W_OK):
+        raise argparse.ArgumentTypeError(f"must be a place to write to; {there} cannot be written")
+    return path
+
+
+@contextmanager
+def nothing_left(out: Path) -> Iterator[None]:
+    """Inside the ``with``, folders that were made for `out` and are still empty go where an error ends the work."""
+    made = [folder for folder in (out, *out.parents) if not folder.exists()]
+    try:
+        yield
+    except BaseException:
+        for folder in made:
+            with suppress(OSError):  # it is not empty: what is finished is kept
+                folder.rmdir()
+        raise
 
 
 def data_from(word: str, *, split: str, n: int | None = None, size: tuple[int, int] | None = None) -> Dataset:

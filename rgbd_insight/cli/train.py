@@ -6,7 +6,19 @@ import argparse
 from pathlib import Path
 
 from rgbd_insight.cli.campaign import BOOK, WORK, default_pool
-from rgbd_insight.cli.sources import DATA, add_images, command, data_from, depth_scale
+from rgbd_insight.cli.sources import (
+    DATA,
+    EPOCHS,
+    IMAGES,
+    SEED,
+    WIDTH,
+    add_images,
+    command,
+    data_from,
+    depth_scale,
+    new_folder,
+    nothing_left,
+)
 from rgbd_insight.experiments import everything, zoo_plans
 from rgbd_insight.features import RunId
 from rgbd_insight.models import FUSIONS, build
@@ -20,11 +32,12 @@ def add(commands: argparse._SubParsersAction) -> None:
     sub.add_argument("--data", default="scenes", help=f"{DATA} (split: train)")
     sub.add_argument("--fusion", default="sum", help=f'one, several with commas, or "all": {", ".join(FUSIONS)}')
     sub.add_argument("--profile", default="tiny", choices=PROFILES, help="how large and how long: seconds to hours")
-    sub.add_argument("--seed", type=int, default=0, help="of weights, order and dropout")
-    sub.add_argument("--out", help="folder of the run, for several fusions of the runs; none: runs/FUSION-sSEED")
-    sub.add_argument("--width", type=int, help="channels of the first level; none: the profile's")
-    sub.add_argument("--epochs", type=int, help="none: the profile's")
-    sub.add_argument("--n", type=int, help="number of scenes; none: the profile's")
+    sub.add_argument("--seed", type=SEED, default=0, help="of weights, order and dropout")
+    text = "folder of the run, for several fusions of the runs; none: runs/FUSION-sSEED"
+    sub.add_argument("--out", type=new_folder, help=text)
+    sub.add_argument("--width", type=WIDTH, help="channels of the first level; none: the profile's")
+    sub.add_argument("--epochs", type=EPOCHS, help="none: the profile's")
+    sub.add_argument("--n", type=IMAGES, help="number of scenes; none: the profile's")
     sub.add_argument("--restart", action="store_true", help="start again where --out holds a run (resume=False)")
     add_images(sub)
 
@@ -52,7 +65,8 @@ def run(options: argparse.Namespace) -> None:
         folder = str(RunId(name, options.seed))
         out = Path("runs", folder) if options.out is None else Path(options.out, folder if len(names) > 1 else "")
         state = {"seed": options.seed, "device": options.device, "resume": not options.restart}
-        last = train(model, cache, out=out, **state, **recipe).iloc[-1]
+        with nothing_left(out):
+            last = train(model, cache, out=out, **state, **recipe).iloc[-1]
         print(
             f"{folder}: loss {last['loss']:.3f}, accuracy {last['accuracy']:.3f} after epoch {last['epoch']:g}; "
             f"weights in {out}. Next: rgbd-insight extract --model {out}"
@@ -68,4 +82,4 @@ def _whole_zoo(options: argparse.Namespace) -> None:
             "which is one campaign for all. Leave it out, or name the fusions."
         )
     chosen = zoo_plans("full", None, options.seed)
-    everything(chosen, "full", WORK if options.out is None else Path(options.out), BOOK, default_pool())
+    everything(chosen, "full", options.out or WORK, BOOK, default_pool())

@@ -16,6 +16,7 @@ from rgbd_insight.models.encoder import GROUP, Decoder, Encoder, exactly
 from rgbd_insight.models.fusion import Fusion, find
 from rgbd_insight.utils.messages import unknown
 
+SEEDS = 2**63  # what a table can hold
 OPTIONS = {
     "levels": None,
     "rgb_scale": (0.5, 0.25),
@@ -267,6 +268,8 @@ def _check_config(config: dict, operator: type[Fusion]) -> None:
         raise ValueError(
             f"`width` must be multiples of {GROUP}; got {widths}: channels are normalised {GROUP} to a group"
         )
+    if not 0 <= config["seed"] < SEEDS:
+        raise ValueError(f"`seed` must be 0 to {SEEDS - 1}; got {config['seed']}: choose another")
     if config["blocks"] < 1:
         raise ValueError(f"`blocks` must be 1 or more; got {config['blocks']}: one residual block is the least")
     _check_encoding(config["encoding"], config["intrinsics"])

@@ -11,7 +11,7 @@ from typing import Any
 from safetensors import SafetensorError
 
 from rgbd_insight.data import ENCODINGS
-from rgbd_insight.models.network import Network
+from rgbd_insight.models.network import SEEDS, Network
 from rgbd_insight.utils.tensors import read_tensors, write_tensors
 
 FORMAT = "rgbd_insight.network/1"
@@ -35,7 +35,7 @@ def save(model: Network, path: str | Path) -> Path:
     Raises
     ------
     ValueError
-        Where the path does not end in .safetensors.
+        Where the path does not end in .safetensors, or `load` would refuse the network's config.
 
     Examples
     --------
@@ -49,7 +49,9 @@ def save(model: Network, path: str | Path) -> Path:
     path = Path(path)
     if path.suffix != ".safetensors":
         raise ValueError(f"`path` must end in .safetensors; got {path.name!r}: write {path.stem}.safetensors")
-    about = json.dumps({"config": model.config, "epoch": model.epoch})
+    about = {"config": model.config, "epoch": model.epoch}
+    checked(json.loads(json.dumps(about)), path.name)  # what load would refuse is not written
+    about = json.dumps(about)
     write_tensors(path, model.state_dict(), FORMAT, about)
     return path
 
@@ -125,7 +127,7 @@ def _wholes(value: Any, high: int) -> bool:
 KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "fusion": (lambda v: isinstance(v, str), "a name"),
     "classes": (lambda v: _whole(v, 1, WIDEST), "a number of classes"),
-    "seed": (_whole, "a whole number"),
+    "seed": (lambda v: _whole(v, 0, SEEDS), f"a whole number from 0 to {SEEDS - 1}"),
     "widths": (lambda v: _wholes(v, WIDEST), "a list of channels"),
     "blocks": (lambda v: _whole(v, 1, DEEPEST), "a number of blocks"),
     "levels": (lambda v: v is None or _wholes(v, DEEPEST), "a list of levels or null"),
