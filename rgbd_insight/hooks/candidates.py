@@ -10,8 +10,8 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from rgbd_insight.hooks.tap import Tap, parts
-from rgbd_insight.hooks.units import as_maps
+from rgbd_insight.hooks.tap import parts
+from rgbd_insight.hooks.units import grids
 from rgbd_insight.hooks.wrappers import at_own_precision, bare, check_readable, evaluating
 
 COLUMNS = ["level", "stride", "module", "item", "call", "layout", "units", "height", "width", "rgb", "depth", "stream"]
@@ -81,10 +81,10 @@ def candidates(
     Returns
     -------
     DataFrame
-        a row a place, in the order of levels: level (1 is the finest size below the input's), stride, module, item,
-        call (missing where a module is called once), layout (missing for maps), units, height, width, rgb and depth
-        (how far the place moves when that input alone is another sample's, as in :func:`purity`), stream: "rgb",
-        "depth" or "fused" for what moves it, "" for nothing.
+        a row a place (a row a grid, where several fit its tokens), in the order of levels: level (1 is the finest size
+        below the input's), stride, module, item, call (missing where a module is called once), layout (missing for
+        maps), units, height, width, rgb and depth (how far the place moves when that input alone is another sample's,
+        as in :func:`purity`), stream: "rgb", "depth" or "fused" for what moves it, "" for nothing.
 
     Raises
     ------
@@ -127,13 +127,9 @@ def _table(model: nn.Module, survey: _Survey, size: tuple[int, int], every: bool
         name, call, path = key
         if not every and (key in survey.same or not _nameable(model.get_submodule(name), name)):
             continue
-        found = _layout(x, size)
-        if found is None:
-            continue
-        layout, (units, h, w) = found
         moved = {m: survey.moved.get(m, {}).get(key, 0.0) for m in ("rgb", "depth")}
         by = [m for m, value in moved.items() if value > 0]
-        rows.append(
+        rows += [
             {
                 "stride": round(size[0] / h, 1),
                 "module": name,
@@ -146,7 +142,8 @@ def _table(model: nn.Module, survey: _Survey, size: tuple[int, int], every: bool
                 **moved,
                 "stream": "fused" if len(by) == 2 else by[0] if by else "",
             }
-        )
+            for layout, (units, h, w) in _layouts(x, size)
+        ]
     table = pd.DataFrame(rows, columns=COLUMNS, dtype=object)  # keeps whole numbers beside missing ones
     grids = list(zip(table["height"], table["width"], strict=True))
     level = {grid: k for k, grid in enumerate(sorted(set(grids) - {size}, reverse=True), 1)} | {size: 0}
@@ -171,19 +168,17 @@ def _tensors(value: Any, path: tuple = ()) -> Iterator[tuple[tuple, Tensor]]:
         yield from _tensors(part, (*path, key))
 
 
-def _layout(x: Tensor, size: tuple[int, int]) -> tuple[str | None, tuple[int, int, int]] | None:
-    """The layout that fits the input's aspect, and (units, h, w); None where none does."""
+def _layouts(x: Tensor, size: tuple[int, int]) -> list[tuple[str | None, tuple[int, int, int]]]:
+    """The layout that fits the input's aspect, and (units, h, w); for tokens each that does."""
     if not x.is_floating_point() or x.ndim not in (3, 4):
-        return None
+        return []
     if x.ndim == 3:
-        try:
-            return "BNC", tuple(as_maps(Tap("", 0, "", layout="BNC"), x, size).shape[1:])
-        except RuntimeError:
-            return None
+        found = grids(x.shape[1], size, (0, 1))
+        return [("BNC" if len(found) == 1 else f"BNC:{h}x{w}", (x.shape[2], h, w)) for h, w, _ in found]
     fits = []
     for layout, (h, w), units in ((None, x.shape[2:], x.shape[1]), ("NHWC", x.shape[1:3], x.shape[3])):
         stride = size[0] / h
         if abs(size[1] / stride - w) <= 1 + 0.02 * w and min(h, w) > 1:
             uneven = abs(math.log2(stride) - round(math.log2(stride)))  # strides are powers of 2 as a rule
             fits.append((uneven, layout, (units, h, w)))
-    return min(fits, key=lambda fit: fit[0])[1:] if fits else None
+    return [min(fits, key=lambda fit: fit[0])[1:]] if fits else []

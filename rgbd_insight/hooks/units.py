@@ -365,7 +365,7 @@ def _grid(tap: Tap, tokens: int, size: tuple[int, int] | None) -> tuple[int, int
                 f'`tokens`, as tokens="0:{h * w}" for the first'
             )
         return h, w
-    found = _grids(tokens, size, extra)
+    found = grids(tokens, size, extra)
     if len(found) == 1:
         return found[0][:2]
     if not found:
@@ -378,7 +378,7 @@ def _grid(tap: Tap, tokens: int, size: tuple[int, int] | None) -> tuple[int, int
 
 
 @lru_cache(maxsize=256)
-def _grids(tokens: int, size: tuple[int, int] | None, extra: tuple[int, ...]) -> list[tuple[int, int, int]]:
+def grids(tokens: int, size: tuple[int, int] | None, extra: tuple[int, ...]) -> list[tuple[int, int, int]]:
     """All (rows, columns, tokens in front) in the input's aspect."""
     found = set()
     for stride in range(1, max(size) + 1) if size else ():

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from rgbd_insight.hooks import Tap, as_maps, at_own_precision, candidates, mute, purity, taps, trace
 
@@ -50,7 +51,7 @@ def flips(model, rgb, depth):
 
 def scales(model, rgb, depth):
     small = model(rgb[..., ::2, ::2], depth[..., ::2, ::2])
-    return model(rgb, depth) + nn.functional.interpolate(small, rgb.shape[-2:])
+    return model(rgb, depth) + F.interpolate(small, rgb.shape[-2:])
 
 
 def some(model, rgb, depth):
@@ -180,6 +181,24 @@ def test_a_grid_is_right_or_refused_with_the_choices():
                         assert f"BNC:{h}x{w}" in str(error) and " or " in str(error)
                         assert as_maps(Tap("f", 1, "x", layout=f"BNC:{h}x{w}"), x, (height, width)).shape[2:] == (h, w)
     assert 0 < refused < 0.1 * sizes
+
+
+class Few(nn.Module):
+    """Two tokens for 48 x 64: two, side by side, or one after a class token."""
+
+    def __init__(self):
+        super().__init__()
+        self.tokens = nn.Identity()
+
+    def forward(self, rgb, depth):
+        return self.tokens(F.adaptive_avg_pool2d(rgb, (1, 2)).flatten(2).transpose(1, 2))
+
+
+def test_every_grid_that_fits_is_a_candidate():
+    found = candidates(Few(), pairs(size=(48, 64)))
+    assert list(found["layout"]) == ["BNC:1x2", "BNC:1x1"] and list(found["width"]) == [2, 1]
+    with pytest.raises(RuntimeError, match="may be BNC:1x2 or BNC:1x1 after a class token: give `layout`"):
+        purity(Few(), pairs(size=(48, 64)), [Tap("rgb", 1, "tokens")])
 
 
 Both = namedtuple("Both", "rgb depth")
