@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from pathlib import Path
 
 import torch
@@ -73,7 +74,7 @@ def _options(sub: argparse.ArgumentParser, asked: set[str]) -> None:
         "nyuv2": {"type": _images, "metavar": "PATH", "help": "NYUv2 in the folder form; none: scenes only"},
         "seed": {"type": SEED, "default": 0, "help": "first of the seeds, and that of the scenes"},
         "work": {"type": new_folder, "default": WORK, "help": "where weights and full features are kept"},
-        "book": {"type": Path, "default": BOOK, "help": "where the small copies and the tables go"},
+        "book": {"type": _book, "default": BOOK, "help": "where the small copies and the tables go"},
         "workers": {"type": count, "help": f"runs at a time; none: one a core, {A_GPU} a GPU, all of another backend"},
         "backend": {"default": "loky", "help": "of joblib: loky is this machine, dask a cluster, MODULE:NAME your own"},
         "scheduler": {"metavar": "ADDRESS", "help": "of dask's scheduler, such as tcp://host:8786"},
@@ -81,6 +82,10 @@ def _options(sub: argparse.ArgumentParser, asked: set[str]) -> None:
     for name, options in every.items():
         if name in asked:
             sub.add_argument("out" if name == "out" else f"--{name}", **options)
+
+
+def _book(word: str) -> Path:
+    return Path(word) if os.path.isdir(word) else new_folder(word)  # `.`, where it is the book
 
 
 def _images(word: str) -> str:

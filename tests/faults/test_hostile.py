@@ -44,7 +44,7 @@ def one_line(capsys, words, said, code=1):
         (lambda a: [], "config and epoch"),
         (lambda a: "x", "config and epoch"),
         (lambda a: {}, "config and epoch"),
-        (lambda a: a | {"epoch": None}, "config and epoch"),
+        (lambda a: a | {"epoch": "1"}, "config and epoch"),
         (lambda a: a | {"config": []}, "config and epoch"),
         *(
             (lambda a, key=key, value=value: a | {"config": a["config"] | {key: value}}, key)
