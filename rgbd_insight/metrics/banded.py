@@ -103,10 +103,8 @@ class _Division:
 
     Parameters
     ----------
-    train, test : arrays (1 + p, 1 + p)
-        Sums of products of [1 | inputs].
-    penalties, own : array (P,), bool
-        Penalties as shares of a variance of 1; `own` as for `_Splits`.
+    train, test, penalties, own : arrays (1 + p, 1 + p) twice, array (P,), bool
+        Sums of products of [1 | inputs]; penalties as shares of a variance of 1; `own` as for `_Splits`.
     """
 
     def __init__(self, train: np.ndarray, test: np.ndarray, penalties: np.ndarray, *, own: bool) -> None:

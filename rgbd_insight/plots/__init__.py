@@ -21,8 +21,6 @@ from rgbd_insight.plots.main import main_measure, plot
 from rgbd_insight.plots.specificity import concepts, dissimilarity, visibility
 from rgbd_insight.plots.trust import (
     advantages,
-    against_truth,
-    beside_truth,
     calibration,
     coverage,
     false_positives,
@@ -31,6 +29,7 @@ from rgbd_insight.plots.trust import (
     null_curves,
     partitioning_errors,
 )
+from rgbd_insight.plots.truth import against_truth, beside_truth
 from rgbd_insight.plots.units import KINDS_IN_WORDS, extremes, gallery, gallery_text, locations
 
 __all__ = [

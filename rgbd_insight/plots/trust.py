@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -345,69 +343,3 @@ def advantages(differences: pd.DataFrame, score: str, ax: Axes | None = None, *,
     first = rows.iloc[0]
     title = f"{measure_name(first['ours'])} against the alternatives ({rows['worlds'].max():.0f} worlds)"
     return finish(ax, title, x=f"advantage of ours, which scores {first['value']:.2f}", key={})
-
-
-def against_truth(values: Mapping[str, np.ndarray], truth: float, ax: Axes | None = None, *, x: str = "value") -> Axes:
-    """Values that several procedures give for one truth: a dot for each repetition, a bar for the mean.
-
-    Parameters
-    ----------
-    values : mapping of str to array
-        Procedure → values of the repetitions.
-    truth : float
-        What all of them should give on average (dashed).
-    ax : Axes, optional
-        Where to draw; a figure of its own by default.
-    x : str
-        What is measured.
-
-    Returns
-    -------
-    Axes
-
-    Examples
-    --------
-    >>> against_truth({"greedy": np.array([0.4, 0.5]), "cross-fitted": np.array([0.0, 0.1])}, 0.0).get_xlabel()
-    'value'
-    """
-    ax = canvas(ax, 0.5 * len(values) + 1.5)
-    ax.axvline(truth, color=INK, ls="--", lw=1.4)
-    for at, (name, found) in enumerate(values.items()):
-        colour, found = NETWORKS[at % len(NETWORKS)], np.asarray(found, float)
-        ax.plot(found, at + np.linspace(-0.2, 0.2, len(found)), "o", color=colour, ms=3.5, alpha=0.5, label=name)
-        ax.plot([found.mean()] * 2, [at - 0.33, at + 0.33], color=colour, lw=3)
-    ax.set_yticks(range(len(values)), list(values))
-    ax.invert_yaxis()
-    return finish(ax, "Each dot is one repetition, each bar their mean", x=x, key={})
-
-
-def beside_truth(rows: pd.DataFrame, ax: Axes | None = None, *, title: str = "One world") -> Axes:
-    """Measures of one world with their intervals, each beside its planted value.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        Columns measure, value, low, high, truth (NaN where nothing is planted for it).
-    ax : Axes, optional
-        Where to draw; a figure of its own by default.
-    title : str
-        Title of the figure.
-
-    Returns
-    -------
-    Axes
-
-    Examples
-    --------
-    >>> row = {"measure": "debiased_cka", "value": 0.3, "low": 0.2, "high": 0.4, "truth": 0.31}
-    >>> len(beside_truth(pd.DataFrame([row])).lines)
-    2
-    """
-    ax, at = canvas(ax, 0.5 * len(rows) + 1.6), np.arange(len(rows))
-    ax.hlines(at, rows["low"], rows["high"], color=OURS, lw=2)
-    key = {"measured": ax.plot(rows["value"], at, "o", color=OURS, ms=7)[0]}
-    key["planted"] = ax.plot(rows["truth"], at, "D", color="black", mfc="none", ms=9)[0]
-    ax.set_yticks(at, [measure_name(m) for m in rows["measure"]])
-    ax.set_xlim(-0.15, 1.05)
-    ax.invert_yaxis()
-    return finish(ax, title, x="value", key=key)
