@@ -138,7 +138,7 @@ def trace(
     """
     wanted: list[Tap] = list(taps)
     seen: dict[Tap, Tensor] = {}
-    passes: dict[Tap, list[Tensor]] = {tap: [] for tap in wanted}
+    passes: dict[Tap, list[Tensor]] = {}  # in the order in which they come
 
     def record(tap: Tap, x: Tensor, size: tuple[int, int] | None) -> None:
         maps = as_maps(tap, x.detach(), size)  # (B, units, h, w)
@@ -146,7 +146,7 @@ def trace(
         if samples is None:
             seen[tap] = now
         else:
-            passes[tap].append(now)
+            passes.setdefault(tap, []).append(now)
 
     with hooked(model, wanted, record):
         yield seen
