@@ -111,7 +111,7 @@ def _shares(every: list[Networks], modality: str, level: int) -> list[_Asked]:
     groups, plan = every[0].groups, every[0].plan()
     partitionings = [level_partitioning(nets, modality, level) for nets in every]
     r2 = [_varying(stats.estimate(one, groups, plan, null=False)) for one in partitionings]
-    null = stats.estimate(ConsistentShare(partitionings[0]), groups, plan)  # that of a part would need a partitioning a draw
+    null = stats.estimate(ConsistentShare(partitionings[0]), groups, plan)  # of a part: a partitioning a draw
     asked = []
     for name, places in SHARES.items():
         found = stats.combine(lambda *r2, at=list(places): _and_mean(*(_share(one, at) for one in r2)), *r2)

@@ -36,6 +36,7 @@ PREDICTED = (
     "gradient cosine",
 )  # measures that rest on what was predicted, not on a view
 AGAIN = "extract it again, ri.extract(model, data, out=…): the guests are then the same for every image, and a constant"
+MORE = "extract it beside more guests, ri.extract(model, data, out=…, draws=…): what is theirs falls as one over draws"
 NUMBERS = ["value", "low", "high", "null", "null_high", "p", "ceiling"]
 
 
@@ -112,7 +113,8 @@ def _told(features: Features, seen: dict[tuple[str, str, int], OwnShare]) -> lis
             numbers = {"unknown": "", "corrected": f" {share.recorded:.2f}, now {share.value:.2f}"}
             found = where + numbers.get(kind, f" {share.value:.2f}")
             kinds.setdefault((run, modality, kind, share.how, share.stream), []).append(found)
-    return [Missing(*_words(*key, "; ".join(found)), AGAIN) for key, found in kinds.items()]
+    again = {"recorded": MORE}  # the guests are the same already: only what depends on image and guest is left of them
+    return [Missing(*_words(*key, "; ".join(found)), again.get(key[3], AGAIN)) for key, found in kinds.items()]
 
 
 def _kind(share: OwnShare) -> str:

@@ -40,7 +40,9 @@ def test_a_published_network_is_attached_and_audited(name, data, tmp_path):
     report = audit(found, name, permutations=20)
     assert list(report.answers) == ["consistency", "specificity", "evolution", "collaboration"]
     rows = report.results["consistency"].rows("cka")
-    assert sorted(rows["level"]) == [1, 2, 3, 4] and rows["value"].notna().all()
+    refused = {m.what for m in report.results["consistency"].missing if "mostly other scenes'" in m.why}
+    assert sorted(rows["level"]) == [1, 2, 3, 4]
+    assert rows["value"].notna().all() or refused  # with weights at random a view may be mostly its one guest's
     kept = json.loads(report.save(tmp_path / "report.json").read_text(encoding="utf-8"))
     assert kept["run"] == report.run and "nan" not in report.text()
 
