@@ -42,13 +42,20 @@ def of(data, **changes):
     return SimpleNamespace(manifest={"name": "these", "fingerprint": kept}, path="here")
 
 
+class Noise(SimpleNamespace):
+    __hash__ = object.__hash__  # what several questions ask of features is remembered for them
+
+
 def noise(n=400, units=60, concepts=20, seed=0):
     """Features whose units tell nothing."""
     rng = np.random.default_rng(seed)
     x, names = rng.normal(size=(n, units)), [f"k{i}" for i in range(concepts)]
-    return SimpleNamespace(
+    present = rng.random((n, concepts)) < 0.3
+    return Noise(
         responses=lambda *_: x,
-        present=rng.random((n, concepts)) < 0.3,
+        present=present,
+        areas=present.astype(float),
+        runs=pd.DataFrame({"fusion": []}),
         groups=np.arange(n),
         path="here",
         concepts=pd.DataFrame({"name": names, "kind": "unknown"}),

@@ -23,7 +23,8 @@ from tests.book._chapters import of_a_gpu
 
 RESULTS = Path(__file__).resolve().parents[2] / "book" / "results"
 PLAN = read_plan()
-SAME = ["world", "measure", "condition", "part", "n", "width", "noise", "noise_ratio", "repetition"]  # of one row
+PLACES = ["n", "width", "noise", "noise_ratio", "cooccurrence", "repetition"]
+SAME = ["world", "measure", "condition", "part", *PLACES]  # of one row
 FOUND = ["value", "low", "high", "truth", "p"]
 
 
