@@ -94,6 +94,7 @@ def test_a_view_is_what_one_modality_alone_leads_to(scenes):
     run, level = nets.members[0]["rgb"], nets.levels[-1]  # of which the responses to true pairs are kept as well
     with_partner = scenes.responses(run, "rgb", level, "both")
     assert not np.allclose(nets.view(0, "rgb", level), with_partner, rtol=1e-3)
+    np.testing.assert_array_equal(scenes.view(run, "rgb", level), scenes.responses(run, "rgb", level, "rgb"))
 
 
 def test_one_checkpoint_is_divided_into_halves_that_share_no_unit(scenes):
