@@ -51,8 +51,9 @@ def collaboration(
         lost by silencing units, where recorded), "gradient cosine" (of the two encoders, by epoch, where recorded);
         and, only where named, "utilisation by removal" (as "utilisation", for each thing that may stand in for a
         removed input, in `condition`), "swap" (δ of each concept from what the other stream predicts of the stream,
-        minus δ from the stream itself), "IoU" (mean and, as "class IoU", per class, where guesses were kept), "dose"
-        (the loss by silencing specific or consistent units beside random sets of as many).
+        minus δ from the stream itself), "IoU" (mean over classes that are labelled or guessed anywhere, and, as "class
+        IoU", each of them, where guesses were kept), "dose" (the loss by silencing specific or consistent units beside
+        random sets of as many).
 
     Returns
     -------

@@ -54,11 +54,14 @@ def _accuracy(
 
 
 def iou_estimate(features: Features, run: str, condition: str) -> Estimate | None:
-    """Intersection over union of every class (C,), the mean of those that occur before them; None without guesses."""
+    """Intersection over union of every class (C,), their mean before them; None without guesses.
+
+    The mean is over classes that some pixel is labelled or guessed as: one that is guessed and never there counts 0.
+    """
     counts = features.predictions(run, condition)
     if "guess" not in counts:
         return None
-    seen = counts["target"].sum(0) > 0
+    seen = _labelled_or_guessed(counts)
 
     def statistic(rows: np.ndarray, _: np.ndarray) -> np.ndarray:
         hit, target, guess = (counts[part][rows].sum(0) for part in ("hit", "target", "guess"))
@@ -69,12 +72,17 @@ def iou_estimate(features: Features, run: str, condition: str) -> Estimate | Non
     return stats.estimate(statistic, order.groups, order.plan(), null=False)
 
 
+def _labelled_or_guessed(counts: dict[str, np.ndarray]) -> np.ndarray:
+    """Classes, bool (C,)."""
+    return counts["target"].any(0) | counts["guess"].any(0)
+
+
 def overlap_rows(features: Features, run: str, condition: str, cells: dict) -> list[dict]:
     """Mean ("IoU") and per-class ("class IoU") intersection over union of a run; none where guesses were not kept."""
     found = iou_estimate(features, run, condition)
     if found is None:
         return []
-    seen = np.flatnonzero(features.predictions(run, condition)["target"].any(0))
+    seen = np.flatnonzero(_labelled_or_guessed(features.predictions(run, condition)))
     each = [{"measure": "class IoU", "concept": features.classes[c]} | numbers(found, c + 1) for c in seen]
     return [cells | row for row in ({"measure": "IoU"} | numbers(found, 0), *each)]
 

@@ -9,7 +9,7 @@ from rgbd_insight.features import Ablation, load, write_quantised
 from rgbd_insight.questions.ablation import ablations, chosen_on
 from rgbd_insight.questions.balance import balance, shares
 from rgbd_insight.questions.collaboration import collaboration, predicted
-from rgbd_insight.questions.losses import REMOVALS, accuracy_estimate, by_dose
+from rgbd_insight.questions.losses import REMOVALS, accuracy_estimate, by_dose, iou_estimate
 from rgbd_insight.questions.networks import networks
 from tests._toy import ToyData, ToyNet
 
@@ -124,6 +124,18 @@ def test_c_and_s_are_ratios_of_sums(toy):
     assert [m.what for m in answer.missing] == ["corrected shares of sum"] and "one more seed" in answer.missing[0].call
     row = table[(table.run == "sum-s0-e3") & (table.measure == "C uncorrected")].iloc[0]
     assert row.value == pytest.approx(found["C"].value) and row.low <= row.value <= row.high
+
+
+def test_a_class_that_is_guessed_and_never_there_counts_nothing(toy, monkeypatch):
+    counts = {part: values.copy() for part, values in toy.predictions("sum", "both").items()}
+    counts["hit"][:, 2], counts["target"][:, 2], counts["guess"][:, 2] = 0, 0, 5
+    monkeypatch.setattr(type(toy), "predictions", lambda *_: counts)
+    hit, target, guess = (counts[part].sum(0).astype(float) for part in ("hit", "target", "guess"))
+    each = hit / (target + guess - hit)
+    found = iou_estimate(toy, "sum", "both").value
+    assert found[0] == pytest.approx(each.mean()) and found[0] < each[:2].mean() and found[3] == 0
+    counts["guess"][:, 2] = 0  # of a class that is nowhere nothing can be said
+    assert iou_estimate(toy, "sum", "both").value[0] == pytest.approx(each[:2].mean())
 
 
 def test_overlaps_by_hand_and_what_small_copies_leave_out(toy, tmp_path):
