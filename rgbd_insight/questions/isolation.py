@@ -93,10 +93,12 @@ def _places(features: Features, names: list[str], row: dict) -> Iterator[tuple[s
 
 def _runs(features: Features, row: dict) -> list[str]:
     """The run of a row, and those it is compared with: a checkpoint's end of training, a final run's other seeds."""
-    seeds = features.find(seed=row["seed"]) if pd.notna(row["seed"]) else []
-    run = row["run"] if row["run"] in features.runs.index else features.resolve(row["run"])
-    if row["run"] not in features.runs.index:  # the name of several, of which the row names the first
-        run = next((r for r in seeds if r in features.find(fusion=row["run"], role="final")), run)
+    run = row["run"]
+    if run not in features.runs.index:  # the name of several, of which the row names the first: its end of training
+        named = features.find(fusion=run, seed=row["seed"]) if pd.notna(row["seed"]) else []
+        ends = [r for r in named if features.entry(r)["role"] == "final"]
+        alike = [r for r in named if features.entry(r)["epoch"] == row["epoch"]]  # where there is no end
+        run = next(iter([*ends, *alike]), None) or features.resolve(run)
     entry = features.entry(run)
     if entry["role"] != "final":
         ends = features.find(fusion=entry["fusion"], seed=entry["seed"], role="final")

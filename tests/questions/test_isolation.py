@@ -240,3 +240,13 @@ def test_a_modality_without_a_stream_of_its_own_is_named():
     found = consistency(scenes, "early", levels=[1], measures=["cka"], permutations=20)
     (depth,) = [m for m in found.missing if m.what.startswith("early-s0-e8's view of depth")]
     assert "which is read at the fused tap" in depth.what and "level 1 0.52, now " in depth.why
+
+
+def test_an_untrained_network_without_an_end_is_asked_as_well(tmp_path):
+    rng = np.random.default_rng(0)
+    for seed in (0, 1):
+        views = {m: rng.normal(size=(N, U)) for m in ("rgb", "depth")}
+        written(tmp_path / str(seed), views, seed=seed, role="untrained")
+    features = load(tmp_path / "0", tmp_path / "1")
+    found = consistency(features, features.find(seed=1)[0], measures=["cka"], permutations=20)
+    assert list(found.table.run) == ["mixer"] and np.isfinite(found.one("cka").value)
