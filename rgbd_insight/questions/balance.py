@@ -6,7 +6,8 @@ corrected is called uncorrected, in every row.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -33,6 +34,7 @@ from rgbd_insight.questions.networks import TWINS, Networks, made, missing_seeds
 from rgbd_insight.result import Missing, Result, numbers
 from rgbd_insight.stats import Estimate, Resampling
 
+T = TypeVar("T")  # a partitioning, corrected or not
 MEASURES = {"C": "named-consistent", "S": "named-specific"}
 UNCORRECTED = " uncorrected"  # behind the name of a measure
 CORRECTED = ("consistent share", "specific share", *MEASURES)  # measures that are corrected under their bare names
@@ -157,17 +159,24 @@ def level_partitioning(
 
     `concepts` bool (K,) keeps some of the named concepts only.
     """
+    return _fitted(nets, modality, level, partitionings, concepts)
+
+
+def _fitted(
+    nets: Networks, modality: str, level: int, fit: Callable[..., tuple[T, T]], concepts: np.ndarray | None
+) -> T:
+    """What `fit` makes of both modalities' units of the first network by all others, once: the one of a modality."""
     kept = slice(None) if concepts is None else np.flatnonzero(concepts)
     rest = range(1, len(nets.members))
 
-    def make() -> tuple[PartitioningStatistic, PartitioningStatistic]:
+    def make() -> tuple[T, T]:
         first = [nets.view(0, m, level) for m in nets.modalities]
         streams = [[nets.view(j, m, level) for j in rest] for m in nets.modalities]
-        return partitionings(first, nets.features.areas[:, kept], streams, nets.groups)
+        return fit(first, nets.features.areas[:, kept], streams, nets.groups)
 
     runs = (run for member in nets.members for run in member.values())
     named = None if concepts is None else tuple(kept)
-    both = remembered(nets.features, ("partitionings", nets.ceiling_kind, *runs, level, named), make)
+    both = remembered(nets.features, (fit, nets.ceiling_kind, *runs, level, named), make)
     return both[nets.modalities.index(modality)]
 
 
@@ -220,16 +229,7 @@ def forms(nets: Networks, measure: str, measures: Sequence[str]) -> list[str]:
 
 def corrected_level(nets: Networks, modality: str, level: int) -> CorrectedStatistic:
     """The corrected partitioning of the first network's units by all others; fitted once, as several ask for it."""
-    rest = range(1, len(nets.members))
-
-    def make() -> tuple[CorrectedStatistic, CorrectedStatistic]:
-        first = [nets.view(0, m, level) for m in nets.modalities]
-        streams = [[nets.view(j, m, level) for j in rest] for m in nets.modalities]
-        return corrected_partitionings(first, nets.features.areas, streams, nets.groups)
-
-    runs = (run for member in nets.members for run in member.values())
-    both = remembered(nets.features, ("corrected", *runs, level), make)
-    return both[nets.modalities.index(modality)]
+    return _fitted(nets, modality, level, corrected_partitionings, None)
 
 
 def corrected_estimate(nets: Networks, modality: str, level: int, plan: Resampling) -> Estimate:

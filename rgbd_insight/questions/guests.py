@@ -125,6 +125,7 @@ def own_share(features: Features, run: str, modality: str, level: int) -> OwnSha
 def _own_share(features: Features, run: str, modality: str, level: int) -> OwnShare:
     entry, stream = features.entry(run), _stream(features, run, modality, level)
     (other,) = {m.name for m in features.modalities} - {modality}
+    unknown = OwnShare(*4 * [np.nan], "unknown", stream)
     if _pure(features, run, modality, level):
         return OwnShare(1.0, 1.0, 1.0, 1.0, "pure", stream)
     if entry.get("isolation") == SAME:
@@ -134,27 +135,28 @@ def _own_share(features: Features, run: str, modality: str, level: int) -> OwnSh
             if place.items() <= row.items():
                 ends = (np.nan if row[end] is None else row[end] for end in ("low", "high"))
                 return OwnShare(row["share"], *ends, row["share"], how="recorded", stream=stream)
-        return OwnShare(*4 * [np.nan], "unknown", stream)
-    table = _former_guests(features, entry)
+        return unknown
+    table = _former_guests(features, entry, other)
     if table is None:
-        return OwnShare(*4 * [np.nan], "unknown", stream)
+        return unknown
     x, groups = features.view(run, modality, level), features.groups
-    if other not in entry["conditions"]:
-        return OwnShare(*4 * [np.nan], "unknown", stream)
     if len(table) > 1 and groups.max() >= GROUPS - 1:
         was, left = (guests_share(y, groups, table) for y in (x, freed(features, run, modality, level)))
         ends = (float(np.clip(1 - end, 0, 1)) for end in (left.value, left.high, left.low, was.value))
         return OwnShare(*ends, "shared guests", stream)
     if len(x) < IMAGES:
-        return OwnShare(*4 * [np.nan], "unknown", stream)
+        return unknown
     share = float(np.clip(1 - predictivity(_hosts(features, run, other, level, table), x, groups).r2, 0, 1))
     return OwnShare(share, np.nan, np.nan, share, "predicted", stream)
 
 
-def _former_guests(features: Features, entry: dict) -> np.ndarray | None:
-    """Every image's own guests (draws, N) in a run of an earlier version; None where they cannot be known."""
+def _former_guests(features: Features, entry: dict, other: str) -> np.ndarray | None:
+    """Every image's own guests (draws, N) in a run of an earlier version; None where they cannot be known.
+
+    Nor where what they lead to in the `other` modality was not recorded.
+    """
     whole = features.manifest["fingerprint"].get("n") == len(features)  # of a part, they were drawn from the whole
-    if not whole or not isinstance(entry.get("draws"), int):
+    if not whole or not isinstance(entry.get("draws"), int) or other not in entry["conditions"]:
         return None
     table = partners(features.samples["group"].tolist(), entry["draws"])
     return table if all(len(np.unique(row)) == len(features) for row in table) else None
@@ -270,9 +272,9 @@ def freed(features: Features, run: str, modality: str, level: int) -> np.ndarray
     def found() -> np.ndarray:
         x, entry = features.view(run, modality, level), features.entry(run)
         (other,) = {m.name for m in features.modalities} - {modality}
-        if entry.get("isolation") == SAME or _pure(features, run, modality, level) or other not in entry["conditions"]:
+        if entry.get("isolation") == SAME or _pure(features, run, modality, level):
             return x
-        table = _former_guests(features, entry)
+        table = _former_guests(features, entry, other)
         if table is None or features.groups.max() < 1:
             return x
         return x - _predicted(_hosts(features, run, other, level, table), x.astype(float), features.groups)

@@ -125,7 +125,7 @@ def _kind(share: OwnShare) -> str:
         return "unknown"
     if share.refused:
         return "refused"
-    return "mixed" if share.value < CLEAR else "corrected" if share.recorded < CLEAR else ""
+    return "mixed" if share.qualified else "corrected" if share.recorded < CLEAR else ""
 
 
 def _words(run: str, modality: str, kind: str, how: str, stream: str, found: str) -> tuple[str, str]:
