@@ -11,18 +11,21 @@ import multiprocessing
 import os
 import pickle
 import re
+import signal
 import time
 import traceback
 import warnings
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from threading import Lock, RLock, Thread
 from typing import Any
 
 import torch
 from joblib import Parallel, delayed, parallel_config
 from joblib.externals.loky import get_reusable_executor
+from joblib.externals.loky.backend.resource_tracker import ensure_running
 from joblib.parallel import BACKENDS
 from tqdm import tqdm
 
@@ -159,7 +162,10 @@ def work_off(jobs: Iterable[Job], pool: Pool = ALONE, *, done: Callable[[Any, An
         warnings.filterwarnings("ignore", message="A worker stopped while some jobs|.* tasks which were still being")
         parallel = Parallel(batch_size=1, pre_dispatch="n_jobs", max_nbytes=None, return_as="generator_unordered")
         try:
-            with closing(parallel(delayed(_outcome)(name, do, not pool.alone) for name, do in queue)) as outcomes:
+            with ExitStack() as stack:
+                with _deaf_children(pool):
+                    outcomes = parallel(delayed(_outcome)(name, do, not pool.alone) for name, do in queue)
+                    stack.enter_context(closing(outcomes))
                 for name, result, error in outcomes:
                     queue.settle(name, error)
                     if done is not None and name is not None and error is None:
@@ -236,6 +242,24 @@ def _outcome(name: Hashable, do: Callable[[], Any], shared: bool) -> tuple[Hasha
         return name, do(), None
     except Exception as error:  # of whatever kind: it is handed on
         return name, None, _carried(error) if shared else error
+
+
+@contextmanager
+def _deaf_children(pool: Pool) -> Iterator[None]:
+    """Keep Ctrl-C from the processes that loky begins meanwhile: one that met it at its imports printed a traceback.
+
+    What is blocked here is blocked in a process that is begun here, for good; this process hears it a moment later,
+    and ends the others.
+    """
+    if pool.alone or pool.backend != "loky" or not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    ensure_running(), resource_tracker.ensure_running()  # loky's and Python's own, which lift the block when begun
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _end_with(parent: int) -> None:
