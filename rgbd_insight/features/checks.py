@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import isfinite
 
 import numpy as np
 import pandas as pd
 
-from rgbd_insight.features.schema import ROLES, SAMPLE_COLUMNS, FeaturesError, RunId, TensorKey
+from rgbd_insight.features.schema import ROLES, SAMPLE_COLUMNS, SIDE, FeaturesError, RunId, TensorKey
 
 _HEAD = {
     "name": str,
@@ -48,6 +48,7 @@ def _wrong(manifest: dict) -> Iterator[str]:
     for run, entry in manifest["runs"].items():
         yield from _wrong_kinds(entry, _RUN, f" of run {run!r}")
     yield from _wrong_head(manifest)
+    yield from _wrong_grid(manifest)
     for run, entry in manifest["runs"].items():
         for what in _wrong_run(run, entry):
             yield f"{what} in run {run!r}"
@@ -87,6 +88,19 @@ def _wrong_head(manifest: dict) -> Iterator[str]:
         yield "each concept must have a name of its own"
 
 
+def _wrong_grid(manifest: dict) -> Iterator[str]:
+    """What is wrong of the cells that are common to all runs."""
+    cells, runs = manifest.get("cells"), [run for run, entry in manifest["runs"].items() if entry.get("cells")]
+    if cells is None and runs:
+        yield f"there must be a grid for the cells of run {runs[0]!r}"
+    if cells is not None:
+        grid, count = cells["grid"], cells["count"]
+        if len(grid) != 2 or not _wholes(*grid, least=1) or max(grid) > SIDE:
+            yield f"the grid of cells must be rows and columns, 1 to {SIDE}; got {grid!r}"
+        elif not _wholes(count, least=1) or count > grid[0] * grid[1]:
+            yield f"the cells of an image must be 1 to {grid[0] * grid[1]}; got {count!r}"
+
+
 def _wrong_run(run: str, entry: dict) -> Iterator[str]:
     if entry["role"] not in ROLES or not _wholes(entry["seed"], entry["epoch"]):
         yield f"role must be one of {', '.join(ROLES)}, seed and epoch whole numbers from 0"
@@ -114,6 +128,7 @@ def _wrong_run(run: str, entry: dict) -> Iterator[str]:
         if not _names(row["stream"], row["modality"]) or not _integers(row["level"]) or not _numbers(*numbers):
             yield "the shares of a tap must have stream, level and modality, own, guest, both and share"
     yield from _wrong_tensors(entry)
+    yield from _wrong_cells(entry.get("cells") or {"files": {}, "units": {}, "loss": {}})
 
 
 def _wrong_tensors(entry: dict) -> Iterator[str]:
@@ -133,6 +148,18 @@ def _wrong_tensors(entry: dict) -> Iterator[str]:
         yield "tensors that are the same must be texts"
     if entry.get("curves") is not None and not _names(entry["curves"]):
         yield "curves must be a file"
+
+
+def _wrong_cells(cells: dict) -> Iterator[str]:
+    """What is wrong of a run's responses at cells."""
+    for key in [key for keys in cells["files"].values() for key in keys]:
+        name = TensorKey.parse(key)
+        if name.part is not None or not cells["units"].get(name.tap) or not _numbers(cells["loss"][key]):
+            yield f"{key!r} at cells must be of a tap, with units and the loss of one byte a value"
+        elif cells["loss"][key] < 0:
+            yield f"the loss of {key!r} at cells must be 0 or more"
+    if not all(_wholes(*units) and len({*units}) == len(units) for units in cells["units"].values()):
+        yield "units at cells must be different whole numbers from 0"
 
 
 def _names(*values: object) -> bool:
@@ -187,6 +214,28 @@ def wrong_areas(areas: np.ndarray, shape: tuple[int, int]) -> str | None:
         return f"areas must be {shape}, samples and concepts; got {areas.shape}"
     # sums of shares in single precision may pass 1 by its rounding
     return None if np.all((areas >= 0) & (areas <= 1 + 1e-5)) else "areas must be shares of the image, 0 to 1"
+
+
+def wrong_places(places: dict[str, np.ndarray], rows: int, cells: dict, concepts: int) -> str | None:
+    """What is wrong with row, column and shares of the `cells` (as in a manifest) of `rows` images; None: nothing."""
+    (h, w), count = cells["grid"], cells["count"]
+    for name, width, most in (("row", count, h - 1), ("column", count, w - 1), ("shares", count * concepts, 255)):
+        values = places[name]
+        if values.shape != (rows, width) or values.dtype != np.uint8:
+            return f"{name} of the cells must be {width} bytes of {rows} images; got {values.shape}, {values.dtype}"
+        if values.size and values.max() > most:
+            return f"{name} of the cells must be 0 to {most}; got {values.max()}"
+    return None
+
+
+def wrong_codes(key: str, tensors: Sequence[np.ndarray], shape: tuple[int, int], units: int) -> str | None:
+    """What is wrong with codes (of `shape`), scale and offset of `units`; None where nothing is."""
+    codes, scale, offset = tensors
+    if codes.dtype != np.uint8 or codes.shape != shape or scale.shape != (units,) or offset.shape != (units,):
+        return f"{key!r} must be one byte a value, {shape}, with a scale and an offset for {units} units"
+    if not (np.isfinite(scale) & (scale >= 0)).all() or not np.isfinite(offset).all():
+        return f"the scale of {key!r} must be 0 or more, its offset finite"
+    return None
 
 
 def refuse(what: object, wrong: str | None, fix: str) -> None:

@@ -16,9 +16,11 @@ import pandas as pd
 
 from rgbd_insight.features.checks import first_wrong, refuse
 from rgbd_insight.features.files import (
+    CELLS,
     FORMAT,
     MANIFEST,
     SCHEMA,
+    WITH_CELLS,
     check_safetensors,
     inside,
     plain,
@@ -54,10 +56,10 @@ def read_manifest(folder: Path, verify: bool) -> dict:
     manifest = read_json(path, "name a directory that ri.extract wrote, or restore the file")
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise FeaturesError(f"{path} was not written by rgbd_insight; name a directory that ri.extract wrote")
-    if manifest.get("schema") != SCHEMA:
+    if manifest.get("schema") != (WITH_CELLS if "cells" in manifest else SCHEMA):
         raise FeaturesError(
-            f"{path} has schema {manifest.get('schema')!r} and this version of rgbd_insight reads "
-            f"{SCHEMA}; install the matching version or extract again"
+            f"{path} has schema {manifest.get('schema')!r} and this version of rgbd_insight reads {SCHEMA}, and "
+            f"{WITH_CELLS} where there are cells; install the matching version or extract again"
         )
     if verify:
         verify_sums(folder)
@@ -87,8 +89,9 @@ def run_table(manifest: dict) -> pd.DataFrame:
 
 
 def _check_files(folder: Path, manifest: dict) -> None:
-    listed = ["samples.parquet", "concepts.safetensors", "execution.json"]
+    listed = ["samples.parquet", "concepts.safetensors", "execution.json", *([CELLS] if "cells" in manifest else [])]
     for entry in manifest["runs"].values():
+        listed += (entry.get("cells") or {}).get("files", [])
         listed += [*entry["files"], *([entry["curves"]] if entry.get("curves") else [])]
     for name in listed:
         path = plain(folder, name, "the manifest lists it; restore it or extract again")

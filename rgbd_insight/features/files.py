@@ -21,10 +21,11 @@ from safetensors import safe_open
 from rgbd_insight.features.schema import PLAIN_NAME, FeaturesError
 from rgbd_insight.utils.files import digest, whole, write_text
 
-SCHEMA = 1
+SCHEMA, WITH_CELLS = 1, 2  # without and with responses at cells
 FORMAT = "rgbd_insight.features"
 SUMS = "SHA256SUMS"
 MANIFEST = "manifest.json"
+CELLS = "cells.safetensors"  # where the cells of each image lie, and what is in them
 DTYPES = {"F32": np.dtype("<f4"), "I32": np.dtype("<i4"), "U8": np.dtype("u1")}
 
 
@@ -139,12 +140,25 @@ class BlockFile:
     rows : int
         Number of rows of every tensor.
     dtype : str, optional
-        "F32" or "I32", the same for every tensor.
+        "F32", "I32" or "U8", the same for every tensor.
+    fixed : dict of str to ndarray of float32, optional
+        Further tensors, one axis each, that are there from the start.
     """
 
-    def __init__(self, path: Path, widths: dict[str, int], rows: int, dtype: str = "F32") -> None:
+    def __init__(
+        self,
+        path: Path,
+        widths: dict[str, int],
+        rows: int,
+        dtype: str = "F32",
+        fixed: dict[str, np.ndarray] | None = None,
+    ) -> None:
         self.path, self.widths, self.rows, self.dtype = Path(path), dict(widths), rows, DTYPES[dtype]
-        self.offsets, header, end = {}, {}, 0
+        self.offsets, header, end, self._fixed = {}, {}, 0, b""
+        for key, values in sorted((fixed or {}).items()):  # four bytes a value come first, as readers may align them
+            self._fixed += np.ascontiguousarray(values, DTYPES["F32"]).tobytes()
+            header[key] = {"dtype": "F32", "shape": [len(values)], "data_offsets": [end, len(self._fixed)]}
+            end = len(self._fixed)
         for key in sorted(widths):
             self.offsets[key], end = end, end + rows * widths[key] * self.dtype.itemsize
             header[key] = {"dtype": dtype, "shape": [rows, widths[key]], "data_offsets": [self.offsets[key], end]}
@@ -156,7 +170,7 @@ class BlockFile:
     def create(self) -> None:
         """Reserve the whole file; rows not yet written read as zero."""
         with open(self.path, "wb") as file:
-            file.write(self._head)
+            file.write(self._head + self._fixed)
             file.truncate(self._size)
             file.flush()
             os.fsync(file.fileno())
@@ -167,6 +181,13 @@ class BlockFile:
             return False
         with open(self.path, "rb") as file:
             return file.read(len(self._head)) == self._head
+
+    def read(self, key: str, start: int, stop: int) -> np.ndarray:
+        """The rows `start` to `stop` of a tensor, or to its last one."""
+        width, stop = self.widths[key], min(stop, self.rows)
+        with open(self.path, "rb") as file:
+            file.seek(len(self._head) + self.offsets[key] + start * width * self.dtype.itemsize)
+            return np.frombuffer(file.read((stop - start) * width * self.dtype.itemsize), self.dtype).reshape(-1, width)
 
     def sum(self, start: int, stop: int) -> str:
         """SHA-256 of the rows `start` to `stop` of every tensor."""
@@ -288,12 +309,16 @@ def quantise(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, fl
     """
     low = values.min(0).astype(np.float32)  # (U,)
     scale = ((values.max(0) - low) / 255).astype(np.float32)  # (U,)
-    safe = np.where(scale > 0, scale, 1)
-    codes = np.clip(np.rint((values - low) / safe), 0, 255).astype(np.uint8)  # (N, U)
+    codes = encode(values, scale, low)  # (N, U)
     error = np.mean((dequantise(codes, scale, low).astype(np.float64) - values) ** 2)
     variance = np.mean((values.astype(np.float64) - values.mean(0, dtype=np.float64)) ** 2)
     codes = np.ascontiguousarray(codes)  # safetensors writes the memory as it lies
     return codes, scale, low, float(math.sqrt(error / variance)) if variance > 0 else 0.0
+
+
+def encode(values: np.ndarray, scale: np.ndarray, offset: np.ndarray) -> np.ndarray:
+    """One byte a value (N, U), given the scale and the offset of every unit (U,)."""
+    return np.clip(np.rint((values - offset) / np.where(scale > 0, scale, 1)), 0, 255).astype(np.uint8)
 
 
 def dequantise(codes: np.ndarray, scale: np.ndarray, offset: np.ndarray) -> np.ndarray:

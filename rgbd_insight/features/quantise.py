@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import zlib
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
+from rgbd_insight.features.cells import choose_units
 from rgbd_insight.features.checks import first_wrong, refuse
 from rgbd_insight.features.directory import COMPLETE, PROGRESS, place, publish, read_manifest, recover, take
 from rgbd_insight.features.files import MANIFEST, quantise, write_columns
@@ -139,7 +139,7 @@ def _write_run(
             counts[key] = np.ascontiguousarray(values)  # pixel counts stay exact
             continue
         tap = TensorKey.parse(key).tap
-        picked = _choose_units(tap, values.shape[1], units, seed)
+        picked = choose_units(tap, values.shape[1], units, seed)
         codes, scale, offset, loss = quantise(values[:, picked])
         small |= {key: codes, f"{key}#scale": scale, f"{key}#offset": offset}
         # codes of codes are the same codes: a copy of a copy loses what the first one lost
@@ -188,11 +188,6 @@ def _keep_function(features: Features, keep: Keep) -> Callable[[str, str], bool]
     for name in [keep] if isinstance(keep, str) else keep:
         names |= set(features.find(fusion=name)) or {features.resolve(name)}
     return lambda run, key: run in names
-
-
-def _choose_units(tap: str, width: int, units: int, seed: int) -> np.ndarray:
-    random = np.random.default_rng([seed, zlib.crc32(tap.encode()), width])
-    return np.sort(random.permutation(width)[:units])
 
 
 def _choose_samples(features: Features, samples: int | Sequence[int] | None, seed: int) -> np.ndarray:

@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from rgbd_insight.features.cells import cell_table, read_cells, read_places
 from rgbd_insight.features.checks import refuse, wrong_areas, wrong_samples, wrong_values
 from rgbd_insight.features.directory import concept_table, read_manifest, run_table, steady
 from rgbd_insight.features.files import (
+    CELLS,
     Columns,
     dequantise,
     inside,
@@ -50,6 +52,7 @@ class Features:
         self.path, self._folders = folders[0], folders
         self._home = {run: folder for folder, m in zip(folders, manifests, strict=True) for run in m["runs"]}
         self.manifest = manifests[0] | {"runs": {run: e for m in manifests for run, e in m["runs"].items()}}
+        self.manifest |= next(({"cells": m["cells"]} for m in manifests if "cells" in m), {})
         self.modalities = tuple(Modality(**m) for m in self.manifest["modalities"])
         self.classes, self.families = tuple(self.manifest["classes"]), tuple(self.manifest["families"])
         self.concepts = concept_table(self.manifest)
@@ -81,6 +84,73 @@ class Features:
     def present(self) -> np.ndarray:
         """Whether each concept is present in each image, bool (N, K): area >= the concept's cut."""
         return self.areas >= self.concepts["cut"].to_numpy(np.float32)
+
+    def has_cells(self, run: str) -> bool:
+        """Whether responses at cells were recorded for this run."""
+        return bool(self.entry(run).get("cells"))
+
+    def cells(self, run: str, modality: str, level: int, condition: str | None = None) -> np.ndarray:
+        """What the run makes of one modality at a level in each cell, float32 (C, U), rows as in `cell_table`.
+
+        Parameters
+        ----------
+        run : str
+            Run id or fusion name.
+        modality : str
+            Whose stream is read, or the fused one where it has none.
+        level : int
+            The level.
+        condition : str, optional
+            None is `modality`: the other input is another scene's, as for `view`; else "both".
+
+        Returns
+        -------
+        ndarray (C, U)
+            Means over a cell of the grid of up to 64 units (`entry(run)["cells"]["units"]`), one byte of precision.
+
+        Raises
+        ------
+        FeaturesError
+            Where they were not recorded; it names the call that adds them.
+        """
+        run, condition = self.resolve(run), condition or modality
+        found = self.entry(run).get("cells") or {"files": {}, "units": {}}
+        index = {key: name for name, keys in found["files"].items() for key in keys}
+        own, fused = (str(TensorKey(condition, stream, level)) for stream in (modality, "fused"))
+        key = own if own in index or fused not in index else fused
+        if key not in index:
+            near = f"has, at cells, {', '.join(sorted(index))}" if index else "has no responses at cells"
+            raise FeaturesError(
+                f"run {run!r} in {self._home[run]} {near}, and not {key!r}; to add them: "
+                f"ri.extract(model, data, taps, out={str(self._home[run])!r}, cells=16, conditions=({condition!r},))"
+            )
+        if (run, f"{key} at cells") not in self._cache:
+            path, units = inside(self._home[run], index[key]), len(found["units"][TensorKey.parse(key).tap])
+            shape = len(self), self.manifest["cells"]["count"] * units
+            values = steady([self._home[run]], lambda: read_cells(path, key, shape, units))
+            self._cache[run, f"{key} at cells"] = values
+        return self._cache[run, f"{key} at cells"]
+
+    @cached_property
+    def cell_table(self) -> pd.DataFrame:
+        """Where the cells are: sample and group (numbers), row and column of the centre, in (0, 1), of the image."""
+        return cell_table(self._places, self.manifest["cells"], self.groups)
+
+    @cached_property
+    def cell_shares(self) -> np.ndarray:
+        """Share of each cell that carries each concept, float32 (C, K), in steps of 1/255; .5 or more is present."""
+        return self._places["shares"].reshape(-1, len(self.concepts)) / np.float32(255)
+
+    @cached_property
+    def _places(self) -> dict[str, np.ndarray]:
+        home = next((folder for folder in self._folders if (folder / CELLS).is_file()), None)
+        if "cells" not in self.manifest or home is None:
+            raise FeaturesError(
+                f"{self.path} has no responses at cells; to add them to a run: "
+                f"ri.extract(model, data, taps, out={str(self.path)!r}, cells=16)"
+            )
+        path, cells = inside(home, CELLS), self.manifest["cells"]
+        return steady([home], lambda: read_places(path, len(self), cells, len(self.concepts)))
 
     @property
     def execution(self) -> dict:
@@ -315,6 +385,12 @@ def _check_same(first: Features, other: Features) -> None:
     for what in ("modalities", "classes", "families", "concepts"):
         if not first.manifest[what] == other.manifest[what]:
             raise FeaturesError(f"{other.path} cannot be joined to {first.path}: their {what} differ; load them apart")
+    grids = [part.manifest.get("cells") for part in (first, other)]
+    if None not in grids and grids[0] != grids[1]:
+        raise FeaturesError(
+            f"{other.path} cannot be joined to {first.path}: its cells are {grids[1]}, and those {grids[0]}; load them "
+            "apart, or extract both with taps of the same coarsest grid and the same `cells`"
+        )
     if not first.samples[["id", "group"]].equals(other.samples[["id", "group"]]):
         raise FeaturesError(
             f"{other.path} ({len(other)} samples) cannot be joined to {first.path} ({len(first)} "

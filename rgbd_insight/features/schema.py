@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 PLAIN_NAME = re.compile(r"[A-Za-z0-9_+][A-Za-z0-9_+.\-]*")  # of a file, on every system
 SAMPLE_COLUMNS = ("id", "group", "brightness", "contrast", "mean_depth", "depth_std", "missing")
 ROLES = ("final", "checkpoint", "untrained")
+SIDE = 256  # cells, at most, in a row or column of a grid: an index is one byte
 USUAL_SHARE = 0.25  # of the units: the dose that the name of an ablation leaves out
 _RUN = re.compile(
     r"(?P<fusion>[^+]+?)(?:\+(?P<encoding>.+?))?-s(?P<seed>\d+)(?:-e(?P<epoch>\d+)(?:-(?P<role>checkpoint|untrained))?)?"

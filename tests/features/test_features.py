@@ -189,7 +189,7 @@ SPOIL = {
     "no json": (lambda f: (f / "manifest.json").write_text("{"), "manifest.json is not readable JSON"),
     "web manifest": (lambda f: (f / "manifest.json").write_text('{"manifest_version": 3}'), "not written by rgbd"),
     "a list": (lambda f: (f / "manifest.json").write_text("[]"), "not written by rgbd"),
-    "schema": (lambda f: edit(f / "manifest.json", lambda m: m.update(schema=2)), "schema 2 .* reads 1; install"),
+    "schema": (lambda f: edit(f / "manifest.json", lambda m: m.update(schema=2)), "schema 2 .* reads 1, and 2 where there are cells; install"),
     "no runs": (lambda f: edit(f / "manifest.json", lambda m: m.pop("runs")), "'runs' is not a dict"),
     "bad run": (lambda f: edit(f / "manifest.json", lambda m: m["runs"]["sum-s0-e2"].pop("files")), "'files' of run"),
     "upwards": (lambda f: edit(f / "manifest.json", rename_file("../x.safetensors")), "leaves the folder"),
