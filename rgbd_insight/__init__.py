@@ -8,7 +8,7 @@ from rgbd_insight.extraction import extract
 from rgbd_insight.features import Ablation, Concept, Features, FeaturesError, FeatureWriter, Modality, load
 from rgbd_insight.hooks import Tap, candidates, mute, purity, taps, trace
 from rgbd_insight.plots import plot
-from rgbd_insight.questions import ablations, collaboration, consistency, evolution, specificity
+from rgbd_insight.questions import ablations, collaboration, consistency, evolution, joint, specificity
 from rgbd_insight.report import audit, compare
 from rgbd_insight.result import Missing, Result
 from rgbd_insight.training import train
@@ -32,6 +32,7 @@ __all__ = [
     "data",
     "evolution",
     "extract",
+    "joint",
     "load",
     "models",
     "mute",

@@ -13,6 +13,7 @@ from rgbd_insight.metrics.auroc import pair_counts
 from rgbd_insight.metrics.cka import cka_matrix, cka_statistic, debiased_cka, effective_dimension
 from rgbd_insight.metrics.dissection import dissect, iou_statistic
 from rgbd_insight.metrics.hsic import Moments, unbiased_hsic
+from rgbd_insight.metrics.joint import QuadrantShares, SemanticScale, joint_score, partner_axes
 from rgbd_insight.metrics.labels import concept_labels
 from rgbd_insight.metrics.partitioning import (
     ConsistentShare,
@@ -35,6 +36,7 @@ from rgbd_insight.metrics.semantic import (
     level_semantic_variance,
     profiles,
     semantic_variance,
+    shuffled_semantic_variance,
 )
 from rgbd_insight.metrics.soft_matching import Matching, matching, matching_statistic, max_correlation
 from rgbd_insight.metrics.strata import cooccurrence_strata
@@ -53,7 +55,9 @@ __all__ = [
     "Partitioning",
     "PartitioningStatistic",
     "PredictedStatistic",
+    "QuadrantShares",
     "Ranking",
+    "SemanticScale",
     "bounded",
     "cka_matrix",
     "cka_statistic",
@@ -74,18 +78,21 @@ __all__ = [
     "effective_dimension",
     "explained",
     "iou_statistic",
+    "joint_score",
     "level_semantic_variance",
     "level_shares",
     "matching",
     "matching_statistic",
     "max_correlation",
     "pair_counts",
+    "partner_axes",
     "partitionings",
     "predictivity",
     "predictivity_statistic",
     "profiles",
     "rank_units",
     "semantic_variance",
+    "shuffled_semantic_variance",
     "unbiased_hsic",
     "unit_shares",
     "variance_partitioning",

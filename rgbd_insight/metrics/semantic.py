@@ -1,5 +1,6 @@
 """What units say about concepts, and how differently two units, levels or modalities say it."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,14 +92,14 @@ def profiles(
     reason, positives = enough(present, groups)
     rows, partner = chosen(rows, partner, len(groups))
     x, y, fold = x[rows], present[partner], fold[rows]
-    by_fold = _by_fold(x, y, fold, folds)
+    by_fold = fold_profiles(x, y, fold, folds)
     whole = np.isfinite(by_fold[:, 0]).all(0)  # (K,)
     reason = np.where((reason == "") & ~whole, "a fold without positives or without negatives", reason)
     usable = reason == ""
     return Profiles(np.where(usable, _rank_profile(x, y), np.nan), np.where(usable, by_fold, np.nan), reason, positives)
 
 
-def _by_fold(x: np.ndarray, present: np.ndarray, fold: np.ndarray, folds: int) -> np.ndarray:
+def fold_profiles(x: np.ndarray, present: np.ndarray, fold: np.ndarray, folds: int) -> np.ndarray:
     """Profiles (F, U, K) of every fold; NaN for concepts that do not vary in it."""
     return np.stack([_rank_profile(x[fold == f], present[fold == f]) for f in range(folds)])
 
@@ -199,6 +200,60 @@ def level_semantic_variance(first: ArrayLike, second: ArrayLike) -> float:
     return float(np.mean(scores))
 
 
+def shuffled_semantic_variance(first: ArrayLike, second: ArrayLike, *, shuffles: int = 10, seed: int = 0) -> float:
+    """`level_semantic_variance` where it no longer counts which concept is which: what unrelated levels give.
+
+    Parameters
+    ----------
+    first, second : arrays (F, U, K) and (F, V, K)
+        Profiles by fold, as for `semantic_variance`.
+    shuffles : int
+        How often the concepts are shuffled, 1 or more; the same for all units of a level, so that how these differ
+        among each other stays.
+    seed : int
+        Decides the shuffles: `shuffled_concepts`.
+
+    Returns
+    -------
+    float
+        The mean over the shuffles. Units are matched anew for each.
+
+    Raises
+    ------
+    ValueError
+        As `level_semantic_variance`; or where `shuffles` is below 1.
+
+    Examples
+    --------
+    >>> a = np.eye(8)[None].repeat(5, axis=0)  # every unit has a concept of its own, whichever is which
+    >>> b = np.eye(8)[None, :, :4].repeat(5, axis=0)
+    >>> level_semantic_variance(a, a), shuffled_semantic_variance(a, a)
+    (0.0, 0.0)
+    >>> c = np.concatenate([b, 0 * b], axis=2)  # one half of the concepts
+    >>> level_semantic_variance(c, c) < shuffled_semantic_variance(c, c)
+    True
+    """
+    if shuffles < 1:
+        raise ValueError(f"`shuffles` must be 1 or more; got {shuffles}. 10 are usual.")
+    first, second = _same_folds(first, second, dimensions=3)
+    valued = np.flatnonzero(np.isfinite(first).all((0, 1)) & np.isfinite(second).all((0, 1)))
+    pairs = shuffled_concepts(valued, first.shape[2], shuffles, seed)
+    return float(np.mean([level_semantic_variance(first[..., k], second[..., other]) for k, other in pairs]))
+
+
+def shuffled_concepts(
+    valued: np.ndarray, count: int, shuffles: int, seed: int = 0
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Pairs of unlike concepts: each of `valued`, and the next of them in a random circle of all `count` concepts.
+
+    Where one concept is left out only its neighbour's pair changes, so that leave-outs do not jump.
+    """
+    for rng in np.random.default_rng(seed).spawn(shuffles):
+        circle = rng.permutation(count)
+        circle = circle[np.isin(circle, valued)]
+        yield circle, np.roll(circle, -1)
+
+
 class LevelSemanticVariance:
     """Semantic variance of two levels as `stats.estimate` takes it: rows are those of `x`, partners those of `y`.
 
@@ -234,7 +289,9 @@ class LevelSemanticVariance:
 
     def __call__(self, rows: np.ndarray, partner: np.ndarray) -> float:
         sides = ((self.x, rows), (self.y, partner))
-        return level_semantic_variance(*(_by_fold(z[r], self.present[r], self.fold[r], self.folds) for z, r in sides))
+        return level_semantic_variance(
+            *(fold_profiles(z[r], self.present[r], self.fold[r], self.folds) for z, r in sides)
+        )
 
 
 def concept_variance(first: ArrayLike, second: ArrayLike) -> np.ndarray:

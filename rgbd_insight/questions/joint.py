@@ -1,0 +1,253 @@
+"""Both axes: how alike two streams are, how differently they speak of concepts, and the score that joins them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from rgbd_insight import metrics, stats
+from rgbd_insight.features import Features, FeaturesError
+from rgbd_insight.metrics.joint import (
+    BETWEEN,
+    QUADRANTS,
+    SHUFFLED,
+    WITHIN,
+    QuadrantShares,
+    SemanticScale,
+    joint_score,
+)
+from rgbd_insight.questions.isolation import judged
+from rgbd_insight.questions.networks import (
+    TWINS,
+    Networks,
+    chosen_levels,
+    chosen_measures,
+    made,
+    missing_seeds,
+    networks,
+    remembered,
+)
+from rgbd_insight.result import Missing, Result, numbers
+from rgbd_insight.stats import Estimate, Resampling, averaged
+
+SIMILARITY, VARIANCE, SCORE = "feature similarity", "semantic variance", "joint discrepancy"
+MOVED, UNITS = "moved by joint training", "units in quadrant"
+RAW = " raw"  # before it is put between null and ceiling
+ENDS = {SIMILARITY: (0.0, 1.0), VARIANCE: (1.0, 0.0), SCORE: (1.0, 0.0)}  # of unrelated streams, and of two seeds
+MEASURES = (SIMILARITY, SIMILARITY + RAW, VARIANCE, VARIANCE + RAW, SCORE, MOVED, UNITS)
+USUAL = MEASURES[:-1]  # the units take a few seconds a level
+
+
+def joint(
+    features: Features,
+    run: str,
+    *,
+    levels: Sequence[int] | None = None,
+    measures: Sequence[str] = USUAL,
+    permutations: int = 200,
+) -> Result:
+    """Feature similarity and semantic variance of the two modalities at every level, on one scale, and their join.
+
+    Parameters
+    ----------
+    features : Features
+        From `load`; needs the source-isolated conditions.
+    run : str
+        A run id or fusion name, or "twins" for the two unimodal networks.
+    levels : sequence of int, optional
+        Default all.
+    measures : sequence of str
+        Any of "feature similarity" (debiased CKA, 0 at its null and 1 between two seeds of one modality), "semantic
+        variance" (of matched units' profiles, 0 between two seeds of one modality and 1 where the concepts are
+        shuffled), "joint discrepancy" (½ (1 − similarity + variance)), the first two with " raw" appended (as
+        measured: `null` is the value of unrelated streams, `ceiling` that of two seeds), "moved by joint training" (how
+        far a fused network stands from its twins on the axis in `label`), and "units in quadrant" (the share of units
+        that are alike or not and agree or not, see `QuadrantShares`; a few seconds a level).
+    permutations : int
+        For the null of the similarity, at least 20.
+
+    Returns
+    -------
+    Result
+        Every number is of pairs of networks of different seeds, mean over them. Of similarity and variance, what
+        cannot be put on the scale is in `missing`; the discrepancy then stands on the other, and its `label` says so.
+
+    Raises
+    ------
+    FeaturesError
+        Where the run or a needed response is missing.
+    ValueError
+        For an unknown level or measure.
+
+    Notes
+    -----
+    With c the debiased CKA between the modalities, c₀ its mean under permuted groups and c₁ the one between two seeds
+    of one modality (mean over both), s = (c − c₀)/(c₁ − c₀). With V the semantic variance of levels between the
+    modalities, V₀ the one between two seeds of one modality and V₁ the one with shuffled concepts (`SemanticScale`),
+    v = (V − V₀)/(V₁ − V₀). Either is missing where its denominator is less than 3 standard errors. The joint
+    discrepancy is `joint_score`; its properties are proved there. All intervals are from the same leave-outs.
+
+    Examples
+    --------
+    >>> import rgbd_insight as ri
+    >>> photographs = ri.load("book/features/nyuv2")
+    >>> alone, together = (ri.joint(photographs, run, levels=[4]).one("joint discrepancy") for run in ("twins", "sum"))
+    >>> bool(alone.high < together.low)  # trained together, the streams stay further apart
+    True
+    """
+    nets = networks(features, run)
+    plan = nets.plan(permutations)
+    levels, measures = chosen_levels(nets, levels), chosen_measures(measures, MEASURES)
+    rows: list[dict] = []
+    missing: list[Missing] = missing_seeds(nets)
+    twins = _twins(nets) if MOVED in measures else None
+    for level in levels:
+        if set(measures) - {UNITS}:
+            found = axes_of(nets, level, plan)
+            rows += [row for row in _rows(nets, level, found) if row["measure"] in measures]
+            missing += [
+                Missing(f"{axis} at level {level} of {nets.name}", why, "train and extract more seeds, or more images")
+                for axis, why in found.missing.items()
+            ]
+        if twins is not None and level in twins.levels:
+            rows += _moved(nets, twins, level, plan)
+        if UNITS in measures:
+            rows += _quadrants(nets, level, plan)
+    how = made(features, plan, null=any(m.startswith((SIMILARITY, SCORE)) for m in measures))
+    return judged(features, Result.of("joint", rows, missing=missing, made=how))
+
+
+@dataclass(frozen=True, eq=False)
+class Axes:
+    """Where two modalities stand at a level.
+
+    Attributes
+    ----------
+    raw : dict of str to dict
+        Axis → columns of its row as measured, with the values of unrelated streams and of two seeds.
+    scaled : dict of str to Estimate
+        Feature similarity, semantic variance and joint discrepancy on their scales; without those that have none.
+    missing : dict of str to str
+        Axis → why it cannot be put on its scale.
+    """
+
+    raw: dict[str, dict]
+    scaled: dict[str, Estimate]
+    missing: dict[str, str]
+
+
+def axes_of(nets: Networks, level: int, plan: Resampling) -> Axes:
+    """Both axes and their join; made once, as several figures and chapters ask for them."""
+
+    def make() -> Axes:
+        similarity, alike = _similarity(nets, level, plan)
+        agreement, spoken = _variance(nets, level, plan)
+        scaled = {SIMILARITY: similarity, VARIANCE: stats.combine(lambda a: 1 - a, agreement)}
+        missing = {name: one.missing for name, one in ((SIMILARITY, similarity), (VARIANCE, agreement)) if one.missing}
+        scaled = {name: one for name, one in scaled.items() if np.isfinite(one.value)}
+        if scaled:
+            names, parts = zip(*scaled.items(), strict=True)
+
+            def score(*values: np.ndarray) -> np.ndarray:
+                known = dict(zip(names, values, strict=True))
+                return joint_score(*(known.get(axis, np.nan) for axis in (SIMILARITY, VARIANCE)))
+
+            scaled[SCORE] = stats.combine(score, *parts)
+        return Axes({SIMILARITY: alike, VARIANCE: spoken}, scaled, missing)
+
+    return remembered(nets.features, ("axes", nets.name, str(nets.members), level, plan), make)
+
+
+def _similarity(nets: Networks, level: int, plan: Resampling) -> tuple[Estimate, dict]:
+    """Between null and ceiling; and as measured, with both."""
+
+    def found(pairs: list[tuple[np.ndarray, np.ndarray]], null: bool) -> Estimate:
+        every = [metrics.MEASURES["debiased_cka"].statistic(x, y, nets.groups) for x, y in pairs]
+        return stats.estimate(averaged(every), nets.groups, plan, null=null)
+
+    across = found(nets.across(level), True)
+    own = [found(nets.within(m, level), False) for m in nets.modalities]
+    ceiling = float(np.mean([one.value for one in own]))
+    return stats.normalised([across], across.null, own), numbers(across) | {"ceiling": ceiling}
+
+
+def _variance(nets: Networks, level: int, plan: Resampling) -> tuple[Estimate, dict]:
+    """What is agreed on, 0 where concepts are shuffled and 1 between two seeds; and as measured, with both."""
+    scale = SemanticScale(*(_streams(nets, m, level) for m in nets.modalities), nets.features.present, nets.groups)
+    found = stats.estimate(scale, nets.groups, plan, null=False)
+    ends = {"null": found.value[SHUFFLED], "ceiling": found.value[WITHIN]}
+    agreed = stats.combine(np.negative, found)  # which rises from unrelated streams to two seeds
+    return stats.normalised(agreed[BETWEEN], agreed[SHUFFLED], agreed[WITHIN]), numbers(found, BETWEEN) | ends
+
+
+def _streams(nets: Networks, modality: str, level: int) -> list[np.ndarray]:
+    """What every network makes of one modality at a level."""
+    return [nets.view(i, modality, level) for i in range(len(nets.members))]
+
+
+def _rows(nets: Networks, level: int, found: Axes) -> list[dict]:
+    cells = _cells(nets, level)
+    rows = [cells | {"measure": axis + RAW} | row for axis, row in found.raw.items()]
+    for name, one in found.scaled.items():
+        unrelated, seeds = ENDS[name]
+        alone = f"{next(iter(found.scaled))} alone" if name == SCORE and len(found.scaled) == 2 else None
+        row = {"measure": name, "null": unrelated, "ceiling": seeds, "label": alone}
+        rows.append(cells | _number(one) | row)
+    return rows
+
+
+def _cells(nets: Networks, level: int) -> dict:
+    first, second = nets.modalities
+    return nets.cells(level) | {"modality": first, "versus": second, "ceiling_kind": nets.ceiling_kind}
+
+
+def _number(found: Estimate) -> dict:
+    """Its columns, without the null of what it was made from."""
+    return {name: cell for name, cell in numbers(found).items() if name not in ("null", "null_high", "p")}
+
+
+def _moved(nets: Networks, twins: Networks, level: int, plan: Resampling) -> list[dict]:
+    """How far joint training moved a level along either axis, and their join, from where the twins stand."""
+    here, there = (axes_of(n, level, plan).scaled for n in (nets, twins))
+    return [
+        _cells(nets, level)
+        | {"measure": MOVED, "label": name}
+        | _number(stats.combine(np.subtract, here[name], there[name]))
+        for name in here
+        if name in there
+    ]
+
+
+def _twins(nets: Networks) -> Networks | None:
+    """The unimodal networks beside a fused one, where there are any."""
+    try:
+        return networks(nets.features, TWINS) if nets.fused else None
+    except FeaturesError:
+        return None
+
+
+def _quadrants(nets: Networks, level: int, plan: Resampling) -> list[dict]:
+    """The share of the first modality's units, and of the second's, in each quadrant.
+
+    A share has two sources of error, the images and which units there are: their intervals are squared and added
+    (Zou and Donner, Statistics in Medicine 2008). That of the images alone is of no width where no unit is near a
+    boundary.
+    """
+    rows = []
+    for modality, other in (nets.modalities, nets.modalities[::-1]):
+        sides = [_streams(nets, m, level) for m in (modality, other)]
+        found = stats.estimate(
+            QuadrantShares(*sides, nets.features.present, nets.groups), nets.groups, plan, null=False
+        )
+        units = sum(x.shape[1] for x in sides[0])
+        cells = nets.cells(level) | {"measure": UNITS, "modality": modality, "versus": other}
+        for at, name in enumerate(QUADRANTS):
+            row = numbers(found, at)
+            ends = stats.proportion_interval(round(row["value"] * units), units)
+            for end, of_units in zip(("low", "high"), ends, strict=True):
+                reach = np.hypot(row[end] - row["value"], of_units - row["value"])
+                row[end] = float(np.clip(row["value"] + (reach if end == "high" else -reach), 0, 1))
+            rows.append(cells | {"label": name, "ceiling_kind": nets.ceiling_kind} | row)
+    return rows
