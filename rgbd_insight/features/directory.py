@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -30,8 +32,8 @@ from rgbd_insight.features.files import (
     write_columns,
     write_sums,
 )
-from rgbd_insight.features.schema import SAMPLE_COLUMNS, FeaturesError
-from rgbd_insight.utils.files import LOCK, PARTIAL, PAUSE, InUse, Lock, sync
+from rgbd_insight.features.schema import SAMPLE_COLUMNS, FeaturesError, RunId, TensorKey
+from rgbd_insight.utils.files import LOCK, PARTIAL, PAUSE, InUse, Lock, as_json, sync
 
 PROGRESS, COMPLETE, OLD = "progress.json", "complete", "old"  # what the folder beside a directory may hold
 _OURS = (LOCK, COMPLETE, OLD)
@@ -121,6 +123,62 @@ def check_same(path: Path, found: dict, wanted: dict, fix: str) -> None:
         if found.get(key) != wanted.get(key):
             shown = [s if len(s) <= 200 else s[:200] + "…" for s in (repr(found.get(key)), repr(wanted.get(key)))]
             raise FeaturesError(f"{path} was made with {key!r} = {shown[0]}, and now {shown[1]} is asked for; {fix}")
+
+
+def earlier_entry(out: Path, manifest: dict | None, head: dict, run: dict) -> dict | None:
+    """What the manifest of `out` says of a run, or None; a FeaturesError where it was made from other things."""
+    if manifest is None:
+        return None
+    cuts = [{k: v for k, v in c.items() if k != "cut"} for c in manifest["concepts"]]
+    fix = "choose another `out` or delete this one"
+    check_same(out, {**{k: manifest[k] for k in head}, "concepts": cuts}, head, fix)
+    if run.get("cells") and "cells" in manifest:
+        check_same(out, {"cells": manifest["cells"]["count"]}, {"cells": run["cells"]}, fix)
+    entry = manifest["runs"].get(run_name(run))
+    if entry is not None:
+        if entry.get("quantised") is not None:
+            raise FeaturesError(f"{out} holds a quantised copy of {run_name(run)!r}; extract into another `out`")
+        check_same(out, {k: entry.get(k) for k in RUN_KEY}, {k: run.get(k) for k in RUN_KEY}, fix)
+        old, new = (
+            {n: e["ablations"][n] for n in run["ablations"].keys() & entry["ablations"].keys()} for e in (entry, run)
+        )
+        check_same(out, old, new, "rename the ablation")
+    return entry
+
+
+def run_name(run: dict) -> str:
+    """The id of a run that is described as in a manifest."""
+    return str(RunId(run["fusion"], run["seed"], run["epoch"], run["role"]))
+
+
+def read_progress(partial: Path) -> dict:
+    """What an earlier attempt has noted of itself."""
+    path, fix = partial / PROGRESS, f"delete {partial}, and extract again"
+    state = read_json(path, fix)
+    written = state.pop("sha256", None) if isinstance(state, dict) else None
+    if written != sum_of(state):
+        raise FeaturesError(f"{path} is damaged, or of an earlier version; {fix}")
+    return state
+
+
+def sum_of(value: object) -> str:
+    """Digest of a JSON value."""
+    return hashlib.sha256(as_json(value).encode()).hexdigest()
+
+
+def times(seconds: float, samples: int) -> dict[str, object]:
+    """How long a run took, when it ended and how fast it was, for execution.json."""
+    return {
+        "seconds": round(seconds, 3),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "images_per_second": round(samples / seconds, 2) if seconds > 0 else None,
+    }
+
+
+def cell_conditions(entry: dict | None) -> set[str]:
+    """The conditions under which a run, described as in a manifest, has responses at cells."""
+    files = ((entry or {}).get("cells") or {"files": {}})["files"]
+    return {TensorKey.parse(key).condition for keys in files.values() for key in keys}
 
 
 def link(source: Path, target: Path) -> None:
@@ -222,6 +280,9 @@ def extended(old: dict | None, new: dict) -> dict:
     """A run's entry in the manifest: `new`, with what an earlier call recorded of the same run."""
     old = old or {"conditions": [], "ablations": {}, "files": {}, "purity": [], "widths": {}}
     merged = {key: old[key] | new[key] for key in ("ablations", "files", "widths")}
+    if old.get("cells") or new.get("cells"):
+        both = [entry.get("cells") or {} for entry in (old, new)]
+        merged["cells"] = {part: both[0].get(part, {}) | both[1].get(part, {}) for part in ("files", "units", "loss")}
     return (
         new
         | merged

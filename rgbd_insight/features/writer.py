@@ -7,34 +7,43 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from rgbd_insight.features.checks import first_wrong, wrong_areas, wrong_samples, wrong_values
+from rgbd_insight.features.cells import quantise_cells
+from rgbd_insight.features.checks import first_wrong, wrong_areas, wrong_places, wrong_samples, wrong_values
 from rgbd_insight.features.directory import (
     COMPLETE,
     PROGRESS,
     RUN_KEY,
+    cell_conditions,
     check_same,
     cut,
+    earlier_entry,
     extended,
     fill_samples,
     link,
     place,
     publish,
     read_manifest,
+    read_progress,
     recover,
+    run_name,
+    sum_of,
     take,
+    times,
 )
 from rgbd_insight.features.files import (
+    CELLS,
     FORMAT,
     MANIFEST,
     SCHEMA,
     SUMS,
+    WITH_CELLS,
     BlockFile,
     inside,
     json_value,
@@ -43,10 +52,10 @@ from rgbd_insight.features.files import (
     read_tensors,
     write_columns,
 )
-from rgbd_insight.features.schema import SAMPLE_COLUMNS, FeaturesError, RunId, TensorKey
-from rgbd_insight.utils.files import LOCK, as_json, room, sync, write_json
+from rgbd_insight.features.schema import SAMPLE_COLUMNS, FeaturesError, TensorKey
+from rgbd_insight.utils.files import LOCK, room, sync, write_json
 
-ROWS = "samples.jsonl"
+ROWS, QUANTISED = "samples.jsonl", "quantised.safetensors"
 _REWRITTEN = {MANIFEST, "execution.json", SUMS}
 
 
@@ -60,8 +69,8 @@ class FeatureWriter:
     head : dict
         What is true of every run: name, fingerprint, modalities, classes, concepts, families, size, samples.
     run : dict
-        This run: fusion, seed, epoch, role, about, taps, draws, isolation, block (samples a block), conditions (names)
-        and ablations ({name: description}).
+        This run: fusion, seed, epoch, role, about, taps, draws, isolation, block (samples a block), conditions (names),
+        ablations ({name: description}), and cells (of an image, at which responses are kept too; 0 or absent: none).
 
     Attributes
     ----------
@@ -69,6 +78,8 @@ class FeatureWriter:
         The run's name.
     conditions, ablations : list of str and dict of str to dict
         Those still to be recorded (the finished ones are left alone).
+    cells : list of str
+        Conditions whose responses at cells are still to be recorded.
     complete : bool
         Nothing is left to do.
     fresh : bool
@@ -84,7 +95,7 @@ class FeatureWriter:
     """
 
     def __init__(self, out: str | Path, head: dict, run: dict) -> None:
-        self.out, self.id = Path(out), _name_of(run)
+        self.out, self.id = Path(out), run_name(run)
         self.partial = place(self.out)
         self.head, self.run = json_value(head), json_value(run | {"version": package_version()})
         self.done, self._lock, self._files, self._state = 0, None, {}, {}
@@ -95,7 +106,33 @@ class FeatureWriter:
             self.close()
             raise
 
-    def write(self, start: int, *, responses: dict, predictions: dict, areas: np.ndarray, samples: dict) -> None:
+    def place_cells(self, grid: Sequence[int], units: dict[str, Sequence[int]]) -> None:
+        """Say, before the first block, of which grid the cells are and which units of every tap ("rgb/2") are kept.
+
+        Raises
+        ------
+        FeaturesError
+            Where the directory, or what an earlier attempt left, has cells of another grid.
+        """
+        cells = json_value({"grid": list(grid), "count": self.run["cells"], "units": units})
+        common = {part: cells[part] for part in ("grid", "count")}
+        fix = "give taps of the same coarsest grid, or extract into another `out`"
+        for path, found in ((self.out, (self._manifest or {}).get("cells")), (self.partial, self._state.get("cells"))):
+            if found is not None:
+                check_same(path, {part: found[part] for part in common}, common, fix)
+        if "cells" not in self._state:
+            self._save(self._state | {"cells": cells})
+
+    def write(
+        self,
+        start: int,
+        *,
+        responses: dict,
+        predictions: dict,
+        areas: np.ndarray,
+        samples: dict,
+        cells: dict | None = None,
+    ) -> None:
         """Put one block of samples on the disk; when this returns it survives a crash.
 
         Parameters
@@ -110,6 +147,9 @@ class FeatureWriter:
             Share of the pixels that carry each concept.
         samples : dict
             {column: B values}, the columns of samples.parquet.
+        cells : dict, optional
+            Where `place_cells` was called: "places", {"row", "column": uint8 (B, c), "shares": uint8 (B, c·K)}, and
+            "responses", {"stream/level/condition": float (B, c·U)}.
 
         Raises
         ------
@@ -120,10 +160,14 @@ class FeatureWriter:
         """
         if start != self.done or self.complete:
             raise FeaturesError(f"`start` must be {self.done}, the samples written so far; got {start}")
-        blocks = {"concepts.safetensors": {"areas": areas}, self._name("predictions.safetensors"): predictions}
-        if responses:
-            blocks[self._name("safetensors")] = responses
-        self._check_block(areas, samples, responses | predictions)
+        named = {"predictions.safetensors": predictions, "safetensors": responses}
+        if cells:
+            named["cells.safetensors"] = cells["responses"]
+            wrong = wrong_places(cells["places"], len(areas), self._state["cells"], len(self.head["concepts"]))
+            self._refuse(wrong)
+        blocks = {"concepts.safetensors": {"areas": areas}, **({CELLS: cells["places"]} if cells else {})}
+        blocks |= {self._name(suffix): block for suffix, block in named.items() if block}
+        self._check_block(areas, samples, [item for block in named.values() for item in block.items()])
         rows = zip(*(np.asarray(samples[c]).tolist() for c in SAMPLE_COLUMNS), strict=True)
         with room(self.partial, f"{self.done} of {self.head['samples']} samples are safe in it"):
             if not self._state["widths"]:
@@ -156,9 +200,9 @@ class FeatureWriter:
             raise FeaturesError(
                 f"{self.partial} holds {self.done} of {self.head['samples']} samples; write the rest before finish()"
             )
-        manifest = self._describe(purity, isolated)
-        self._refuse(first_wrong(manifest))
         with room(self.out, f"all samples are safe in {self.partial}"):
+            manifest = self._describe(purity, isolated, self._quantise())
+            self._refuse(first_wrong(manifest))
             publish(self._fill(manifest, curves, execution), self.out)
         self.complete = True
         self._clear()
@@ -176,16 +220,9 @@ class FeatureWriter:
         if (target / name).exists():
             manifest["runs"][self.id]["curves"] = name
         write_json(target / MANIFEST, manifest)
+        now = {"run": self.id, **(execution or {}), "conditions": [*self.conditions, *self.ablations]}
+        now |= ({"cells": self.cells} if self.cells else {}) | times(self._state["seconds"], self.head["samples"])
         earlier = [] if self._manifest is None else read_json(self.out / "execution.json", "restore it")["runs"]
-        seconds = self._state["seconds"]
-        now = {
-            "run": self.id,
-            **(execution or {}),
-            "conditions": [*self.conditions, *self.ablations],
-            "seconds": round(seconds, 3),
-            "date": datetime.now(UTC).isoformat(timespec="seconds"),
-            "images_per_second": round(self.head["samples"] / seconds, 2) if seconds > 0 else None,
-        }
         write_json(target / "execution.json", {"runs": [*earlier, now]})
         return target
 
@@ -206,61 +243,46 @@ class FeatureWriter:
             self._lock = take(self.partial)
             recover(self.out)
             self._look()
-        self._refuse(first_wrong(self._describe([], None)))
+        self._refuse(first_wrong(self._describe([], None, {})))
         self._resume()
 
     def _look(self) -> bool:
         """Compare with what there is in the directory; returns whether nothing is left to do."""
         self._manifest = read_manifest(self.out, False) if self.out.exists() else None
-        entry = self._compare(self._manifest)
+        entry = earlier_entry(self.out, self._manifest, self.head, self.run)
         self.fresh = entry is None
         self.conditions = [c for c in self.run["conditions"] if self.fresh or c not in entry["conditions"]]
         self.ablations = {n: a for n, a in self.run["ablations"].items() if self.fresh or n not in entry["ablations"]}
-        self.complete = not self.conditions and not self.ablations
+        kept = cell_conditions(entry)
+        able = ("both", *(m["name"] for m in self.head["modalities"])) if self.run.get("cells") else ()
+        self.cells = [c for c in self.run["conditions"] if c in able and c not in kept]
+        self.complete = not self.conditions and not self.ablations and not self.cells
         return self.complete
 
     def _refuse(self, wrong: str | None) -> None:
         if wrong is not None:
             raise FeaturesError(f"what is to be in {self.out} could not be read back: {wrong}; change that first")
 
-    def _check_block(self, areas: np.ndarray, samples: dict, tensors: dict) -> None:
+    def _check_block(self, areas: np.ndarray, samples: dict, tensors: list[tuple[str, np.ndarray]]) -> None:
         n, pixels = len(areas), int(np.prod(self.head["size"]))
         table = pd.DataFrame({column: list(samples[column]) for column in SAMPLE_COLUMNS})
         self._refuse(wrong_samples(table, n) or wrong_areas(areas, (n, len(self.head["concepts"]))))
-        for key, values in tensors.items():
+        for key, values in tensors:
             self._refuse(wrong_values(TensorKey.parse(key), values, (n, None), pixels))
-
-    def _compare(self, manifest: dict | None) -> dict | None:
-        if manifest is None:
-            return None
-        cuts = [{k: v for k, v in c.items() if k != "cut"} for c in manifest["concepts"]]
-        fix = "choose another `out` or delete this one"
-        check_same(self.out, {**{k: manifest[k] for k in self.head}, "concepts": cuts}, self.head, fix)
-        entry = manifest["runs"].get(self.id)
-        if entry is not None:
-            if entry.get("quantised") is not None:
-                raise FeaturesError(f"{self.out} holds a quantised copy of {self.id!r}; extract into another `out`")
-            check_same(self.out, {k: entry.get(k) for k in RUN_KEY}, {k: self.run.get(k) for k in RUN_KEY}, fix)
-            shared = self.run["ablations"].keys() & entry["ablations"].keys()
-            check_same(
-                self.out,
-                {n: entry["ablations"][n] for n in shared},
-                {n: self.run["ablations"][n] for n in shared},
-                "rename the ablation",
-            )
-        return entry
 
     def _key(self) -> dict:
         run = {k: self.run.get(k) for k in RUN_KEY}
         todo = {"conditions": self.conditions, "ablations": self.ablations}
+        todo |= {"cells": [self.run["cells"], self.cells]} if self.cells else {}
         return {"schema": SCHEMA, **{f"data.{k}": v for k, v in self.head.items()}, **run, **todo}
 
     def _resume(self) -> None:
         if self._lock is not None and (self.partial / PROGRESS).exists():
-            state = self._progress()
+            state = read_progress(self.partial)
             key = state["key"]
-            entry = (self._manifest or {"runs": {}})["runs"].get(_name_of(key), {"conditions": [], "ablations": {}})
+            entry = (self._manifest or {"runs": {}})["runs"].get(run_name(key), {"conditions": [], "ablations": {}})
             moved_in = {*key["conditions"], *key["ablations"]} <= {*entry["conditions"], *entry["ablations"]}
+            moved_in &= {*key.get("cells", [0, []])[1]} <= cell_conditions(entry)
             if moved_in or state["done"] == 0:
                 self._clear()  # a crash came just after the end, or before the first block: nothing is lost
             elif not self.complete:
@@ -276,21 +298,12 @@ class FeatureWriter:
             self._save({"key": self._key(), "done": 0, "bytes": 0, "blocks": [], "seconds": 0.0, "widths": {}})
         self._clock = time.monotonic()
 
-    def _progress(self) -> dict:
-        """What an earlier attempt has noted of itself."""
-        path, fix = self.partial / PROGRESS, f"delete {self.partial}, and extract again"
-        state = read_json(path, fix)
-        written = state.pop("sha256", None) if isinstance(state, dict) else None
-        if written != _sum_of(state):
-            raise FeaturesError(f"{path} is damaged, or of an earlier version; {fix}")
-        return state
-
     def _sum(self, start: int, stop: int, before: int, after: int) -> str:
         """Digest of a block as it is on the disk: rows `start` to `stop`, and its lines, bytes `before` to `after`."""
         with open(self.partial / ROWS, "rb") as file:
             file.seek(before)
             lines = hashlib.sha256(file.read(after - before)).hexdigest()
-        return _sum_of([lines, *(self._files[name].sum(start, stop) for name in sorted(self._files))])
+        return sum_of([lines, *(self._files[name].sum(start, stop) for name in sorted(self._files))])
 
     def _check_blocks(self) -> None:
         start, before = 0, 0
@@ -304,7 +317,7 @@ class FeatureWriter:
 
     def _open_files(self, *, create: bool) -> None:
         for name, widths in self._state["widths"].items():
-            dtype = "I32" if name.endswith("predictions.safetensors") else "F32"
+            dtype = "U8" if name == CELLS else "I32" if name.endswith("predictions.safetensors") else "F32"
             self._files[name] = BlockFile(inside(self.partial, name), widths, self.head["samples"], dtype)
             if create:
                 self._files[name].create()
@@ -317,14 +330,15 @@ class FeatureWriter:
         now = time.monotonic()
         state["seconds"] += now - getattr(self, "_clock", now)
         self._clock = now
-        write_json(self.partial / PROGRESS, state | {"sha256": _sum_of(state)})
+        write_json(self.partial / PROGRESS, state | {"sha256": sum_of(state)})
         sync(self.partial)
         self._state = state
 
     def _name(self, suffix: str) -> str:
         if self.fresh:
             return f"{self.id}.{suffix}"
-        todo = json.dumps([self.conditions, self.ablations], sort_keys=True).encode()
+        asked = [self.conditions, self.ablations, *([self.cells] if self.cells else [])]
+        todo = json.dumps(asked, sort_keys=True).encode()
         return f"{self.id}.{hashlib.sha256(todo).hexdigest()[:8]}.{suffix}"
 
     def _clear(self) -> None:
@@ -342,17 +356,26 @@ class FeatureWriter:
                 if path.name not in _REWRITTEN:
                     link(path, target / path.name)
         for name in self._files:
-            if not (target / name).exists():  # concepts are kept as the first run wrote them
-                link(self.partial / name, target / name)
+            if not (target / name).exists():  # concepts and cells are kept as the first run wrote them
+                link(self.partial / (QUANTISED if name == self._name("cells.safetensors") else name), target / name)
 
-    def _describe(self, purity: list | None, isolated: dict | None) -> dict:
+    def _quantise(self) -> dict[str, float]:
+        """Make one byte a value of the responses at cells; returns the loss of each tensor."""
+        file = self._files.get(self._name("cells.safetensors"))
+        if file is None:
+            return {}
+        units = {key: len(self._state["cells"]["units"][TensorKey.parse(key).tap]) for key in file.widths}
+        return quantise_cells(file, self.partial / QUANTISED, units)
+
+    def _describe(self, purity: list | None, isolated: dict | None, losses: dict[str, float]) -> dict:
         manifest, known = self._manifest, self._state.get("widths", {})
         if manifest is None:
             areas = read_tensors(self.partial / "concepts.safetensors", ["areas"])[0] if known else None  # (N, K)
             cuts = [0.0 if areas is None else cut(areas[:, k]) for k in range(len(self.head["concepts"]))]
             concepts = [c | {"cut": cuts[k]} for k, c in enumerate(self.head["concepts"])]
             manifest = {"format": FORMAT, "schema": SCHEMA, **self.head, "concepts": concepts, "runs": {}}
-        files = {n: sorted(w) for n, w in known.items() if n != "concepts.safetensors"}
+        files = {n: sorted(w) for n, w in known.items() if n not in ("concepts.safetensors", CELLS)}
+        at_cells = files.pop(self._name("cells.safetensors"), None)
         widths = {TensorKey.parse(key).tap: width for key, width in known.get(self._name("safetensors"), {}).items()}
         new = {k: self.run.get(k) for k in RUN_KEY} | {
             "conditions": self.conditions,
@@ -363,15 +386,10 @@ class FeatureWriter:
             "widths": widths,
             "levels": sorted({tap["level"] for tap in self.run["taps"]}),
         }
+        if at_cells:
+            cells = self._state["cells"]
+            manifest |= {"schema": WITH_CELLS, "cells": {part: cells[part] for part in ("grid", "count")}}
+            files = {self._name("cells.safetensors"): at_cells}
+            new["cells"] = {"files": files, "units": cells["units"], "loss": losses}
         entry = extended(manifest["runs"].get(self.id), new)
         return manifest | {"version": package_version(), "runs": manifest["runs"] | {self.id: entry}}
-
-
-def _sum_of(value: object) -> str:
-    """Digest of a JSON value."""
-    return hashlib.sha256(as_json(value).encode()).hexdigest()
-
-
-def _name_of(run: dict) -> str:
-    """The id of a run that is described as in a manifest."""
-    return str(RunId(run["fusion"], run["seed"], run["epoch"], run["role"]))
