@@ -10,20 +10,29 @@ _PENALTY = 1e-2  # of the number of training rows; covariates have variance 1
 
 
 def cooccurrence_strata(
-    covariates: ArrayLike, present: ArrayLike, groups: ArrayLike, *, levels: int = 10, folds: int = 5, seed: int = 0
+    covariates: ArrayLike,
+    present: ArrayLike,
+    groups: ArrayLike,
+    *,
+    own: int = 1,
+    levels: int = 10,
+    folds: int = 5,
+    seed: int = 0,
 ) -> np.ndarray:
     """Sort the rows, concept by concept, into at most `levels` classes of equal expectation: int codes (N, K) from 0.
 
     Parameters
     ----------
-    covariates : array (N, P), P >= K
-        Column k < K belongs to concept k (its presence or area) and is never used for concept k itself; the further
-        columns (position, brightness...) serve every concept. Areas that add up to a constant determine each other:
-        pass presence for such families.
+    covariates : array (N, P), P >= own · K
+        Column k < K belongs to concept k (its presence or area) and is never used for concept k itself; nor are columns
+        k + K, … of further such blocks. The columns after these (position, brightness...) serve every concept. Areas
+        that add up to a constant determine each other: pass presence for such families.
     present : array of bool (N, K)
         Which row shows which concept.
     groups : array (N,)
         Groups that no fold may divide.
+    own : int
+        Number of blocks of K columns, one a concept, that come first.
     levels, folds, seed : int
         Number of strata in each fold, number of folds, seed of the folds.
 
@@ -35,14 +44,14 @@ def cooccurrence_strata(
     Raises
     ------
     ValueError
-        If P < K or a covariate is not finite.
+        If P < own · K or a covariate is not finite.
 
     Notes
     -----
     A ridge probe given only the other covariates scores the held-out fold; its scores are cut where the variance inside
     the strata is least (one-dimensional k-means). Quantile cuts would often mix the presence and the absence of the one
-    covariate that matters. The probe without column k follows from the full one: w - B[:, k] · w_k / B_kk, with B the
-    inverse of the regularised covariance.
+    covariate that matters. The probe without the columns S of concept k follows from the full one: w - B[:, S] · B_SS⁻¹
+    · w_S, with B the inverse of the regularised covariance.
 
     References
     ----------
@@ -58,29 +67,32 @@ def cooccurrence_strata(
     """
     covariates, present, groups = checked(covariates, present, groups, "covariates")
     concepts = present.shape[1]
-    if covariates.shape[1] < concepts:
+    if own < 1 or covariates.shape[1] < own * concepts:
         raise ValueError(
-            f"`covariates` must have a column for each of the {concepts} concepts first; got {covariates.shape[1]} "
-            "columns. Pass np.hstack([present, position])."
+            f"`covariates` must have {max(own, 1)} x {concepts} columns first, one for each of the {concepts} concepts; got "
+            f"{covariates.shape[1]} columns. Pass np.hstack([present, position])."
         )
     codes = np.empty(present.shape, np.int8)
     fold = group_folds(groups, folds, seed)
     for f in range(folds):
         train = fold != f
-        scores = _leave_own_column_out(covariates[train], present[train], covariates[~train])
+        scores = _leave_own_columns_out(covariates[train], present[train], covariates[~train], own)
         codes[~train] = _split(scores, levels)
     return codes
 
 
-def _leave_own_column_out(train: np.ndarray, present: np.ndarray, test: np.ndarray) -> np.ndarray:
-    """Scores (n, K) of test rows by ridge probes of concept k that are not given column k."""
+def _leave_own_columns_out(train: np.ndarray, present: np.ndarray, test: np.ndarray, own: int) -> np.ndarray:
+    """Scores (n, K) of test rows by ridge probes of concept k that are not given columns k, k + K, … of `own` blocks."""
     mean, scale = train.mean(0), train.std(0)
     scale[scale <= 1e-12 * np.abs(mean)] = np.inf  # a constant covariate says nothing
     z, targets = (train - mean) / scale, present - present.mean(0)  # (n, P), (n, K)
     inverse = np.linalg.inv(z.T @ z + _PENALTY * len(z) * np.eye(z.shape[1]))  # (P, P)
     weights = inverse @ (z.T @ targets)  # (P, K)
-    own = np.arange(targets.shape[1])
-    weights -= inverse[:, own] * (weights[own, own] / inverse[own, own])
+    concepts = np.arange(targets.shape[1])
+    columns = concepts[:, None] + len(concepts) * np.arange(own)  # (K, own)
+    inner = inverse[columns[:, :, None], columns[:, None, :]]  # (K, own, own)
+    given = np.linalg.solve(inner, weights[columns, concepts[:, None]][..., None])[..., 0]  # (K, own)
+    weights -= np.einsum("pko,ko->pk", inverse[:, columns], given)
     return ((test - mean) / scale) @ weights
 
 

@@ -12,7 +12,7 @@ from rgbd_insight.metrics import probes, ridge
 from rgbd_insight.metrics.auroc import pair_counts
 from rgbd_insight.metrics.labels import concept_labels
 from rgbd_insight.metrics.probes import DecodabilityStatistic, decodability
-from rgbd_insight.metrics.strata import _leave_own_column_out, cooccurrence_strata
+from rgbd_insight.metrics.strata import _leave_own_columns_out, cooccurrence_strata
 from rgbd_insight.stats.groups import blocks_of, checked_blocks, counted_once, group_folds
 
 
@@ -233,18 +233,19 @@ def test_cooccurrence_gives_no_credit_inside_strata(rate):
     assert fair[half:].min() > 0.9  # what is there keeps its credit
 
 
-def test_strata_never_use_the_own_column():
+@pytest.mark.parametrize("own", [1, 2])
+def test_strata_never_use_the_own_columns(own):
     rng = np.random.default_rng(3)
-    covariates, present = rng.normal(size=(90, 5)), rng.random((90, 3)) < 0.5
-    ours = _leave_own_column_out(covariates[:60], present[:60], covariates[60:])
+    covariates, present = rng.normal(size=(90, 8)), rng.random((90, 3)) < 0.5
+    ours = _leave_own_columns_out(covariates[:60], present[:60], covariates[60:], own)
     scaler = StandardScaler().fit(covariates[:60])
     for k in range(3):
-        rest = np.arange(5) != k
+        rest = ~np.isin(np.arange(8), [k, k + 3][:own])
         ridge = Ridge(alpha=0.6, fit_intercept=False).fit(
             scaler.transform(covariates[:60])[:, rest], present[:60, k] - present[:60, k].mean()
         )
         assert np.allclose(ours[:, k], ridge.predict(scaler.transform(covariates[60:])[:, rest]), atol=1e-10)
-    with pytest.raises(ValueError, match="a column for each of the 3 concepts"):
+    with pytest.raises(ValueError, match="one for each of the 3 concepts"):
         cooccurrence_strata(covariates[:, :2], present, np.arange(90))
 
 

@@ -1,0 +1,110 @@
+"""Decodability at positions: against a naive count of pairs, its leave-outs, and what strata are for."""
+
+import numpy as np
+import pytest
+
+from rgbd_insight.metrics.positions import PositionDecodability
+from rgbd_insight.metrics.ridge import weights_of_few
+from rgbd_insight.metrics.strata import cooccurrence_strata
+from rgbd_insight.stats import blocks_of, estimate, group_folds
+
+GROUPS = np.arange(1200) // 12
+
+
+def _cells(seed: int = 0, units: int = 5) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    present = rng.random((len(GROUPS), 3)) < 0.3
+    x = np.round(rng.normal(size=(len(GROUPS), units)) + present[:, :1] + 0.5 * present[:, 1:2], 1)
+    return x, present, rng.integers(0, 4, present.shape)
+
+
+def _naive(x: np.ndarray, present: np.ndarray, strata: np.ndarray, left_out: np.ndarray) -> np.ndarray:
+    """2·AUROC − 1 (K,), every pair looked at; the probes are those of all cells."""
+    fold = group_folds(GROUPS, 5, 0)
+    wins, pairs = np.zeros((2, present.shape[1]))
+    for f in range(5):
+        train = fold != f
+        scores = (x - x.mean(0)) @ weights_of_few(x[train] - x.mean(0), present[train].astype(float), 32)
+        rows = np.flatnonzero((fold == f) & ~left_out)
+        for k in range(present.shape[1]):
+            for i in rows[present[rows, k]]:
+                same = rows[~present[rows, k] & (strata[rows, k] == strata[i, k])]
+                ahead = np.round(scores[i, k] - scores[same, k], 12)
+                wins[k] += (ahead > 0).sum() + (ahead == 0).sum() / 2
+                pairs[k] += len(same)
+    return 2 * wins / pairs - 1
+
+
+def test_delta_and_its_leave_outs_are_those_of_every_pair_looked_at():
+    x, present, strata = _cells()
+    one = PositionDecodability(x, present, GROUPS, strata=strata)
+    blocks = blocks_of(GROUPS, 40)
+    found = one.leave_outs(blocks)  # (40, 1 + 5, 3)
+    every = np.arange(len(x))
+    assert one(every, every)[0] == pytest.approx(_naive(x, present, strata, np.zeros(len(x), bool)), abs=1e-9)
+    for g in (0, 17):
+        assert found[g, 0] == pytest.approx(_naive(x, present, strata, blocks == g), abs=1e-9)
+
+
+def test_folds_add_up_and_the_order_of_cells_does_not_matter():
+    x, present, strata = _cells(1)
+    one = PositionDecodability(x, present, GROUPS, strata=strata)
+    every = np.arange(len(x))
+    order = np.random.default_rng(0).permutation(len(x))
+    other = PositionDecodability(3 - 2 * x[order], present[order], GROUPS[order], strata=strata[order])
+    assert other(every, every) == pytest.approx(one(every, every), abs=1e-9)
+    whole, *folds = one(every, every)
+    assert (np.min(folds, 0) <= whole).all() and (whole <= np.max(folds, 0)).all()
+
+
+def test_what_merely_stands_beside_a_thing_gets_no_credit_inside_strata():
+    """A hidden thing that fills places which visible things leave free: without strata it is "seen", with them not."""
+    rng = np.random.default_rng(2)
+    groups = np.arange(24000) // 12
+    what = rng.choice(4, len(groups), p=[0.4, 0.2, 0.2, 0.2])  # nothing, hidden, two that are seen; one a place
+    present = what[:, None] == [1, 2, 3]
+    x = rng.normal(size=(len(groups), 6)) + 3 * (what >= 2)[:, None]
+    anywhere = np.zeros(present.shape, int)
+    plain = PositionDecodability(x, present, groups, strata=anywhere)
+    strata = cooccurrence_strata(present, present, groups)
+    inside = PositionDecodability(x, present, groups, strata=strata)
+    assert estimate(plain, groups, null=False)[0].low[0] > 0.3
+    found = estimate(inside, groups, null=False)[0]
+    assert found.low[0] < 0 < found.high[0] < 0.1
+    assert found.low[1] > 0.9  # what is seen stays seen
+
+
+def test_the_interval_covers_what_new_scenes_would_give():
+    """Of a concept that is not there: δ is 0 whatever the probe."""
+    covered = []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        groups = np.arange(1200) // 12
+        scene = rng.normal(size=(100, 1, 4)).repeat(12, 1).reshape(1200, 4)  # cells of one image are alike
+        present = (scene[:, :1] * 0 + rng.normal(size=(100, 1)).repeat(12, 1).reshape(1200, 1)) > 0.4
+        present = np.hstack([present, rng.random((1200, 1)) < 0.3])
+        x = scene + rng.normal(size=(1200, 4))
+        one = PositionDecodability(x, present, groups, strata=np.zeros(present.shape, int))
+        found = estimate(one, groups, null=False)[0]
+        covered.append((found.low <= 0) & (0 <= found.high))
+    assert (np.mean(covered, axis=0) >= 0.88).all()
+
+
+def test_why_a_concept_has_no_value():
+    x, present, strata = _cells()
+    present[:, 1] = False
+    present[:20, 1] = True
+    strata[:, 2] = present[:, 2]
+    one = PositionDecodability(x, present, GROUPS, strata=strata)
+    assert one.reason[0] == ""
+    assert one.reason[1].startswith("20 positives")
+    assert one.reason[2].startswith("determined by what else is there")
+    every = np.arange(len(x))
+    assert np.isnan(one(every, every)[:, 1:]).all()
+
+
+@pytest.mark.parametrize(("wrong", "said"), [({"strata": np.zeros((3, 3), int)}, "strata"), ({"components": 0}, "components")])
+def test_arguments_out_of_range_are_named(wrong, said):
+    x, present, strata = _cells()
+    with pytest.raises(ValueError, match=f"`{said}`|{said}"):
+        PositionDecodability(x, present, GROUPS, **{"strata": strata} | wrong)
