@@ -18,6 +18,7 @@ from rgbd_insight.cli.sources import (
     data_from,
     new_folder,
     nothing_left,
+    number,
 )
 from rgbd_insight.extraction import extract
 from rgbd_insight.features import ROLES
@@ -84,6 +85,8 @@ def add_extract(commands: argparse._SubParsersAction) -> None:
     sub.add_argument("--n", type=IMAGES, help="number of scenes; none: 200")
     text = "partners for each image where one input is another scene's"
     sub.add_argument("--draws", type=DRAWS, default=4, help=text)
+    text = "cells of every image at which responses are kept too; 16 suit most networks"
+    sub.add_argument("--cells", type=number(0, 10**4), default=0, help=text)
     sub.add_argument("--out", type=new_folder, default="features/mine", help="features directory; runs are added to it")
     add_options(sub)
     add_images(sub)
@@ -110,6 +113,7 @@ def run_extract(options: argparse.Namespace) -> None:
             run=found.run,
             claims=digest(),
             draws=options.draws,
+            cells=options.cells,
             device=options.device,
         )
     runs, path = ", ".join(features.runs.index), features.path

@@ -108,7 +108,7 @@ def check_order(
     given: tuple[Tensor, Tensor],
     adapt: Adapt,
     joined: Mapping[Tap, Tensor],
-    reduce: Callable[[Tensor], Tensor],
+    reduce: Callable[[Tensor], Tensor] | Mapping[Tap, Callable[[Tensor], Tensor]],
 ) -> None:
     """Raise a RuntimeError where rows joined from several calls are not the samples in their order.
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import platform
-import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from functools import cached_property
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -20,6 +16,7 @@ from torch.backends import cudnn
 from rgbd_insight.data import Batch, Dataset
 from rgbd_insight.extraction.blocks import check_batch, concept_areas, describe, replacement, score
 from rgbd_insight.extraction.calling import call, check_order, counted
+from rgbd_insight.extraction.cells import CellPlan, Reduce, cell_counts, pooled
 from rgbd_insight.features import MEASURED, Ablation, TensorKey, guests, partners, parts
 from rgbd_insight.hooks import Tap, at_own_precision, evaluating, mute, purity, trace
 from rgbd_insight.stats import estimate
@@ -51,6 +48,7 @@ class Extractor:
         self.guests = guests(data.groups, max(draws, MEASURED))  # for responses
         self._unit_means: dict[tuple[str, int], np.ndarray] = {}
         self._replacements: dict[tuple[int, str], tuple[Tensor, Tensor]] = {}  # by input and by what replaces it
+        self.plan: CellPlan | None = None
         self._in_order = False  # whether it was seen that rows come in the order of the samples
 
     def prepare(self, conditions: Sequence[str], ablations: Sequence[Ablation]) -> None:
@@ -66,11 +64,21 @@ class Extractor:
                 if m.name != name:
                     self._replacements[i, kind] = replacement(reference, INPUTS[i], kind, (m.low, m.high))
         if any(a.value == "mean" for a in ablations):
-            pooled, _ = self._run((reference.rgb, reference.depth), reference.ids, "both")
-            self._unit_means = {place: values.mean(0) for place, values in pooled.items()}  # (U,)
+            found, _ = self._run((reference.rgb, reference.depth), reference.ids, "both")
+            self._unit_means = {(tap.stream, tap.level): values.mean(0) for tap, values in found.items()}  # (U,)
 
-    def block_of(self, rows: range, conditions: Sequence[str], ablations: Sequence[Ablation]) -> dict:
-        """What `FeatureWriter.write` takes for the samples `rows`."""
+    def plan_cells(self, count: int) -> CellPlan:
+        """Fix which `count` cells of an image, and which units, are kept; returns the plan."""
+        first = self._load([0])
+        with trace(self.model, self.taps, lambda maps: torch.tensor(maps.shape[1:])) as shapes:
+            call(self.model, first.rgb, first.depth, self.adapt)
+        self.plan = CellPlan.of({tap: shape.tolist() for tap, shape in shapes.items()}, count)
+        return self.plan
+
+    def block_of(
+        self, rows: range, conditions: Sequence[str], ablations: Sequence[Ablation], cells: Sequence[str] = ()
+    ) -> dict:
+        """What `FeatureWriter.write` takes for the samples `rows`; `cells` are conditions, as `conditions` are."""
         batch = self._load(rows)
         named = tuple(self.data.groups[rows.start : rows.stop])
         if tuple(batch.groups) != named:
@@ -81,38 +89,65 @@ class Extractor:
         responses: dict[str, np.ndarray] = {}
         predictions: dict[str, np.ndarray] = {}
         others = _PartnerInputs(self, rows)
-        for condition in conditions:
-            keep = condition == "both" or self.alone
-            pooled, logits = self._run(self._given(condition, batch, others), batch.ids, condition, keep)
-            predictions |= _counted(condition, logits, batch.labels)
+        at_cells: dict[str, np.ndarray] = {}
+        places = self.plan.places(batch.ids) if self.plan and cells else None  # (B, c, 2)
+        for condition in dict.fromkeys((*conditions, *cells)):
+            reduces, found = self._reduces(condition, cells), {}
+            if condition in conditions or not self.isolates([condition]):
+                keep = reduces if condition == "both" or self.alone else None
+                found, logits = self._run(self._given(condition, batch, others), batch.ids, condition, keep)
+            if condition in conditions:
+                predictions |= _counted(condition, logits, batch.labels)
             if self.isolates([condition]):
-                pooled = self._isolated(condition, batch, rows)
-            for (stream, level), values in pooled.items():
-                responses[str(TensorKey(condition, stream, level))] = values.astype(np.float32)
+                found = self._isolated(condition, batch, rows, reduces)
+            for tap, values in found.items():
+                key, kept = str(TensorKey(condition, tap.stream, tap.level)), values
+                if reduces[tap] is not pooled:
+                    kept, in_cells = self.plan.split(tap, values, places)
+                    at_cells[key] = in_cells.astype(np.float32)
+                if condition in conditions:
+                    responses[key] = kept.astype(np.float32)
         for ablation in ablations:
             with mute(self.model, self._silenced(ablation)):
-                _, logits = self._run(self._given(ablation.inputs, batch, others), batch.ids, ablation.name, False)
+                _, logits = self._run(self._given(ablation.inputs, batch, others), batch.ids, ablation.name, None)
             predictions |= _counted(ablation.name, logits, batch.labels)
-        return {
+        block = {
             "responses": responses,
             "predictions": predictions,
             "samples": describe(batch),
             "areas": concept_areas(batch, len(self.data.concepts)),
         }
+        if places is not None:
+            counts = cell_counts(batch, len(self.data.concepts), self.plan.grid)
+            block["cells"] = {"places": self.plan.contents(*counts, places), "responses": at_cells}
+        return block
 
-    def _isolated(self, modality: str, batch: Batch, rows: Sequence[int]) -> dict[tuple[str, int], np.ndarray]:
-        """Responses (B, U) to one modality, averaged over the guests whose other input is given."""
-        totals: dict[tuple[str, int], np.ndarray] = {}
+    def _reduces(self, condition: str, cells: Sequence[str]) -> dict[Tap, Reduce]:
+        """What is kept of every tap's maps: their means, and where asked for what lies in the cells.
+
+        Of the stream of the input that is a guest's nothing is kept in cells: it sees little of the sample.
+        """
+        able = [tap for tap in self.taps if condition in ("both", tap.stream) or tap.stream not in self.names]
+        in_cells = self.plan.reduces(able) if self.plan and condition in cells else {}
+        return dict.fromkeys(self.taps, pooled) | in_cells
+
+    def _isolated(
+        self, modality: str, batch: Batch, rows: Sequence[int], reduces: dict[Tap, Reduce]
+    ) -> dict[Tap, np.ndarray]:
+        """What `reduces` makes of the responses to one modality, averaged over the guests whose input is given."""
+        totals: dict[Tap, np.ndarray] = {}
         for draw in range(self.draws):
-            pooled = self._beside(modality, batch, self.guests.table[draw, np.asarray(rows)])
-            totals = {place: totals.get(place, 0) + values for place, values in pooled.items()}
-        return {place: total / self.draws for place, total in totals.items()}
+            found = self._beside(modality, batch, self.guests.table[draw, np.asarray(rows)], reduces)
+            totals = {tap: totals.get(tap, 0) + values for tap, values in found.items()}
+        return {tap: total / self.draws for tap, total in totals.items()}
 
-    def _beside(self, modality: str, batch: Batch, hosts: np.ndarray) -> dict[tuple[str, int], np.ndarray]:
+    def _beside(
+        self, modality: str, batch: Batch, hosts: np.ndarray, reduces: dict[Tap, Reduce] | Reduce = pooled
+    ) -> dict[Tap, np.ndarray]:
         """Responses (B, U) to one modality of `batch` beside the other input of the samples `hosts` (B,)."""
         kept = self.names.index(modality)
         other = getattr(self._hosts, INPUTS[1 - kept])[torch.from_numpy(np.searchsorted(self._known, hosts))]
-        return self._run(_paired(kept, batch, other), batch.ids, modality)[0]
+        return self._run(_paired(kept, batch, other), batch.ids, modality, reduces)[0]
 
     @cached_property
     def _known(self) -> np.ndarray:
@@ -144,9 +179,9 @@ class Extractor:
         for modality in self.names if len(rows) > 1 else ():
             cuts = range(self.block, len(rows), self.block)
             blocks = [self._crossed(modality, part, hosts) for part in np.split(rows, cuts)]
-            for stream, level in blocks[0]:
-                x = np.concatenate([block[stream, level] for block in blocks])  # (I, D, U)
-                where = {"stream": stream, "level": level, "modality": modality}
+            for tap in blocks[0]:
+                x = np.concatenate([block[tap] for block in blocks])  # (I, D, U)
+                where = {"stream": tap.stream, "level": tap.level, "modality": modality}
                 shares.append(where | _shares(x, groups[rows], self.draws))
         named = dict(zip(self._known.tolist(), self._hosts.ids, strict=True))
         used, reserve = (given[: self.draws].tolist() for given in (hosts, self.guests.reserve))
@@ -158,11 +193,11 @@ class Extractor:
             "shares": shares,
         }
 
-    def _crossed(self, modality: str, rows: np.ndarray, hosts: np.ndarray) -> dict[tuple[str, int], np.ndarray]:
+    def _crossed(self, modality: str, rows: np.ndarray, hosts: np.ndarray) -> dict[Tap, np.ndarray]:
         """Responses (B, D, U) to the samples `rows`, each beside every one of `hosts`."""
         batch = self._load(rows.tolist())
         beside = [self._beside(modality, batch, np.full(len(rows), host)) for host in hosts]
-        return {place: np.stack([one[place] for one in beside], 1) for place in beside[0]}
+        return {tap: np.stack([one[tap] for one in beside], 1) for tap in beside[0]}
 
     def purity(self) -> list[dict]:
         """How far each tap moves when one input is swapped, over up to 8 samples and their partners."""
@@ -203,26 +238,30 @@ class Extractor:
         return x.clamp(m.low, m.high) if kind == "noise" else x
 
     def _run(
-        self, given: tuple[Tensor, Tensor], ids: Sequence[str], condition: str, keep: bool = True
-    ) -> tuple[dict[tuple[str, int], np.ndarray], Tensor]:
-        around = trace(self.model, self.taps, _pooled, samples=len(ids)) if keep else nullcontext({})
+        self,
+        given: tuple[Tensor, Tensor],
+        ids: Sequence[str],
+        condition: str,
+        reduces: dict[Tap, Reduce] | Reduce | None = pooled,
+    ) -> tuple[dict[Tap, np.ndarray], Tensor]:
+        around = trace(self.model, self.taps, reduces, samples=len(ids)) if reduces else nullcontext({})
         with counted(self.model) as calls, around as traced:
             logits = call(self.model, *given, self.adapt)  # (B, C, H, W)
-        if len(calls) > 1 and keep and not self._in_order:
-            check_order(self.model, given, self.adapt, traced, _pooled)
+        if len(calls) > 1 and reduces and not self._in_order:
+            check_order(self.model, given, self.adapt, traced, reduces)
             self._in_order = True
         self._check_logits(logits, ids)
-        pooled = {}
-        for tap, means in traced.items():
-            values = means.cpu().numpy()  # (B, U)
+        found = {}
+        for tap, kept in traced.items():
+            values = kept.cpu().numpy()  # (B, U)
             if not np.isfinite(values).all():
                 sample = ids[int(np.flatnonzero(~np.isfinite(values).all(1))[0])]
                 raise ValueError(
                     f"tap {tap} must answer finite numbers; got NaN or infinity for sample {sample!r} "
                     f"under {condition!r}: check the model's weights, or run it in float32"
                 )
-            pooled[tap.stream, tap.level] = values
-        return pooled, logits
+            found[tap] = values
+        return found, logits
 
     def _check_logits(self, logits: Tensor, ids: Sequence[str]) -> None:
         want = (len(ids), len(self.data.classes), *self.data.size)
@@ -265,12 +304,6 @@ def _shares(responses: np.ndarray, groups: np.ndarray, draws: int) -> dict[str, 
         share = estimate(lambda rows, partner: parts(responses[rows]).own_share(draws), groups, null=False)
     ends = {"low": None, "high": None} if share is None else {"low": share.low, "high": min(share.high, 1.0)}
     return asdict(found) | {"share": found.own_share(draws)} | ends
-
-
-def _pooled(maps: Tensor) -> Tensor:
-    """Means (B, U) over the positions, float64, where the maps are."""
-    maps = maps.cpu() if maps.device.type == "mps" else maps  # which knows no float64
-    return maps.flatten(2).mean(-1, dtype=torch.float64)
 
 
 def _counted(condition: str, logits: Tensor, labels: Tensor) -> dict[str, np.ndarray]:
@@ -327,31 +360,3 @@ def at_rest(model: nn.Module, device: str | torch.device | None) -> Iterator[tor
             yield chosen
     finally:
         model.to(home)
-
-
-def provenance(device: torch.device, claims: str | None) -> dict:
-    """Device, torch version, commit of this package and digest of the claims, for execution.json."""
-    cuda = device.type == "cuda"
-    name = torch.cuda.get_device_name(device) if cuda else platform.processor() or platform.machine()
-    return {
-        "device": {"type": device.type, "name": name},
-        "torch": torch.__version__,
-        "commit": _commit(Path(__file__).parents[1]),
-        "claims": claims,
-    }
-
-
-def _commit(package: Path) -> str | None:
-    if os.environ.get("RGBD_INSIGHT_COMMIT"):  # where the code was copied without its history
-        return os.environ["RGBD_INSIGHT_COMMIT"]
-    try:
-        lines = subprocess.run(
-            ["git", "-C", str(package), "rev-parse", "--show-toplevel", "HEAD"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        ).stdout.split("\n")
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return lines[1] if Path(lines[0]) == package.parent else None  # not of a project that merely holds an environment

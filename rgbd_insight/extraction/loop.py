@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import subprocess
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -16,7 +19,7 @@ from tqdm import tqdm
 
 from rgbd_insight.data import Dataset
 from rgbd_insight.extraction.blocks import check_conditions, check_dataset, check_number, check_taps
-from rgbd_insight.extraction.extractor import Extractor, at_rest, provenance
+from rgbd_insight.extraction.extractor import Extractor, at_rest
 from rgbd_insight.features import ROLES, SAME, Ablation, Features, FeatureWriter, load
 from rgbd_insight.hooks import Tap, bare
 from rgbd_insight.utils.distributed import processes
@@ -33,6 +36,7 @@ def extract(
     run: dict[str, Any] | None = None,
     conditions: Sequence[str | Ablation] = ("both", "rgb", "depth", "none"),
     draws: int = 4,
+    cells: int = 0,
     batch_size: int = 64,
     claims: str | None = None,
     device: str | torch.device | None = None,
@@ -67,6 +71,10 @@ def extract(
         that the run already has are not recorded again.
     draws : int, optional
         Guests that every sample's responses are averaged over under the source-isolated conditions, 1 or more.
+    cells : int, optional
+        Cells of every image at which responses are kept too, one at random in each of so many blocks of the grid of the
+        coarsest tap, to whose cells all taps' maps are averaged: of up to 64 units a tap, one byte each, under "both"
+        and isolated (`Features.cells`). 16 suit most grids; 0 is none. Runs of a directory must have the same grid.
     batch_size : int, optional
         Samples a block; part of the run's identity, as the last bits of the numbers depend on it.
     claims : str, optional
@@ -117,12 +125,15 @@ def extract(
     names, ablations = check_conditions(conditions, data, model, taps)
     check_number("draws", draws)
     check_number("batch_size", batch_size)
+    if cells:
+        check_number("cells", cells)
     about, curves = _describe_run(model, run)
     if adapt is not None:
         about["about"] = {"called by": call_name(adapt)} | about["about"]
     run = about | {
         "taps": [tap.as_json() for tap in taps],
         "draws": draws,
+        "cells": cells,
         "isolation": SAME if len(getattr(model, "modalities", data.modalities)) == 2 else None,
         "block": batch_size,
         "conditions": names,
@@ -132,17 +143,21 @@ def extract(
     writer = FeatureWriter(out, _head(data), run) if team.first else None
     try:
         todo = team.broadcast(
-            writer and _Todo(writer.done, writer.conditions, tuple(writer.ablations), writer.complete)
+            writer and _Todo(writer.done, writer.conditions, tuple(writer.ablations), writer.cells, writer.complete)
         )
         if not todo.complete:
             wanted = [a for a in ablations if a.name in todo.ablations]
             with at_rest(model, device) as chosen:
                 extractor = Extractor(model, data, taps, draws=draws, block=batch_size, device=chosen, adapt=adapt)
+                if todo.cells:
+                    plan = extractor.plan_cells(cells)
+                    if writer:
+                        writer.place_cells(plan.grid, plan.units)
                 _extract_blocks(extractor, writer, todo, wanted, progress=progress and team.first)
                 if writer:
                     moved = extractor.purity() if writer.fresh else None
                     isolated = extractor.isolation() if extractor.isolates(todo.conditions) else None
-                    execution = provenance(chosen, claims) | {"processes": team.count}
+                    execution = _provenance(chosen, claims) | {"processes": team.count}
                     writer.finish(purity=moved, isolated=isolated, curves=curves, execution=execution)
     finally:
         if writer:
@@ -158,6 +173,7 @@ class _Todo:
     done: int
     conditions: list[str]
     ablations: tuple[str, ...]
+    cells: list[str]
     complete: bool
 
 
@@ -182,7 +198,8 @@ def _extract_blocks(
             with ThreadPoolExecutor(1) as beside:  # when left, however it is left, what is under way has been written
                 for turn in range(0, len(starts), team.count):
                     mine = starts[turn + team.rank : turn + team.rank + 1]
-                    own = [extractor.block_of(range(s, min(s + block, n)), todo.conditions, ablations) for s in mine]
+                    rows = [range(s, min(s + block, n)) for s in mine]
+                    own = [extractor.block_of(r, todo.conditions, ablations, todo.cells) for r in rows]
                     parts = [part for parts in team.gather(own) for part in parts]
                     for start, part in zip(starts[turn:], parts, strict=False):
                         written.result()  # an error of the last one; and no more than one waits
@@ -247,3 +264,31 @@ def _describe_run(model: nn.Module, run: dict[str, Any] | None) -> tuple[dict, p
             raise ValueError(f'`run["{key}"]` must be a whole number from 0; got {main[key]!r}')
     main |= {"fusion": str(main["fusion"]), "seed": int(main["seed"]), "epoch": int(main["epoch"]), "about": run}
     return main, curves
+
+
+def _provenance(device: torch.device, claims: str | None) -> dict:
+    """Device, torch version, commit of this package and digest of the claims, for execution.json."""
+    cuda = device.type == "cuda"
+    name = torch.cuda.get_device_name(device) if cuda else platform.processor() or platform.machine()
+    return {
+        "device": {"type": device.type, "name": name},
+        "torch": torch.__version__,
+        "commit": _commit(Path(__file__).parents[1]),
+        "claims": claims,
+    }
+
+
+def _commit(package: Path) -> str | None:
+    if os.environ.get("RGBD_INSIGHT_COMMIT"):  # where the code was copied without its history
+        return os.environ["RGBD_INSIGHT_COMMIT"]
+    try:
+        lines = subprocess.run(
+            ["git", "-C", str(package), "rev-parse", "--show-toplevel", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        ).stdout.split("\n")
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return lines[1] if Path(lines[0]) == package.parent else None  # not of a project that merely holds an environment

@@ -1,5 +1,6 @@
 """Features: a directory of unit responses that every question reads and no model is needed for."""
 
+from rgbd_insight.features.cells import cell_blocks, choose_cells, choose_units
 from rgbd_insight.features.files import MANIFEST, SUMS
 from rgbd_insight.features.isolation import MEASURED, SAME, Guests, Parts, guests, partners, parts
 from rgbd_insight.features.quantise import write_quantised
@@ -36,6 +37,9 @@ __all__ = [
     "SUMS",
     "TensorKey",
     "USUAL_SHARE",
+    "cell_blocks",
+    "choose_cells",
+    "choose_units",
     "guests",
     "load",
     "partners",

@@ -93,7 +93,7 @@ def taps(
 def trace(
     model: nn.Module,
     taps: Iterable[Tap],
-    reduce: Callable[[Tensor], Tensor] | None = None,
+    reduce: Callable[[Tensor], Tensor] | Mapping[Tap, Callable[[Tensor], Tensor]] | None = None,
     *,
     samples: int | None = None,
 ) -> Iterator[dict[Tap, Tensor]]:
@@ -105,9 +105,9 @@ def trace(
         Any module, called as ``model(...)``.
     taps : iterable of Tap
         The places.
-    reduce : callable, optional
+    reduce : callable, or mapping of Tap to callable, optional
         What to keep of the maps (B, units, h, w) instead of a copy of them, taken as soon as they come: a new tensor,
-        for instance their means.
+        for instance their means. One for all taps, or one a tap.
     samples : int, optional
         How many samples the forward passes inside the ``with`` are of, in their order, all in one or some at a time:
         their rows are joined at its end.
@@ -142,7 +142,8 @@ def trace(
 
     def record(tap: Tap, x: Tensor, size: tuple[int, int] | None) -> None:
         maps = as_maps(tap, x.detach(), size)  # (B, units, h, w)
-        now = maps.clone() if reduce is None else reduce(maps)
+        kept = reduce[tap] if isinstance(reduce, Mapping) else reduce
+        now = maps.clone() if kept is None else kept(maps)
         if samples is None:
             seen[tap] = now
         else:
