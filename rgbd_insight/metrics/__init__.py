@@ -13,7 +13,7 @@ from rgbd_insight.metrics.auroc import pair_counts
 from rgbd_insight.metrics.cka import cka_matrix, cka_statistic, debiased_cka, effective_dimension
 from rgbd_insight.metrics.dissection import dissect, iou_statistic
 from rgbd_insight.metrics.hsic import Moments, unbiased_hsic
-from rgbd_insight.metrics.joint import QuadrantShares, SemanticScale, joint_score, partner_axes
+from rgbd_insight.metrics.joint import QuadrantShares, SemanticScale, joint_score, partner_axes, semantic_scale
 from rgbd_insight.metrics.labels import concept_labels
 from rgbd_insight.metrics.partitioning import (
     ConsistentShare,
@@ -36,7 +36,6 @@ from rgbd_insight.metrics.semantic import (
     level_semantic_variance,
     profiles,
     semantic_variance,
-    shuffled_semantic_variance,
 )
 from rgbd_insight.metrics.soft_matching import Matching, matching, matching_statistic, max_correlation
 from rgbd_insight.metrics.strata import cooccurrence_strata
@@ -91,8 +90,8 @@ __all__ = [
     "predictivity_statistic",
     "profiles",
     "rank_units",
+    "semantic_scale",
     "semantic_variance",
-    "shuffled_semantic_variance",
     "unbiased_hsic",
     "unit_shares",
     "variance_partitioning",

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import permutations
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from rgbd_insight.metrics.auroc import checked, enough
-from rgbd_insight.metrics.semantic import (
-    fold_profiles,
-    level_semantic_variance,
-    shuffled_concepts,
-    shuffled_semantic_variance,
-)
+from rgbd_insight.metrics.semantic import concept_variance, fold_profiles, semantic_variance
 from rgbd_insight.metrics.soft_matching import Matching, matching
 from rgbd_insight.stats.groups import group_folds
 
-BETWEEN, WITHIN, SHUFFLED = 0, 1, 2  # of `SemanticScale`
 QUADRANTS = (
     "alike and agreeing",
     "alike but saying different things",
@@ -36,8 +31,8 @@ def joint_score(similarity: ArrayLike, variance: ArrayLike) -> np.ndarray:
     similarity : array (…)
         Feature similarity, 0 at the null and 1 at the noise ceiling; NaN where it is not known.
     variance : array (…)
-        Semantic variance, 0 at the floor that two seeds of one modality have and 1 where concepts are shuffled; NaN
-        where it is not known.
+        Semantic variance, 0 at the floor that two seeds of one modality have and 1 where no concept can be decoded from
+        both streams; NaN where it is not known.
 
     Returns
     -------
@@ -63,87 +58,91 @@ def joint_score(similarity: ArrayLike, variance: ArrayLike) -> np.ndarray:
     return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
 
 
+@dataclass(frozen=True, eq=False)
 class SemanticScale:
-    """Semantic variance of two modalities beside its floor and its ceiling, as `stats.estimate` takes it: (3,).
+    """Semantic variance of two modalities at a level, and the two ends of its scale.
+
+    Attributes
+    ----------
+    between : float
+        Of the two modalities, in different networks.
+    floor : float
+        Of one modality in two networks that differ in their seed, mean over both modalities: about 0.
+    apart : float
+        What it would be if no concept could be decoded from both.
+    """
+
+    between: float
+    floor: float
+    apart: float
+
+    @property
+    def scaled(self) -> float:
+        """0 at the floor and 1 where the modalities are apart; NaN where these are equal."""
+        return (self.between - self.floor) / (self.apart - self.floor) if self.apart != self.floor else np.nan
+
+
+def semantic_scale(first: ArrayLike, second: ArrayLike) -> SemanticScale:
+    """Semantic variance of two levels, by what can be decoded from them: V = mean_k ½ (δ_1k − δ_2k)², unbiased.
 
     Parameters
     ----------
-    first, second : sequences of arrays (N, U)
-        A level of each modality in the same networks, two or more of them, of the same images.
-    present : array of bool (N, K)
-        Which row shows which concept.
-    groups : array (N,)
-        Groups that no fold may divide.
-    folds, seed : int
-        As for `profiles`; `seed` also decides the shuffles.
-    shuffles : int
-        Orders of concepts for the ceiling, over all pairs of networks.
+    first, second : arrays (networks, F, K)
+        δ of every concept by held-out fold (`Decodability.by_fold`) in the same two networks or more of either
+        modality. Concepts that are NaN in any of them are left out.
+
+    Returns
+    -------
+    SemanticScale
+        Means over pairs of networks i ≠ j.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two networks or 5 folds, shapes disagree, or no concept is left.
 
     Notes
     -----
-    Means over pairs of networks i ≠ j of `level_semantic_variance`: *between* the modalities, *within* one modality
-    (the floor, over both), and *shuffled* (`shuffled_semantic_variance` between the modalities, the ceiling). Every
-    network is profiled once for all of them.
+    *Between* is the mean over concepts of `concept_variance` of the first modality in network i and the second in j;
+    the *floor* is the same of one modality in i and j; *apart* is mean_k ½ (δ_1k² + δ_2k²), to which ½ (δ_1k − δ_2k)²
+    adds up where in every concept one of both δ is 0. Unit by unit no partner need be found, so that a rotation of a
+    stream changes nothing, and a level's variance is the sum of its concepts'.
+
+    References
+    ----------
+    Hoeffding 1948, as `semantic_variance`.
 
     Examples
     --------
-    >>> from rgbd_insight.stats import estimate
-    >>> rng, groups = np.random.default_rng(0), np.arange(400)
-    >>> present = rng.random((400, 8)) < 0.5
-    >>> rgb = [present[:, :4] + noise for noise in rng.normal(size=(2, 400, 4))]
-    >>> depth = [present[:, 4:] + noise for noise in rng.normal(size=(2, 400, 4))]
-    >>> found = estimate(SemanticScale(rgb, depth, present, groups), groups, null=False)
-    >>> bool(found.low[BETWEEN] > found.high[WITHIN])
-    True
+    >>> rgb, depth = np.zeros((2, 2, 5, 4))  # two networks, five folds, four concepts
+    >>> rgb[..., :2], depth[..., 1:3] = 0.8, 0.8  # they have one of three in common
+    >>> round(semantic_scale(rgb, depth).scaled, 3)
+    0.5
     """
-
-    def __init__(
-        self,
-        first: Sequence[ArrayLike],
-        second: Sequence[ArrayLike],
-        present: ArrayLike,
-        groups: ArrayLike,
-        *,
-        folds: int = 5,
-        seed: int = 0,
-        shuffles: int = 10,
-    ) -> None:
-        if shuffles < 1:
-            raise ValueError(f"`shuffles` must be 1 or more; got {shuffles}. 10 are usual.")
-        if len(first) < 2 or len(first) != len(second):
-            raise ValueError(
-                f"`first` and `second` must be of the same two networks or more; got {len(first)} and {len(second)}. "
-                "Of one checkpoint, pass two halves of its units."
-            )
-        self.sides = [
-            [checked(z, present, groups, name)[0] for z in streams]
-            for name, streams in (("first", first), ("second", second))
-        ]
-        _, present, groups = checked(first[0], present, groups)
-        self.folds, self.fold, self.seed = folds, group_folds(groups, folds, seed), seed
-        self.present = present[:, enough(present, groups)[0] == ""]
-        self.pairs = list(permutations(range(len(first)), 2))
-        self.shuffled = self.pairs[:shuffles]
-        self.shuffles = -(-shuffles // len(self.shuffled))  # of each of these
-
-    def profiles(self, rows: np.ndarray, partner: np.ndarray) -> list[list[np.ndarray]]:
-        """Profiles by fold (F, U, K) of every network of each modality."""
-        return [
-            [fold_profiles(z[r], self.present[r], self.fold[r], self.folds) for z in side]
-            for side, r in zip(self.sides, (rows, partner), strict=True)
-        ]
-
-    def __call__(self, rows: np.ndarray, partner: np.ndarray) -> np.ndarray:
-        a, b = self.profiles(rows, partner)
-        between = np.mean([level_semantic_variance(a[i], b[j]) for i, j in self.pairs])
-        within = np.mean([level_semantic_variance(z[i], z[j]) for z in (a, b) for i, j in self.pairs if i < j])
-        shuffled = np.mean(
-            [
-                shuffled_semantic_variance(a[i], b[j], shuffles=self.shuffles, seed=self.seed + at)
-                for at, (i, j) in enumerate(self.shuffled)
-            ]
+    first, second = (np.asarray(side, float) for side in (first, second))
+    if first.shape != second.shape or first.ndim != 3 or len(first) < 2:
+        raise ValueError(
+            "`first` and `second` must have one shape (networks, folds, concepts) with two networks or more; got "
+            f"{first.shape} and {second.shape}. Of one checkpoint, pass two halves of its units."
         )
-        return np.array([between, within, shuffled])
+    known = np.isfinite(first).all((0, 1)) & np.isfinite(second).all((0, 1))
+    if not known.any():
+        raise ValueError("`first` and `second` must share a concept; got none without NaN. Their `reason` says why.")
+    return SemanticScale(*_scale(first[..., known], second[..., known], concept_variance))
+
+
+def plug_in_scale(first: np.ndarray, second: np.ndarray) -> SemanticScale:
+    """`semantic_scale` of δ (networks, K) without folds: biased up, but smooth, for leave-outs."""
+    return SemanticScale(*_scale(first, second, lambda a, b: (a - b) ** 2 / 2))
+
+
+def _scale(first: np.ndarray, second: np.ndarray, variance: Callable[..., np.ndarray]) -> tuple[float, ...]:
+    pairs = list(permutations(range(len(first)), 2))
+    none = np.zeros_like(first[0])
+    between = np.mean([variance(first[i], second[j]) for i, j in pairs])
+    floor = np.mean([variance(side[i], side[j]) for side in (first, second) for i, j in pairs if i < j])
+    apart = np.mean([variance(side[i], none) for side in (first, second) for i in range(len(first))]) * 2
+    return float(between), float(floor), float(apart)
 
 
 def partner_axes(
@@ -203,18 +202,25 @@ class QuadrantShares:
 
     A unit's partner in the other modality is the one that it correlates with on other images, whatever they say.
     It is *alike* where their held-out correlation is more than half of what partners in two seeds of one modality have
-    on average, and they *agree* where their semantic variance is nearer to that of such partners than to that of
-    partners whose concepts are shuffled.
+    on average. They *agree* where the semantic variance of their profiles is less than half of the way from that of
+    such partners to that of units with no concept in common.
 
     Parameters
     ----------
-    first, second, present, groups, folds, seed, shuffles
-        As for `SemanticScale`; the shares are of units of `first`.
+    first, second : sequences of arrays (N, U) and (N, V)
+        A level of each modality in the same networks, two or more of them, of the same images. Of wider streams only
+        as many units, chosen by the seed, as the narrowest has: partners are then as easily found in all.
+    present : array of bool (N, K)
+        Which row shows which concept.
+    groups : array (N,)
+        Groups that no fold may divide.
+    folds, seed : int
+        As for `profiles`.
 
     Notes
     -----
     Partners are chosen once, from all images: the interval is about what these pairs do on other images. A unit
-    without a partner in any fold is unlike, and says something different.
+    without a partner in any fold is unlike, and says something different. The shares are of units of `first`.
 
     Examples
     --------
@@ -234,15 +240,26 @@ class QuadrantShares:
         *,
         folds: int = 5,
         seed: int = 0,
-        shuffles: int = 10,
     ) -> None:
-        self.scale = SemanticScale(first, second, present, groups, folds=folds, seed=seed, shuffles=shuffles)
-        self.shuffles = shuffles
-        a, b = self.scale.sides
-        pairs = self.scale.pairs
-        self.between = {(i, j): matching(a[i], b[j], groups, folds=folds, seed=seed) for i, j in pairs}
+        if len(first) < 2 or len(first) != len(second):
+            raise ValueError(
+                f"`first` and `second` must be of the same two networks or more; got {len(first)} and {len(second)}. "
+                "Of one checkpoint, pass two halves of its units."
+            )
+        self.sides = [
+            [checked(z, present, groups, name)[0] for z in streams]
+            for name, streams in (("first", first), ("second", second))
+        ]
+        width, rng = min(z.shape[1] for side in self.sides for z in side), np.random.default_rng(seed)
+        self.sides = [[z[:, np.sort(rng.permutation(z.shape[1])[:width])] for z in side] for side in self.sides]
+        _, present, groups = checked(first[0], present, groups)
+        self.folds, self.fold = folds, group_folds(groups, folds, seed)
+        self.present = present[:, enough(present, groups)[0] == ""]
+        pairs, (a, b) = list(permutations(range(len(first)), 2)), self.sides
+        options = {"folds": folds, "seed": seed}
+        self.between = {(i, j): matching(a[i], b[j], groups, **options) for i, j in pairs}
         self.within = {
-            (side, i, j): matching(z[i], z[j], groups, folds=folds, seed=seed)
+            (side, i, j): matching(z[i], z[j], groups, **options)
             for side, z in enumerate((a, b))
             for i, j in pairs
             if i < j
@@ -253,30 +270,27 @@ class QuadrantShares:
 
     def placed(self, rows: np.ndarray, partner: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
         """Both axes (U,) of the first modality's units, on the scale of `joint_score`, for each pair of networks."""
-        (a, b), fold = self.scale.sides, self.scale.fold[rows]
-        p, q = self.scale.profiles(rows, partner)
-        count = p[0].shape[2]
-        valued = np.flatnonzero(np.isfinite([*p, *q]).all((0, 1, 2)))
-
-        def axes(x: np.ndarray, y: np.ndarray, s: np.ndarray, t: np.ndarray, found: Matching) -> tuple:
-            return partner_axes(x[rows], y[partner], s[..., valued], t[..., valued], found, fold)
-
+        (a, b), fold = self.sides, self.fold[rows]
+        p, q = (
+            np.stack([fold_profiles(z[r], self.present[r], self.fold[r], self.folds) for z in side])
+            for side, r in zip(self.sides, (rows, partner), strict=True)
+        )  # (networks, F, U, K)
+        known = np.isfinite(p).all((0, 1, 2)) & np.isfinite(q).all((0, 1, 2))
+        p, q = p[..., known], q[..., known]
         own = [
-            axes(side[i], side[j], said[i], said[j], found)
+            partner_axes(side[i][rows], side[j][rows], said[i], said[j], found, fold)
             for (which, i, j), found in self.within.items()
             for side, said in (((a, p), (b, q))[which],)
         ]
         ceiling, floor = (np.nanmean([one[axis] for one in own]) for axis in (0, 1))
-        unrelated = []
-        for k, other in shuffled_concepts(valued, count, self.shuffles, self.scale.seed):
-            for (i, j), found in self.between.items():
-                sides = p[i][..., k], q[j][..., other]
-                unrelated.append(np.nanmean(partner_axes(a[i][rows], b[j][partner], *sides, found, fold)[1]))
-        across = [axes(a[i], b[j], p[i], q[j], found) for (i, j), found in self.between.items()]
-        return [(r / ceiling, (v - floor) / (np.mean(unrelated) - floor)) for r, v in across]
+        apart = np.mean([semantic_variance(z, 0 * z[:, :1]) for side in (p, q) for z in side]) * 2
+        across = [
+            partner_axes(a[i][rows], b[j][partner], p[i], q[j], found, fold) for (i, j), found in self.between.items()
+        ]
+        return [(r / ceiling, (v - floor) / (apart - floor)) for r, v in across]
 
 
 def _shares(similarity: np.ndarray, variance: np.ndarray) -> np.ndarray:
     """Share of units in each of `QUADRANTS`."""
-    unlike, apart = ~(similarity > CUT), ~(variance < CUT)
-    return np.bincount(2 * unlike + apart, minlength=4) / len(unlike)
+    unlike, distinct = ~(similarity > CUT), ~(variance < CUT)
+    return np.bincount(2 * unlike + distinct, minlength=4) / len(unlike)

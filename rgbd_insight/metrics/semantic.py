@@ -1,6 +1,5 @@
 """What units say about concepts, and how differently two units, levels or modalities say it."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +9,7 @@ from scipy.stats import rankdata
 
 from rgbd_insight.metrics.auroc import checked, chosen, enough
 from rgbd_insight.stats.groups import group_folds
+from rgbd_insight.utils.messages import TooFew
 
 
 @dataclass(frozen=True)
@@ -200,60 +200,6 @@ def level_semantic_variance(first: ArrayLike, second: ArrayLike) -> float:
     return float(np.mean(scores))
 
 
-def shuffled_semantic_variance(first: ArrayLike, second: ArrayLike, *, shuffles: int = 10, seed: int = 0) -> float:
-    """`level_semantic_variance` where it no longer counts which concept is which: what unrelated levels give.
-
-    Parameters
-    ----------
-    first, second : arrays (F, U, K) and (F, V, K)
-        Profiles by fold, as for `semantic_variance`.
-    shuffles : int
-        How often the concepts are shuffled, 1 or more; the same for all units of a level, so that how these differ
-        among each other stays.
-    seed : int
-        Decides the shuffles: `shuffled_concepts`.
-
-    Returns
-    -------
-    float
-        The mean over the shuffles. Units are matched anew for each.
-
-    Raises
-    ------
-    ValueError
-        As `level_semantic_variance`; or where `shuffles` is below 1.
-
-    Examples
-    --------
-    >>> a = np.eye(8)[None].repeat(5, axis=0)  # every unit has a concept of its own, whichever is which
-    >>> b = np.eye(8)[None, :, :4].repeat(5, axis=0)
-    >>> level_semantic_variance(a, a), shuffled_semantic_variance(a, a)
-    (0.0, 0.0)
-    >>> c = np.concatenate([b, 0 * b], axis=2)  # one half of the concepts
-    >>> level_semantic_variance(c, c) < shuffled_semantic_variance(c, c)
-    True
-    """
-    if shuffles < 1:
-        raise ValueError(f"`shuffles` must be 1 or more; got {shuffles}. 10 are usual.")
-    first, second = _same_folds(first, second, dimensions=3)
-    valued = np.flatnonzero(np.isfinite(first).all((0, 1)) & np.isfinite(second).all((0, 1)))
-    pairs = shuffled_concepts(valued, first.shape[2], shuffles, seed)
-    return float(np.mean([level_semantic_variance(first[..., k], second[..., other]) for k, other in pairs]))
-
-
-def shuffled_concepts(
-    valued: np.ndarray, count: int, shuffles: int, seed: int = 0
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Pairs of unlike concepts: each of `valued`, and the next of them in a random circle of all `count` concepts.
-
-    Where one concept is left out only its neighbour's pair changes, so that leave-outs do not jump.
-    """
-    for rng in np.random.default_rng(seed).spawn(shuffles):
-        circle = rng.permutation(count)
-        circle = circle[np.isin(circle, valued)]
-        yield circle, np.roll(circle, -1)
-
-
 class LevelSemanticVariance:
     """Semantic variance of two levels as `stats.estimate` takes it: rows are those of `x`, partners those of `y`.
 
@@ -355,5 +301,5 @@ def _paired(first: ArrayLike, second: ArrayLike) -> tuple[np.ndarray, np.ndarray
     first, second = _same_folds(first, second, dimensions=3)
     valued = np.isfinite(first).all((0, 1)) & np.isfinite(second).all((0, 1))
     if not valued.any():
-        raise ValueError("`first` and `second` must share a concept; got none without NaN. Their `reason` says why.")
+        raise TooFew("`first` and `second` must share a concept; got none without NaN. Their `reason` says why.")
     return first[..., valued], second[..., valued]

@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 
 from rgbd_insight import metrics, stats
 from rgbd_insight.features import Features, FeaturesError
-from rgbd_insight.metrics.joint import (
-    BETWEEN,
-    QUADRANTS,
-    SHUFFLED,
-    WITHIN,
-    QuadrantShares,
-    SemanticScale,
-    joint_score,
-)
+from rgbd_insight.metrics.joint import QUADRANTS, QuadrantShares, joint_score, plug_in_scale, semantic_scale
 from rgbd_insight.questions.isolation import judged
 from rgbd_insight.questions.networks import (
     TWINS,
@@ -29,6 +21,7 @@ from rgbd_insight.questions.networks import (
     networks,
     remembered,
 )
+from rgbd_insight.questions.specificity import probe
 from rgbd_insight.result import Missing, Result, numbers
 from rgbd_insight.stats import Estimate, Resampling, averaged
 
@@ -60,11 +53,11 @@ def joint(
         Default all.
     measures : sequence of str
         Any of "feature similarity" (debiased CKA, 0 at its null and 1 between two seeds of one modality), "semantic
-        variance" (of matched units' profiles, 0 between two seeds of one modality and 1 where the concepts are
-        shuffled), "joint discrepancy" (½ (1 − similarity + variance)), the first two with " raw" appended (as
-        measured: `null` is the value of unrelated streams, `ceiling` that of two seeds), "moved by joint training" (how
-        far a fused network stands from its twins on the axis in `label`), and "units in quadrant" (the share of units
-        that are alike or not and agree or not, see `QuadrantShares`; a few seconds a level).
+        variance" (of what can be decoded, 0 between two seeds of one modality and 1 where no concept is decoded from
+        both modalities), "joint discrepancy" (½ (1 − similarity + variance)), the first two with " raw" appended (as
+        measured: `null` is the value of streams with nothing in common, `ceiling` that of two seeds), "moved by joint
+        training" (how far a fused network stands from its twins on the axis in `label`), and "units in quadrant" (the
+        share of units that are alike or not and agree or not, see `QuadrantShares`; a few seconds a level).
     permutations : int
         For the null of the similarity, at least 20.
 
@@ -84,9 +77,9 @@ def joint(
     Notes
     -----
     With c the debiased CKA between the modalities, c₀ its mean under permuted groups and c₁ the one between two seeds
-    of one modality (mean over both), s = (c − c₀)/(c₁ − c₀). With V the semantic variance of levels between the
-    modalities, V₀ the one between two seeds of one modality and V₁ the one with shuffled concepts (`SemanticScale`),
-    v = (V − V₀)/(V₁ − V₀). Either is missing where its denominator is less than 3 standard errors. The joint
+    of one modality (mean over both), s = (c − c₀)/(c₁ − c₀). With V = mean_k ½ (δ_1k − δ_2k)² over concepts, V₀ the one
+    between two seeds of one modality and V₁ = mean_k ½ (δ_1k² + δ_2k²), v = (V − V₀)/(V₁ − V₀); see `semantic_scale`.
+    Either is missing where its denominator is less than 3 standard errors. The joint
     discrepancy is `joint_score`; its properties are proved there. All intervals are from the same leave-outs.
 
     Examples
@@ -174,12 +167,28 @@ def _similarity(nets: Networks, level: int, plan: Resampling) -> tuple[Estimate,
 
 
 def _variance(nets: Networks, level: int, plan: Resampling) -> tuple[Estimate, dict]:
-    """What is agreed on, 0 where concepts are shuffled and 1 between two seeds; and as measured, with both."""
-    scale = SemanticScale(*(_streams(nets, m, level) for m in nets.modalities), nets.features.present, nets.groups)
-    found = stats.estimate(scale, nets.groups, plan, null=False)
-    ends = {"null": found.value[SHUFFLED], "ceiling": found.value[WITHIN]}
-    agreed = stats.combine(np.negative, found)  # which rises from unrelated streams to two seeds
-    return stats.normalised(agreed[BETWEEN], agreed[SHUFFLED], agreed[WITHIN]), numbers(found, BETWEEN) | ends
+    """What is agreed on, 0 where nothing is decoded from both and 1 between two seeds; and as measured, with both."""
+    found = [[probe(nets, x, plan) for x in _streams(nets, m, level)] for m in nets.modalities]
+    known = np.all([np.isfinite(one.delta.value) & np.isfinite(one.delta.se) for side in found for one in side], 0)
+    if not known.any():
+        raise FeaturesError(
+            f"`features` must show a concept that can be decoded at level {level} of {nets.name}; none of "
+            f"{len(known)} is shown, and missing, in enough images and groups. Extract more images."
+        )
+    whole = astuple(semantic_scale(*(np.stack([one.by_fold[:, known] for one in side]) for side in found)))
+    deltas = [one.delta for side in found for one in side]
+
+    def scale(*values: np.ndarray) -> np.ndarray:
+        """(3,) from δ (K,) of every network; what it is biased by is the same without a block."""
+        first, second = np.split(np.stack(values)[:, known], 2)
+        return np.array(astuple(plug_in_scale(first, second)))
+
+    bias = scale(*(delta.value for delta in deltas)) - whole
+    three = stats.combine(lambda *values: scale(*values) - bias, *deltas)
+    between, floor, apart = (three[at] for at in range(3))
+    ends = {"null": apart.value, "ceiling": floor.value}
+    agreed = [stats.combine(np.negative, one) for one in (between, apart, floor)]  # which rises from apart to seeds
+    return stats.normalised(*agreed), numbers(between) | ends
 
 
 def _streams(nets: Networks, modality: str, level: int) -> list[np.ndarray]:
