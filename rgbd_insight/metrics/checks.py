@@ -9,6 +9,8 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from rgbd_insight.utils.messages import TooFew, Undefined
+
 
 def check_rows(x: ArrayLike, name: str = "x", least: int = 4) -> np.ndarray:
     """`x` as a finite float64 (N, U) array of at least `least` rows, or a ValueError that says what to do."""
@@ -18,7 +20,7 @@ def check_rows(x: ArrayLike, name: str = "x", least: int = 4) -> np.ndarray:
             f"`{name}` must be (images, units); got shape {x.shape}. Flatten maps with {name}.reshape(len({name}), -1)."
         )
     if len(x) < least:
-        raise ValueError(f"`{name}` must have at least {least} images; got {len(x)}. Pass more images.")
+        raise TooFew(f"`{name}` must have at least {least} images; got {len(x)}. Pass more images.")
     x = x.astype(np.float64)  # (N, U), a copy
     if not np.isfinite(x).all():
         row, unit = np.argwhere(~np.isfinite(x))[0]
@@ -53,7 +55,7 @@ def varying_rows(streams: Mapping[str, ArrayLike]) -> list[np.ndarray]:
     found = {name: from_first_row(stream) for name, stream in checked.items()}
     for name, stream in found.items():
         if not stream.any():
-            raise ValueError(f"`{name}` must vary over the images; it is constant. Leave this tap out.")
+            raise Undefined(f"`{name}` must vary over the images; it is constant. Leave this tap out.")
     return list(found.values())
 
 

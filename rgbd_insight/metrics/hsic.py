@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from rgbd_insight.metrics.checks import check_lengths, check_rows
+from rgbd_insight.utils.messages import TooFew
 from rgbd_insight.utils.threads import in_threads
 
 Sums = TypeVar("Sums", float, np.ndarray, Tensor)
@@ -67,7 +68,7 @@ def unbiased_hsic(
     1.5
     """
     if n < 4:
-        raise ValueError(f"`x` must have at least 4 images for the unbiased estimate; got {n}. Pass more images.")
+        raise TooFew(f"`x` must have at least 4 images for the unbiased estimate; got {n}. Pass more images.")
     bias = diagonal + 2 / (n - 2) * sums - totals / ((n - 1) * (n - 2))
     return (products - factor * bias) / (n * (n - 3))
 
@@ -129,7 +130,7 @@ def residual_factor(basis: np.ndarray) -> float:
     """
     n, lost = basis.shape
     if n < 4 + lost:
-        raise ValueError(
+        raise TooFew(
             f"`x` must have at least {4 + lost} images to regress out {lost} confounds; got {n}. Pass more images."
         )
     left = 1 - 1 / n - (basis**2).sum(1)  # (n,) diagonal of M

@@ -171,7 +171,7 @@ class _Inputs:
 
     def _solve(self) -> None:
         folds = len(self.rows)
-        stacked = [s.reshape(len(s), folds, -1).swapaxes(0, 1) for s in self.scores]  # F of (F, n_g, d)
+        stacked = [s.reshape(len(s), folds, self.count).swapaxes(0, 1) for s in self.scores]  # F of (F, n_g, d)
         self.first = np.stack([s.sum(1) for s in stacked], axis=1)  # (F, F, d)
         second = np.stack([s.swapaxes(1, 2) @ s for s in stacked], axis=1)  # (F, F, d, d)
         train = _left_out(self.first)

@@ -8,6 +8,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike
 
+from rgbd_insight.utils.messages import TooFew
+
 
 def group_codes(groups: ArrayLike, name: str = "groups") -> np.ndarray:
     """Codes 0…G−1 of the group of each sample, in the sorted order of the groups' names.
@@ -84,7 +86,8 @@ def group_folds(groups: ArrayLike, k: int = 5, seed: int = 0) -> np.ndarray:
     codes = group_codes(groups)
     count = codes.max() + 1
     if not 2 <= k <= count:
-        raise ValueError(f"`folds` must be from 2 to the number of groups ({count}); got {k}.")
+        kind = TooFew if k > count else ValueError
+        raise kind(f"`folds` must be from 2 to the number of groups ({count}); got {k}.")
     return _share_out(codes, np.random.default_rng(seed).permutation(count), k)
 
 
@@ -151,7 +154,7 @@ def cut_groups(groups: ArrayLike, least: int = 5) -> np.ndarray:
     codes = group_codes(groups)
     sizes = np.bincount(codes)
     if len(sizes) < least:
-        raise ValueError(f"`groups` must hold at least {least} groups; got {len(sizes)}. Add scenes, not views.")
+        raise TooFew(f"`groups` must hold at least {least} groups; got {len(sizes)}. Add scenes, not views.")
     target = sizes.copy()
     for size, smaller in zip(np.unique(sizes)[::-1], [*np.unique(sizes)[-2::-1], 0], strict=True):
         if (target == size).sum() < least:

@@ -10,8 +10,10 @@ from numpy.typing import ArrayLike
 from rgbd_insight.stats.groups import cut_groups, exchanger, group_codes
 from rgbd_insight.stats.order import Shifts
 from rgbd_insight.stats.statistics import Statistic, evaluated
+from rgbd_insight.utils.messages import checked_whole
 
 BLOCKS, PERMUTATIONS, LEAST = 20, 200, 5  # what intervals and nulls need; with fewer groups the estimate says so
+MOST = 10**6  # permutations, beyond which no null would ever be done
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class Resampling:
     blocks : int
         Of whole groups, left out in turn, at least 20; as many as there are groups where there are fewer groups.
     permutations : int
-        Of whole groups, at least 20; fewer than 200 are noted. With `shifts`, how many of these are drawn at most.
+        Of whole groups, 20 to a million; fewer than 200 are noted. With `shifts`, how many of these are drawn at most.
     seed : int
         Decides the permutations.
     shifts : Shifts, optional
@@ -33,7 +35,7 @@ class Resampling:
     Raises
     ------
     ValueError
-        Where there are too few blocks or permutations.
+        Where there are too few blocks, too few or many permutations, or the seed is none.
     """
 
     blocks: int = 40
@@ -46,10 +48,9 @@ class Resampling:
             raise ValueError(
                 f"`blocks` must be at least {BLOCKS}; got {self.blocks}. With few groups it is reduced by itself."
             )
-        if self.permutations < 20:
-            raise ValueError(
-                f"`permutations` must be at least 20; got {self.permutations}. For no null at all, null=False."
-            )
+        fix = "200 are enough for a p to be quoted; for no null at all, null=False"
+        checked_whole("permutations", self.permutations, 20, MOST, fix)
+        checked_whole("seed", self.seed, 0, 2**64 - 1, "0 is the default")
 
     def made(self, groups: ArrayLike, *, null: bool = True) -> dict[str, int]:
         """What is really used of it with these groups (N,): blocks and, with a null, permutations (or shifts), seed.

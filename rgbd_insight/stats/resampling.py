@@ -15,6 +15,7 @@ from rgbd_insight.stats.groups import blocks_of, group_codes
 from rgbd_insight.stats.order import stretches_of
 from rgbd_insight.stats.plan import BLOCKS, LEAST, PERMUTATIONS, USUAL, Resampling, exchanged
 from rgbd_insight.stats.statistics import Statistic, evaluated, halved
+from rgbd_insight.utils.messages import TooFew
 
 
 def estimate(
@@ -80,7 +81,7 @@ def estimate(
     codes = group_codes(groups)
     count = int(codes.max()) + 1
     if count < LEAST:
-        raise ValueError(
+        raise TooFew(
             f"`groups` must hold at least {LEAST} groups; got {count}. An interval over groups needs more scenes; "
             "more views of the same scenes do not help."
         )

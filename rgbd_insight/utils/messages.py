@@ -14,6 +14,14 @@ WHERE, LONGEST = "RGBD_INSIGHT_TRACEBACK", 1000
 FEW = 30  # known names, up to which a message lists them all
 
 
+class Undefined(ValueError):
+    """What a measure was given has no value, such as responses that are constant: a question goes on without it."""
+
+
+class TooFew(Undefined):
+    """There are too few samples, groups or concepts for a value: more of them would give one."""
+
+
 def nearest(name: object, known: Iterable[object]) -> str:
     """The three of `known` most like `name`, ready for an error message.
 
@@ -66,6 +74,39 @@ def unknown(argument: str, name: object, known: Iterable[object]) -> str:
     known = [str(k) for k in known]
     listed = ", ".join(known) if len(known) <= FEW else f"{len(known)} known names"
     return f"`{argument}` must be one of {listed}; got {name!r}: the nearest are {nearest(name, known)}"
+
+
+def checked_whole(name: str, value: object, least: int, most: int, fix: str) -> int:
+    """`value` where it is a whole number from `least` to `most`; else a ValueError that says so, and how to mend it.
+
+    Parameters
+    ----------
+    name : str
+        How the caller calls it.
+    value : object
+        What was given; a number of numpy will do, True and 2.0 are none.
+    least, most : int
+        Its range, ends included: beyond `most` nothing would ever end.
+    fix : str
+        What to do instead.
+
+    Raises
+    ------
+    ValueError
+        Where it is another number, or none.
+
+    Examples
+    --------
+    >>> checked_whole("epochs", 3, 1, 10**5, "8 are usual")
+    3
+    >>> checked_whole("epochs", 10**20, 1, 10**5, "8 are usual")
+    Traceback (most recent call last):
+    ValueError: `epochs` must be a whole number from 1 to 100,000; got 100000000000000000000: 8 are usual
+    """
+    whole = not isinstance(value, bool) and hasattr(value, "__index__")
+    if not whole or not least <= int(value) <= most:
+        raise ValueError(f"`{name}` must be a whole number from {least} to {most:,}; got {value!r}: {fix}")
+    return int(value)
 
 
 def say(message: object, code: int) -> int:

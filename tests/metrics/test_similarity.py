@@ -294,6 +294,17 @@ def test_predictivity_is_the_naive_one(widths, components, noise):
         assert statistic(rows, other) == pytest.approx(want, abs=1e-9)
 
 
+def test_predictivity_of_five_groups_without_one_is_that_of_four_folds():
+    x, y, groups = worlds(14, n=60, size=12)
+    statistic = similarity.predictivity_statistic(x, y, groups)
+    fold = group_folds(groups, 5, 0)  # every group is a fold, of which the leave-out has none
+    for group in range(5):
+        rows = np.flatnonzero(groups != group)
+        four = np.unique(fold[rows], return_inverse=True)[1]
+        assert statistic(rows, rows) == pytest.approx(naive_predictivity(x[rows], y[rows], four, 32)[0], abs=1e-9)
+    assert np.isfinite(stats.estimate(statistic, groups, null=False).se)
+
+
 def test_predictivity_is_directed_and_not_clamped():
     rng = np.random.default_rng(10)
     x = rng.normal(size=(200, 6))

@@ -223,13 +223,16 @@ def test_statistic_must_keep_its_shape():
         ({"groups": np.zeros((4, 2))}, "`groups` must be one name or number a sample"),
         ({"groups": [0.0, np.nan, 1, 2, 3, 4]}, "`groups` must name the scene of every sample; got NaN"),
         ({"blocks": 10}, "`blocks` must be at least 20; got 10"),
-        ({"permutations": 5}, "`permutations` must be at least 20; got 5"),
+        ({"permutations": 5}, "`permutations` must be a whole number from 20 to 1,000,000; got 5"),
+        ({"permutations": 10**20}, "`permutations` must be a whole number from 20 to 1,000,000; got 1000"),
+        ({"permutations": 200.5}, "`permutations` must be a whole number from 20 to 1,000,000; got 200.5"),
+        ({"seed": -1}, "`seed` must be a whole number from 0"),
         ({"confidence": 95}, "`confidence` must be between 0 and 1; got 95"),
     ],
 )
 def test_options_are_checked(options, message):
     with pytest.raises(ValueError, match=message):
-        plan = stats.Resampling(**{k: options.pop(k) for k in ("blocks", "permutations") if k in options})
+        plan = stats.Resampling(**{k: options.pop(k) for k in ("blocks", "permutations", "seed") if k in options})
         stats.estimate(lambda i, j: 0.0, options.pop("groups", np.arange(30)), plan, **options)
 
 
