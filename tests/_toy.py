@@ -108,7 +108,8 @@ class Deadly(ToyData):
 if __name__ == "__main__":
     torch.set_num_threads(1)
     if sys.argv[1] == "die":
-        extract(ToyNet(), Deadly(), out=sys.argv[2], batch_size=3, progress=False)
+        cells = int(os.environ.get("TOY_CELLS", 0))
+        extract(ToyNet(), Deadly(), out=sys.argv[2], batch_size=3, cells=cells, progress=False)
     else:
         for turn, n in enumerate((200, 200, 2000)):  # the first call also loads and warms up the libraries
             extract(

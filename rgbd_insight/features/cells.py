@@ -127,13 +127,12 @@ def cell_table(places: dict[str, np.ndarray], cells: dict, groups: np.ndarray) -
     return pd.DataFrame({"sample": sample, "group": groups[sample], **centre})
 
 
-def read_cells(path: Path, key: str, shape: tuple[int, int], units: int) -> np.ndarray:
-    """Responses (C, units), float32, of the tensor `key`, whose codes must have `shape`, images and cells x units."""
-    tensors = read_tensors(path, [key, f"{key}#scale", f"{key}#offset"])
-    refuse(path, wrong_codes(key, tensors, shape, units), "restore it from its source or extract the run again")
-    values = dequantise(tensors[0].reshape(-1, units), *tensors[1:])  # (C, units)
-    values.setflags(write=False)
-    return values
+def read_codes(path: Path, key: str, rows: int, count: int, units: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The codes (rows, count·units) of a tensor at `count` cells of `rows` images, and scale and offset (units,)."""
+    codes, scale, offset = read_tensors(path, [key, f"{key}#scale", f"{key}#offset"])
+    wrong = wrong_codes(key, (codes, scale, offset), (rows, count * units), units)
+    refuse(path, wrong, "restore it from its source or extract the run again")
+    return codes, scale, offset
 
 
 def read_places(path: Path, rows: int, cells: dict, concepts: int) -> dict[str, np.ndarray]:

@@ -70,6 +70,18 @@ def read_manifest(folder: Path, verify: bool) -> dict:
     return manifest
 
 
+def read_execution(folder: Path) -> list[dict]:
+    """What execution.json says of each run."""
+    path = inside(folder, "execution.json")
+    found = read_json(path, "restore it from its source or extract again")
+    runs = found.get("runs") if isinstance(found, dict) else None
+    right = isinstance(runs, list) and all(isinstance(run, dict) and isinstance(run.get("run"), str) for run in runs)
+    refuse(
+        path, None if right else "it must hold runs, each with its name", "restore it from its source or extract again"
+    )
+    return runs
+
+
 def concept_table(manifest: dict) -> pd.DataFrame:
     """Concepts as a DataFrame: name, family, kind, visible_<modality> (NaN where unknown), cut; index k."""
     names = [m["name"] for m in manifest["modalities"]]

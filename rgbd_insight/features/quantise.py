@@ -14,12 +14,13 @@ from safetensors.numpy import save_file
 from rgbd_insight.features.cells import choose_units
 from rgbd_insight.features.checks import first_wrong, refuse
 from rgbd_insight.features.directory import COMPLETE, PROGRESS, place, publish, read_manifest, recover, take
-from rgbd_insight.features.files import MANIFEST, quantise, write_columns
+from rgbd_insight.features.files import CELLS, MANIFEST, SCHEMA, WITH_CELLS, quantise, write_columns
 from rgbd_insight.features.reader import Features
 from rgbd_insight.features.schema import FeaturesError, TensorKey
 from rgbd_insight.utils.files import LOCK, room, write_json
 
-Keep = Iterable[str] | Callable[[str, str], bool] | None
+Chosen = Callable[[str, str], bool]
+Keep = Iterable[str] | Chosen | None
 
 
 def write_quantised(
@@ -29,6 +30,7 @@ def write_quantised(
     units: int = 64,
     samples: int | Sequence[int] | None = None,
     keep: Keep = None,
+    cells: Keep = None,
     seed: int = 0,
     replace: bool = False,
 ) -> Path:
@@ -47,6 +49,8 @@ def write_quantised(
     keep : iterable of str or callable, optional
         Run ids or fusion names to keep, or a function (run, key) -> bool on "stream/level/condition" and
         "condition/hit|target|guess" keys; None keeps everything.
+    cells : iterable of str or callable, optional
+        As `keep`, of the responses at cells; None keeps those whose run and key `keep` keeps.
     seed : int, optional
         Of the two draws.
     replace : bool, optional
@@ -83,7 +87,8 @@ def write_quantised(
                 _check_place(out, replace)
                 shutil.rmtree(partial / COMPLETE, ignore_errors=True)
                 (partial / COMPLETE).mkdir()
-                _fill(features, partial / COMPLETE, chosen=chosen, units=units, keep=keep, seed=seed)
+                keeps = _keep_function(features, keep), _keep_function(features, keep if cells is None else cells)
+                _fill(features, partial / COMPLETE, chosen=chosen, units=units, keeps=keeps, seed=seed)
                 publish(partial / COMPLETE, out)
             finally:
                 recover(out)
@@ -102,18 +107,24 @@ def _check_place(out: Path, replace: bool) -> None:
         read_manifest(out, False)  # never delete what is not ours
 
 
-def _fill(features: Features, target: Path, *, chosen: np.ndarray, units: int, keep: Keep, seed: int) -> None:
+def _fill(
+    features: Features, target: Path, *, chosen: np.ndarray, units: int, keeps: tuple[Chosen, Chosen], seed: int
+) -> None:
     """Write all files of the copy, but for the digests."""
-    selected = _keep_function(features, keep)
     runs = {}
     for run in features.runs.index:
-        entry = _write_run(features, run, target, chosen=chosen, units=units, keep=selected, seed=seed)
-        runs |= {run: entry} if entry["files"] else {}
+        entry = _write_run(features, run, target, chosen=chosen, units=units, keep=keeps[0], seed=seed)
+        entry |= _write_cells(features, run, target, chosen=chosen, units=entry["units"], most=units, keep=keeps[1])
+        runs |= {run: entry} if entry["files"] or entry.get("cells") else {}
     table = features.samples.iloc[chosen]
     write_columns(target / "samples.parquet", {c: table[c].tolist() for c in table.columns})
     save_file({"areas": np.ascontiguousarray(features.areas[chosen])}, target / "concepts.safetensors")
-    head = {k: v for k, v in features.manifest.items() if k != "runs"}
-    manifest = head | {"samples": len(chosen), "runs": runs}
+    head = {k: v for k, v in features.manifest.items() if k not in ("runs", "cells")}
+    manifest = head | {"schema": SCHEMA, "samples": len(chosen), "runs": runs}
+    if any(entry.get("cells") for entry in runs.values()):
+        manifest |= {"schema": WITH_CELLS, "cells": features.manifest["cells"]}
+        places = features.cell_places
+        save_file({part: np.ascontiguousarray(values[chosen]) for part, values in places.items()}, target / CELLS)
     refuse(features.path, first_wrong(manifest), "restore the file")
     write_json(target / MANIFEST, manifest)
     write_json(target / "execution.json", {"runs": [r for r in features.execution["runs"] if r["run"] in runs]})
@@ -126,10 +137,11 @@ def _write_run(
     *,
     chosen: np.ndarray,
     units: int,
-    keep: Callable[[str, str], bool],
+    keep: Chosen,
     seed: int,
 ) -> dict:
     entry = json.loads(json.dumps(features.entry(run)))
+    entry.pop("cells", None)
     before, drawn = entry["quantised"] or {}, entry.get("units") or {}
     keys = [key for names in entry["files"].values() for key in names if keep(run, key)]
     small, counts, entry["quantised"], entry["units"] = {}, {}, {}, {}
@@ -164,6 +176,26 @@ def _write_run(
     return entry
 
 
+def _write_cells(
+    features: Features, run: str, target: Path, *, chosen: np.ndarray, units: dict, most: int, keep: Chosen
+) -> dict:
+    """Copy a run's codes at cells; of their units those that `units` has of the tap, else the first `most`."""
+    keys, entry = [key for key in features.cell_files(run) if keep(run, key)], features.entry(run).get("cells")
+    if not keys:
+        return {}
+    small, kept = {}, {}
+    for key in sorted(keys):
+        tap, (codes, scale, offset) = TensorKey.parse(key).tap, features.cell_codes(run, key)
+        before = entry["units"][tap]
+        picked = [i for i, unit in enumerate(before) if unit in units.get(tap, before)][:most] or [0]
+        kept[tap] = [before[i] for i in picked]
+        codes = codes[chosen].reshape(len(chosen), -1, len(before))[..., picked].reshape(len(chosen), -1)
+        small |= {key: codes, f"{key}#scale": scale[picked], f"{key}#offset": offset[picked]}
+    name = f"{run}.cells.safetensors"
+    save_file({key: np.ascontiguousarray(values) for key, values in small.items()}, target / name)
+    return {"cells": {"files": {name: sorted(keys)}, "units": kept, "loss": {key: entry["loss"][key] for key in keys}}}
+
+
 def _write_counts(counts: dict[str, np.ndarray], path: Path) -> dict[str, str]:
     """Write pixel counts (N, C), mostly zeros, as compressed columns; equal ones once. Returns {key: key it equals}."""
     first: dict[bytes, str] = {}
@@ -179,7 +211,7 @@ def _write_counts(counts: dict[str, np.ndarray], path: Path) -> dict[str, str]:
     return same
 
 
-def _keep_function(features: Features, keep: Keep) -> Callable[[str, str], bool]:
+def _keep_function(features: Features, keep: Keep) -> Chosen:
     if keep is None:
         return lambda run, key: True
     if callable(keep):

@@ -8,15 +8,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from rgbd_insight.features.cells import cell_table, read_cells, read_places
+from rgbd_insight.features.cells import cell_table, read_codes, read_places
 from rgbd_insight.features.checks import refuse, wrong_areas, wrong_samples, wrong_values
-from rgbd_insight.features.directory import concept_table, read_manifest, run_table, steady
+from rgbd_insight.features.directory import concept_table, read_execution, read_manifest, run_table, steady
 from rgbd_insight.features.files import (
     CELLS,
     Columns,
     dequantise,
     inside,
-    read_json,
     read_parquet,
     read_tensors,
     verify_sums,
@@ -94,12 +93,8 @@ class Features:
 
         Parameters
         ----------
-        run : str
-            Run id or fusion name.
-        modality : str
-            Whose stream is read, or the fused one where it has none.
-        level : int
-            The level.
+        run, modality, level : str, str, int
+            Run id or fusion name; whose stream is read, or the fused one where it has none; the level.
         condition : str, optional
             None is `modality`: the other input is another scene's, as for `view`; else "both".
 
@@ -114,8 +109,7 @@ class Features:
             Where they were not recorded; it names the call that adds them.
         """
         run, condition = self.resolve(run), condition or modality
-        found = self.entry(run).get("cells") or {"files": {}, "units": {}}
-        index = {key: name for name, keys in found["files"].items() for key in keys}
+        index = self.cell_files(run)
         own, fused = (str(TensorKey(condition, stream, level)) for stream in (modality, "fused"))
         key = own if own in index or fused not in index else fused
         if key not in index:
@@ -125,24 +119,36 @@ class Features:
                 f"ri.extract(model, data, taps, out={str(self._home[run])!r}, cells=16, conditions=({condition!r},))"
             )
         if (run, f"{key} at cells") not in self._cache:
-            path, units = inside(self._home[run], index[key]), len(found["units"][TensorKey.parse(key).tap])
-            shape = len(self), self.manifest["cells"]["count"] * units
-            values = steady([self._home[run]], lambda: read_cells(path, key, shape, units))
+            codes, scale, offset = self.cell_codes(run, key)
+            values = dequantise(codes.reshape(-1, len(scale)), scale, offset)  # (C, U)
+            values.setflags(write=False)
             self._cache[run, f"{key} at cells"] = values
         return self._cache[run, f"{key} at cells"]
+
+    def cell_files(self, run: str) -> dict[str, Path]:
+        """The file of each tensor ("stream/level/condition") of responses at cells; empty where there are none."""
+        files = (self.entry(run).get("cells") or {"files": {}})["files"]
+        return {key: inside(self._home[self.resolve(run)], name) for name, keys in files.items() for key in keys}
+
+    def cell_codes(self, run: str, key: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What is stored of a tensor at cells: codes (N, cells·U), a byte each, and scale and offset (U,)."""
+        path, units = self.cell_files(run)[key], self.entry(run)["cells"]["units"][TensorKey.parse(key).tap]
+        count = self.manifest["cells"]["count"]
+        return steady([path.parent], lambda: read_codes(path, key, len(self), count, len(units)))
 
     @cached_property
     def cell_table(self) -> pd.DataFrame:
         """Where the cells are: sample and group (numbers), row and column of the centre, in (0, 1), of the image."""
-        return cell_table(self._places, self.manifest["cells"], self.groups)
+        return cell_table(self.cell_places, self.manifest["cells"], self.groups)
 
     @cached_property
     def cell_shares(self) -> np.ndarray:
         """Share of each cell that carries each concept, float32 (C, K), in steps of 1/255; .5 or more is present."""
-        return self._places["shares"].reshape(-1, len(self.concepts)) / np.float32(255)
+        return self.cell_places["shares"].reshape(-1, len(self.concepts)) / np.float32(255)
 
     @cached_property
-    def _places(self) -> dict[str, np.ndarray]:
+    def cell_places(self) -> dict[str, np.ndarray]:
+        """As stored, a byte each: row and column (N, cells) in the grid of `manifest["cells"]`, shares (N, cells·K)."""
         home = next((folder for folder in self._folders if (folder / CELLS).is_file()), None)
         if "cells" not in self.manifest or home is None:
             raise FeaturesError(
@@ -155,7 +161,9 @@ class Features:
     @property
     def execution(self) -> dict:
         """Where and when each run was extracted: {"runs": [...]}."""
-        return {"runs": [run for folder in self._folders for run in steady([folder], lambda f=folder: _executed(f))]}
+        return {
+            "runs": [run for folder in self._folders for run in steady([folder], lambda f=folder: read_execution(f))]
+        }
 
     def verify(self) -> None:
         """Raise a FeaturesError that names the first file whose bytes are not those that were written."""
@@ -369,16 +377,6 @@ def _load(paths: list[Path], verify: bool) -> Features:
                 raise FeaturesError(f"run {run!r} is in {owner[run]} and in {part.path}; leave one of the two out")
             owner[run] = part.path
     return Features(paths, manifests) if len(parts) > 1 else parts[0]
-
-
-def _executed(folder: Path) -> list[dict]:
-    """What execution.json says of each run."""
-    path = inside(folder, "execution.json")
-    found = read_json(path, RESTORE)
-    runs = found.get("runs") if isinstance(found, dict) else None
-    right = isinstance(runs, list) and all(isinstance(run, dict) and isinstance(run.get("run"), str) for run in runs)
-    refuse(path, None if right else "it must hold runs, each with its name", RESTORE)
-    return runs
 
 
 def _check_same(first: Features, other: Features) -> None:
