@@ -34,6 +34,9 @@ class Knobs:
         Each unit's noise is multiplied by e^±a, a uniform up to this [0, 1.2].
     concepts : int
         Number of concepts; kinds go round in the order of `KINDS`.
+    concept_overlap : float or None
+        Share in [0, 1] of the concepts shown by any modality that both show: one concept in twelve is shown by neither,
+        the rest of the others by either in turn, none by both together, in random order. None: the kinds of `KINDS`.
     polysemy : int
         Concepts that a unit encodes [1, 3].
     cooccurrence : float
@@ -108,11 +111,12 @@ class Knobs:
     uneven: float = 0.0
     neighbours: float = 0.0
     label_noise: float = 0.0
+    concept_overlap: float | None = None
 
     def __post_init__(self) -> None:
         for name, (low, high) in _RANGES.items():
             value = getattr(self, name)
-            if not low <= value <= high:
+            if value is not None and not low <= value <= high:
                 raise ValueError(f"`{name}` must be from {low} to {high}; got {value}. See `Knobs` for what it means.")
         if self.law not in LAWS:
             raise ValueError(f"`law` must be one of {', '.join(LAWS)}; got {self.law!r}.")
@@ -150,6 +154,7 @@ _RANGES = {
     "uneven": (0, 1),
     "neighbours": (0, 0.95),
     "label_noise": (0, 0.5),
+    "concept_overlap": (0, 1),
 }
 
 
@@ -232,7 +237,7 @@ class Plan:
         )
         self.private, self.size = {"rgb": rgb, "depth": depth}, int(edges[-1])
         rng = np.random.default_rng([seed, 0])
-        self.kinds = np.array(KINDS)[np.arange(count) % len(KINDS)]
+        self.kinds = _kinds(knobs, seed)
         self.named = np.sort(rng.permutation(count)[: max(round(knobs.coverage * count), 1)])
         self.concepts = self._concepts()
         self.cache: dict[tuple[str, int], Net] = {}
@@ -317,6 +322,17 @@ class Plan:
         private[self.private[modality]] = rng.normal(size=(k.private_dims, len(types)))
         part = np.where(types < 0, k.private, np.where(types == 3, 1.0, 0.0))
         return np.sqrt(1 - part) * _unit_length(shared) + np.sqrt(part) * _unit_length(private)
+
+
+def _kinds(knobs: Knobs, seed: int) -> np.ndarray:
+    """(K,) which modalities show each concept."""
+    count = knobs.concepts
+    if knobs.concept_overlap is None:
+        return np.array(KINDS)[np.arange(count) % len(KINDS)]
+    neither = count // len(KINDS)
+    both = round(knobs.concept_overlap * (count - neither))
+    either = [("rgb", "depth")[i % 2] for i in range(count - neither - both)]
+    return np.random.default_rng([seed, 4]).permutation(["both"] * both + either + ["neither"] * neither)
 
 
 def _unit_length(columns: np.ndarray) -> np.ndarray:

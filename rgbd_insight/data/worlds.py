@@ -158,6 +158,17 @@ class World:
         total = weight.sum(0)
         return np.divide(lacking @ weight, total, out=np.full(len(total), np.nan), where=total > 0)
 
+    def shared_concepts(self, networks: range | list[int] = (0,)) -> float:
+        """Variance-weighted share of the concepts of both modalities' networks that the other modality shows too.
+
+        From 0 (no concept of either is shown by the other) to 1; the modalities count alike, a conjunction one half.
+        """
+        shares = []
+        for modality in MODALITIES:
+            weight = np.sum([(self._net(modality, i).weights ** 2).sum(1) for i in networks], axis=0)  # (K,)
+            shares.append(1 - self.plan.lacking(modality) @ weight / weight.sum())
+        return float(np.mean(shares))
+
     def total_specificity(self, modality: str, network: int = 0) -> np.ndarray:
         """(U,) share of a unit's signal (nuisance included) that no linear function of the other's signal explains.
 

@@ -14,8 +14,8 @@ from rgbd_insight.validation.plan import read_plan
 
 # What judges a table is run anew each time: it may change.
 MAKING = (
-    *("metrics/*.py", "stats/*.py", "data/latents.py", "data/reference.py", "data/worlds.py"),
-    *(f"validation/{name}.py" for name in ("errors", "inputs", "kinds", "plan", "ranking", "truth", "work")),
+    *("metrics/*.py", "metrics/baselines/*.py", "stats/*.py", "data/latents.py", "data/reference.py", "data/worlds.py"),
+    *(f"validation/{name}.py" for name in ("errors", "inputs", "joint", "kinds", "plan", "ranking", "truth", "work")),
 )
 DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 

@@ -85,6 +85,8 @@ def tasks(plan: dict) -> Iterator[Task]:
     yield from (("shared", {"seed": base + 60000 + i}) for i in range(plan["shared"]["worlds"]))
     yield from (("null", {"seed": base + 70000 + i}) for i in range(plan["null"]["worlds"]))
     yield from _kinds(plan, base)
+    yield from (("joint", {"seed": base + 130000 + i}) for i in range(plan["joint"]["worlds"]))
+    yield from (("synergy", {"seed": base + 131000 + i}) for i in range(plan["synergy"]["worlds"]))
     p = plan["absence"]
     for i, (n, folds) in product(range(p["worlds"]), p["sizes"]):
         yield "absence", {"seed": base + 90000 + i, "n": n, "folds": folds}

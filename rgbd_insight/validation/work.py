@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
 from rgbd_insight.utils.jobs import Job, Pool, work_off
-from rgbd_insight.validation import errors, inputs, kinds, ranking, truth
+from rgbd_insight.validation import errors, inputs, joint, kinds, ranking, truth
 from rgbd_insight.validation.origin import digests
 from rgbd_insight.validation.plan import Task, tasks
 
@@ -29,6 +29,8 @@ BATTERIES = {
     "neighbours": errors.neighbours,
     "absence": truth.absence,
     "inputs": inputs.inputs,
+    "joint": joint.joint,
+    "synergy": joint.synergy,
 }
 
 

@@ -257,3 +257,30 @@ def test_the_reference_draw_is_made_once_for_all_draws_of_a_world():
     made = reference(knobs, 5)
     World(knobs, 5, draw=1).stream("rgb"), World(knobs, 5, draw=2).stream("rgb")
     assert reference(knobs, 5) is made and set(made.moments) == {("rgb", 0)}
+
+
+@pytest.mark.parametrize("overlap", [0.0, 0.25, 0.5, 1.0])
+def test_the_planted_share_of_concepts_is_what_both_show(overlap):
+    world = World(Knobs(concept_overlap=overlap, networks=2), 6)
+    kinds = world.plan.kinds
+    shown = kinds[kinds != "neither"]
+    assert len(shown) == 22 and (shown == "both").sum() == round(22 * overlap)
+    assert abs((shown == "rgb").sum() - (shown == "depth").sum()) <= 1
+    nets = [(m, world.plan.net(m, i).weights ** 2) for m in MODALITIES for i in (0, 1)]
+    by_hand = np.mean(
+        [
+            sum(w[kinds == "both"].sum() for m, w in nets if m == modality)
+            / sum(w.sum() for m, w in nets if m == modality)
+            for modality in MODALITIES
+        ]
+    )
+    assert world.shared_concepts([0, 1]) == pytest.approx(by_hand)
+    assert world.shared_concepts([0, 1]) == pytest.approx(overlap, abs=0.3 if 0 < overlap < 1 else 1e-9)
+
+
+def test_worlds_without_the_overlap_are_as_they_were():
+    assert World(Knobs(), 3).plan.kinds[:4].tolist() == ["both", "rgb", "depth", "both"]
+    mixing = World(Knobs(n=25, width=2), 0).plan.net("rgb", 0).mixing
+    assert mixing.sum(0).tolist() == [-0.9108172811864684, -0.9197119719325084]  # before there was an overlap
+    with pytest.raises(ValueError, match="`concept_overlap` must be from 0 to 1"):
+        Knobs(concept_overlap=1.5)
