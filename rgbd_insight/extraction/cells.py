@@ -44,8 +44,8 @@ def area_pooled(maps: Tensor, grid: Sequence[int]) -> Tensor:
 
     Examples
     --------
-    >>> area_pooled(torch.tensor([[[[1.0, 2.0, 6.0]]]]), (1, 2)).tolist()  # (1 + 2 / 2) / 1.5, (2 / 2 + 6) / 1.5
-    [[[[1.3333332538604736, 4.666666507720947]]]]
+    >>> area_pooled(torch.tensor([[[[1.5, 3.0, 6.0]]]]), (1, 2)).tolist()  # (1.5 + 3 / 2) / 1.5, (3 / 2 + 6) / 1.5
+    [[[[2.0, 5.0]]]]
     """
     (h, w), (rows, columns) = maps.shape[-2:], grid
     if (h, w) == (rows, columns):
