@@ -1,4 +1,4 @@
-"""How well a concept can be read from a stream at a place of the image, compared with places that are otherwise alike."""
+"""How well a concept can be read from a stream at a place of the image, beside places that are otherwise alike."""
 
 from __future__ import annotations
 
@@ -47,9 +47,10 @@ class PositionDecodability:
     2·AUROC − 1 over the pairs (positive, negative) of one fold and stratum; 1: always in order, 0: chance.
 
     Leave-outs leave out pairs, counted exactly from one sort, and the images that the probe was fitted to, to first
-    order: scores s move by x·(w₍₋g₎ − w), and pairs change places where the densities of both sides overlap. What hangs
-    on two blocks together is counted once (`counted_once`). To sort anew without every block would take forty times as
-    long and moves intervals by a few percent.
+    order: scores s move by x·(w₍₋g₎ − w), and pairs change places where the densities of both sides overlap. No block
+    changes the share of pairs out of order by more than a factor of e: where all of them are in one block, their number
+    is as uncertain as a Poisson count of one. What hangs on two blocks together is counted once (`counted_once`). To
+    sort anew without every block would take forty times as long and moves intervals by a few percent.
 
     References
     ----------
@@ -111,6 +112,7 @@ class PositionDecodability:
         found = self._counted(every, every, checked_blocks(blocks, self.groups))
         self._whole = self._delta(found.wins, found.pairs)
         left = np.stack([self._delta(*part) for part in zip(found.wins_left, found.pairs_left, strict=True)])
+        left = _within(left, self._whole)
         left[:, 0] = counted_once(left[:, 0], 2 * found.traded / np.maximum(found.pairs.sum(0), 1))
         return left
 
@@ -141,8 +143,8 @@ class PositionDecodability:
             swaps = _swaps(*inside, x[test], block[test], len(change))  # (G, U, K)
             traded = np.einsum("juk,guk->gjk", swaps, change)  # (G, G, K): of pairs of block j without block g
             own = np.arange(len(change))
-            counts.wins_left[:, f, kept] = wins + traded.sum(1) - traded[own, own]
             traded[own, own] = 0
+            counts.wins_left[:, f, kept] = wins + traded.sum(1)
             counts.traded[..., kept] += traded
         return counts
 
@@ -167,6 +169,12 @@ class _Counts:
         if blocks is not None:
             shapes += [(blocks, folds, concepts)] * 2 + [(blocks, blocks, concepts)]
         return cls(*(np.zeros(shape) for shape in shapes))
+
+
+def _within(left: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Leave-outs (G, …) whose 1 − δ is within a factor of e of that of the whole (…)."""
+    lost = 1 - whole
+    return 1 - np.clip(1 - left, lost / np.e, lost * np.e)
 
 
 def _without(

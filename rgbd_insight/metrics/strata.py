@@ -69,8 +69,8 @@ def cooccurrence_strata(
     concepts = present.shape[1]
     if own < 1 or covariates.shape[1] < own * concepts:
         raise ValueError(
-            f"`covariates` must have {max(own, 1)} x {concepts} columns first, one for each of the {concepts} concepts; got "
-            f"{covariates.shape[1]} columns. Pass np.hstack([present, position])."
+            f"`covariates` must have {max(own, 1)} x {concepts} columns first, one for each of the {concepts} concepts"
+            f"; got {covariates.shape[1]} columns. Pass np.hstack([present, position])."
         )
     codes = np.empty(present.shape, np.int8)
     fold = group_folds(groups, folds, seed)
@@ -82,7 +82,7 @@ def cooccurrence_strata(
 
 
 def _leave_own_columns_out(train: np.ndarray, present: np.ndarray, test: np.ndarray, own: int) -> np.ndarray:
-    """Scores (n, K) of test rows by ridge probes of concept k that are not given columns k, k + K, … of `own` blocks."""
+    """Scores (n, K) of test rows by ridge probes of concept k not given columns k, k + K, … of `own` blocks."""
     mean, scale = train.mean(0), train.std(0)
     scale[scale <= 1e-12 * np.abs(mean)] = np.inf  # a constant covariate says nothing
     z, targets = (train - mean) / scale, present - present.mean(0)  # (n, P), (n, K)

@@ -1,12 +1,16 @@
 """Decodability at positions: against a naive count of pairs, its leave-outs, and what strata are for."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 
-from rgbd_insight.metrics.positions import PositionDecodability
+from rgbd_insight.metrics.positions import PositionDecodability, _without
+from rgbd_insight.metrics.probes import DecodabilityStatistic
 from rgbd_insight.metrics.ridge import weights_of_few
 from rgbd_insight.metrics.strata import cooccurrence_strata
 from rgbd_insight.stats import blocks_of, estimate, group_folds
+from rgbd_insight.stats.estimates import jackknife_error
 
 GROUPS = np.arange(1200) // 12
 
@@ -39,11 +43,39 @@ def test_delta_and_its_leave_outs_are_those_of_every_pair_looked_at():
     x, present, strata = _cells()
     one = PositionDecodability(x, present, GROUPS, strata=strata)
     blocks = blocks_of(GROUPS, 40)
-    found = one.leave_outs(blocks)  # (40, 1 + 5, 3)
     every = np.arange(len(x))
     assert one(every, every)[0] == pytest.approx(_naive(x, present, strata, np.zeros(len(x), bool)), abs=1e-9)
+    kept = [_without(*inside, blocks[rows], 40) for rows, *inside in _folds(one)]  # with the probe as it is
+    wins, pairs = np.sum(kept, axis=0)
     for g in (0, 17):
-        assert found[g, 0] == pytest.approx(_naive(x, present, strata, blocks == g), abs=1e-9)
+        assert 2 * wins[g] / pairs[g] - 1 == pytest.approx(_naive(x, present, strata, blocks == g), abs=1e-9)
+
+
+def _folds(one: PositionDecodability) -> Iterator[tuple[np.ndarray, ...]]:
+    for f in range(5):
+        test = one.fold == f
+        weights = weights_of_few(one.x[~test], one.present[~test].astype(float), 32)
+        yield test, (one.x[test] @ weights).T, one.present[test].T, one.strata[test].T
+
+
+def test_leave_outs_are_nearly_those_of_probes_fitted_anew():
+    x, present, strata = _cells(3, units=8)
+    one, anew = PositionDecodability(x, present, GROUPS, strata=0 * strata), DecodabilityStatistic(x, present, GROUPS)
+    blocks = blocks_of(GROUPS, 40)
+    found, wanted = one.leave_outs(blocks)[:, 0], anew.leave_outs(blocks)
+    every = np.arange(len(x))
+    assert one(every, every)[0] == pytest.approx(anew(every, every), abs=1e-9)
+    assert jackknife_error(found) == pytest.approx(jackknife_error(wanted), rel=0.2)
+    assert (np.diag(np.corrcoef(found.T, wanted.T)[:3, 3:]) > 0.95).all()
+
+
+def test_no_block_makes_a_perfect_order_doubtful():
+    """Where one group holds all errors, the interval is that of a few errors, not of none and of all."""
+    x, present, strata = _cells(4)
+    x[:, 0] = present[:, 0]
+    x[:6, 0] = 1 - x[:6, 0]
+    found = estimate(PositionDecodability(x, present, GROUPS, strata=0 * strata), GROUPS, null=False)[0]
+    assert 0.9 < found.low[0] < found.value[0] < 1
 
 
 def test_folds_add_up_and_the_order_of_cells_does_not_matter():
@@ -77,7 +109,7 @@ def test_what_merely_stands_beside_a_thing_gets_no_credit_inside_strata():
 def test_the_interval_covers_what_new_scenes_would_give():
     """Of a concept that is not there: δ is 0 whatever the probe."""
     covered = []
-    for seed in range(60):
+    for seed in range(100):
         rng = np.random.default_rng(seed)
         groups = np.arange(1200) // 12
         scene = rng.normal(size=(100, 1, 4)).repeat(12, 1).reshape(1200, 4)  # cells of one image are alike
@@ -103,7 +135,9 @@ def test_why_a_concept_has_no_value():
     assert np.isnan(one(every, every)[:, 1:]).all()
 
 
-@pytest.mark.parametrize(("wrong", "said"), [({"strata": np.zeros((3, 3), int)}, "strata"), ({"components": 0}, "components")])
+@pytest.mark.parametrize(
+    ("wrong", "said"), [({"strata": np.zeros((3, 3), int)}, "strata"), ({"components": 0}, "components")]
+)
 def test_arguments_out_of_range_are_named(wrong, said):
     x, present, strata = _cells()
     with pytest.raises(ValueError, match=f"`{said}`|{said}"):
