@@ -29,7 +29,7 @@ from rgbd_insight.metrics.partitioning import (
     partitionings,
     unit_shares,
 )
-from rgbd_insight.questions.isolation import judged
+from rgbd_insight.questions.asking import Answer, listed
 from rgbd_insight.questions.networks import TWINS, Networks, made, missing_seeds, neighbours_of, networks, remembered
 from rgbd_insight.result import Missing, Result, numbers
 from rgbd_insight.stats import Estimate, Resampling
@@ -76,18 +76,21 @@ def balance(features: Features, runs: Iterable[str] | None = None) -> Result:
     >>> bool(found.one("S uncorrected").low > 0)  # there is something that one stream alone names
     True
     """
-    plan, rows = neighbours_of(features).plan(), []
-    missing: list[Missing] = []
-    for nets in _asked(features, runs):
-        missing += [*missing_seeds(nets), *missing_correction(nets)]
+    plan, found, asked = neighbours_of(features).plan(), Answer(features), _asked(features, runs)
+    for nets in asked:
+        found.missing += [*missing_seeds(nets), *missing_correction(nets)]
         if nets.ceiling_kind != "other seed":
             continue
-        cells = nets.cells() | {"run": "/".join(dict.fromkeys(nets.members[0].values()))}
-        cells |= {"ceiling": 1.0, "ceiling_kind": nets.ceiling_kind}
+        name = "/".join(dict.fromkeys(nets.members[0].values()))
+        cells = nets.cells() | {"run": name, "ceiling": 1.0, "ceiling_kind": nets.ceiling_kind}
         if correctable(nets):
-            rows += [cells | {"measure": m} | numbers(found) for m, found in corrected_shares(nets, plan).items()]
-        rows += [cells | {"measure": m + UNCORRECTED} | numbers(found) for m, found in shares(nets, plan=plan).items()]
-    return judged(features, Result.of("balance", rows, missing=dict.fromkeys(missing), made=made(features, plan)))
+            with found.asking(f"{listed([*MEASURES])} of {name}"):
+                parts = corrected_shares(nets, plan).items()
+                found.rows += [cells | {"measure": m} | numbers(part) for m, part in parts]
+        with found.asking(f"{listed([m + UNCORRECTED for m in MEASURES])} of {name}"):
+            parts = shares(nets, plan=plan).items()
+            found.rows += [cells | {"measure": m + UNCORRECTED} | numbers(part) for m, part in parts]
+    return found.result("balance", made(features, plan), *asked)
 
 
 def shares(nets: Networks, concepts: np.ndarray | None = None, plan: Resampling | None = None) -> dict[str, Estimate]:

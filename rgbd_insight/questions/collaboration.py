@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from rgbd_insight import stats
 from rgbd_insight.features import Features
-from rgbd_insight.questions.isolation import judged
+from rgbd_insight.questions.asking import LABELS, Answer
 from rgbd_insight.questions.losses import (
     Found,
     accuracy_estimate,
@@ -80,8 +80,7 @@ def collaboration(
         raise ValueError('`run` must be a network that sees both modalities; got "twins", which do not collaborate')
     nets = networks(features, run)
     levels, measures = chosen_levels(nets, levels, whole=True), chosen_measures(measures, MEASURES + FURTHER)
-    rows: list[dict] = []
-    missing: list[Missing] = []
+    answer = Answer(features)
     steps = {
         "accuracy": lambda: _accuracy(nets),
         "utilisation": lambda: utilisation(nets),
@@ -96,10 +95,10 @@ def collaboration(
         "gradient cosine": lambda: _gradients(nets),
     }
     for name in measures:
-        found, absent = steps[name]()
-        rows, missing = rows + found, missing + absent
-    how = made(features, nets.plan())
-    return judged(features, Result.of("collaboration", rows, missing=dict.fromkeys(missing), made=how))
+        with answer.asking(name):
+            found, absent = steps[name]()
+            answer.rows, answer.missing = answer.rows + found, answer.missing + absent
+    return answer.result("collaboration", made(features, nets.plan()), nets)
 
 
 def _accuracy(nets: Networks) -> Found:
@@ -134,6 +133,8 @@ def _by_class(nets: Networks) -> Found:
     for condition in features.conditions(run):
         counts = features.predictions(run, condition)
         seen = counts["target"].sum(0) > 0
+        if not seen.any():
+            return [], [Missing("class accuracy", "no pixel is labelled", LABELS)]
 
         def statistic(chosen: np.ndarray, _: np.ndarray, counts: dict[str, np.ndarray] = counts) -> np.ndarray:
             target = counts["target"][chosen].sum(0)

@@ -10,6 +10,7 @@ from rgbd_insight import metrics, stats
 from rgbd_insight.features import Features
 from rgbd_insight.metrics.cka import cka_statistic
 from rgbd_insight.metrics.partitioning import ConsistentShare
+from rgbd_insight.questions.asking import Answer, listed
 from rgbd_insight.questions.balance import (
     UNCORRECTED,
     correctable,
@@ -18,7 +19,6 @@ from rgbd_insight.questions.balance import (
     missing_correction,
     share_estimate,
 )
-from rgbd_insight.questions.isolation import judged
 from rgbd_insight.questions.networks import (
     Networks,
     chosen_levels,
@@ -102,47 +102,64 @@ def consistency(
     nets = networks(features, run)
     plan = nets.plan(permutations)
     levels, measures = chosen_levels(nets, levels), chosen_measures(measures, MEASURES)
-    rows: list[dict] = []
-    for level in levels:
-        rows += _similarities(nets, level, measures, plan)
-        for modality in nets.modalities:
-            rows += _shares(nets, modality, level, measures, plan)
-            rows += _yardsticks(nets, modality, level, measures, plan)
     absent = missing_correction(nets) if {SHARE, YARDSTICK, OF_KNOWN} & set(measures) else []
-    missing = [*missing_seeds(nets), *absent]
-    how = made(features, plan, null=any(row["measure"] not in (SHARE, YARDSTICK, OF_KNOWN) for row in rows))
-    return judged(features, Result.of("consistency", rows, missing=missing, made=how))
+    found = Answer(features, [*missing_seeds(nets), *absent])
+    for level in levels:
+        _similarities(found, nets, level, measures, plan)
+        for modality in nets.modalities:
+            for measure in forms(nets, SHARE, measures):
+                with found.asking(f"{measure} of {modality}", nets, level):
+                    found.rows += _shares(nets, modality, level, measure, plan)
+            for measure in (YARDSTICK, OF_KNOWN) if correctable(nets) else ():
+                if measure in measures:
+                    with found.asking(f"{measure} of {modality}", nets, level):
+                        found.rows += _yardsticks(nets, modality, level, measure, plan)
+    null = any(row["measure"] not in (SHARE, YARDSTICK, OF_KNOWN) for row in found.rows)
+    return found.result("consistency", made(features, plan, null=null), nets)
 
 
-def _similarities(nets: Networks, level: int, measures: Iterable[str], plan: Resampling) -> list[dict]:
+def _similarities(found: Answer, nets: Networks, level: int, measures: Sequence[str], plan: Resampling) -> None:
     groups = nets.groups
     a, b = nets.modalities
     order = neighbours_of(nets.features)
     # a pair's price counts the groups that there were, four fifths of which are trained on, joined or not
     price = (order.count * 4 / 5) ** -0.5 if order.alike else None
-    every, confounds = np.arange(len(groups)), nets.features.samples[CONFOUNDS].to_numpy()
+    confounds = nets.features.samples[CONFOUNDS].to_numpy()
     makers = {
         "cka": lambda x, y: metrics.MEASURES["debiased_cka"].statistic(x, y, groups),
         "cka controlled": lambda x, y: cka_statistic(x, y, confounds),
         "matching": lambda x, y: metrics.matching_statistic(x, y, groups, price=price),
     }
-    rows, cells = [], nets.cells(level) | {"modality": a, "versus": b}
-    wanted = [m for m in makers if m in measures or (m == "cka" and "cka normalised" in measures)]
-    for name in wanted:
-        across = stats.estimate(_mean_of(makers[name], nets.across(level)), groups, plan)
-        own = [_mean_of(makers[name], nets.within(m, level)) for m in (a, b)]
-        if name in measures:
+    for name, make in makers.items():
+        if asked := [m for m in (name, *(["cka normalised"] if name == "cka" else [])) if m in measures]:
+            with found.asking(listed(asked), nets, level):
+                found.rows += _compared(nets, level, asked, make, plan)
+    cells = nets.cells(level) | {"modality": a, "versus": b}
+    if "cka within" in measures and nets.fused and nets.ceiling_kind == "other seed":
+        with found.asking("cka within", nets, level):
+            inside = cka_statistic(nets.view(0, a, level), nets.view(0, b, level))
+            found.rows.append(cells | {"measure": "cka within"} | numbers(stats.estimate(inside, groups, plan)))
+    for target in (a, b) if "predictivity" in measures else ():
+        with found.asking(f"predictivity of {target}", nets, level):
+            found.rows.append(_predicted(nets, level, target, plan))
+
+
+def _compared(
+    nets: Networks, level: int, asked: Sequence[str], make: Callable[..., Statistic], plan: Resampling
+) -> list[dict]:
+    """A similarity of the modalities beside that of seeds, and its share of that."""
+    groups, (a, b), rows = nets.groups, nets.modalities, []
+    cells, every = nets.cells(level) | {"modality": a, "versus": b}, np.arange(len(groups))
+    across = stats.estimate(_mean_of(make, nets.across(level)), groups, plan)
+    own = [_mean_of(make, nets.within(m, level)) for m in (a, b)]
+    for name in asked:
+        if name == "cka normalised":
+            ceilings = [stats.estimate(statistic, groups, plan, null=False) for statistic in own]
+            rows.append(cells | {"measure": name} | _share_of_ceiling(across, ceilings))
+        else:
             ceiling = float(np.mean([statistic(every, every) for statistic in own]))
             top = {"ceiling": ceiling, "ceiling_kind": nets.ceiling_kind}
             rows.append(cells | {"measure": name} | top | numbers(across))
-        if name == "cka" and "cka normalised" in measures:
-            ceilings = [stats.estimate(statistic, groups, plan, null=False) for statistic in own]
-            rows.append(cells | {"measure": "cka normalised"} | _share_of_ceiling(across, ceilings))
-    if "cka within" in measures and nets.fused and nets.ceiling_kind == "other seed":
-        inside = cka_statistic(nets.view(0, a, level), nets.view(0, b, level))
-        rows.append(cells | {"measure": "cka within"} | numbers(stats.estimate(inside, groups, plan)))
-    if "predictivity" in measures:
-        rows += [_predicted(nets, level, target, plan) for target in (a, b)]
     return rows
 
 
@@ -171,40 +188,29 @@ def _predicted(nets: Networks, level: int, target: str, plan: Resampling) -> dic
     return nets.cells(level) | numbers(across) | row | {"ceiling": ceiling, "ceiling_kind": nets.ceiling_kind}
 
 
-def _shares(nets: Networks, modality: str, level: int, measures: Sequence[str], plan: Resampling) -> list[dict]:
+def _shares(nets: Networks, modality: str, level: int, measure: str, plan: Resampling) -> list[dict]:
     """What the other modality says too: named by concepts, unnamed, and both together.
 
     The null is that of both together, uncorrected: independence is a question of the uncorrected value, and the null of
     a part would need a whole partitioning a draw.
     """
-    rows = []
-    for measure in forms(nets, SHARE, measures):
-        corrected = measure == SHARE
-        found = {
-            label: share_estimate(nets, modality, level, parts, plan, corrected=corrected)
-            for label, parts in (
-                ("named", ("named-consistent",)),
-                ("unnamed", ("unnamed-consistent",)),
-                ("all", ("named-consistent", "unnamed-consistent")),
-            )
-        }
-        if not corrected:
-            together = ConsistentShare(level_partitioning(nets, modality, level))
-            found["all"] = stats.estimate(together, nets.groups, plan)
-        cells = {"measure": measure, "modality": modality, "ceiling": 1.0, "ceiling_kind": nets.ceiling_kind}
-        rows += [nets.cells(level) | cells | {"label": label} | numbers(one) for label, one in found.items()]
-    return rows
-
-
-def _yardsticks(nets: Networks, modality: str, level: int, measures: Sequence[str], plan: Resampling) -> list[dict]:
-    if not correctable(nets):
-        return []
-    rows, cells = [], nets.cells(level) | {"modality": modality, "ceiling_kind": nets.ceiling_kind}
-    if YARDSTICK in measures:
-        found = yardsticks(nets, modality, level, plan)
-        rows += [cells | {"measure": YARDSTICK, "label": label} | numbers(one) for label, one in found.items()]
-    if OF_KNOWN in measures:
-        rows.append(
-            cells | {"measure": OF_KNOWN, "label": "named"} | numbers(share_of_known(nets, modality, level, plan))
+    found = {
+        label: share_estimate(nets, modality, level, parts, plan, corrected=measure == SHARE)
+        for label, parts in (
+            ("named", ("named-consistent",)),
+            ("unnamed", ("unnamed-consistent",)),
+            ("all", ("named-consistent", "unnamed-consistent")),
         )
-    return rows
+    }
+    if measure != SHARE:
+        together = ConsistentShare(level_partitioning(nets, modality, level))
+        found["all"] = stats.estimate(together, nets.groups, plan)
+    cells = {"measure": measure, "modality": modality, "ceiling": 1.0, "ceiling_kind": nets.ceiling_kind}
+    return [nets.cells(level) | cells | {"label": label} | numbers(one) for label, one in found.items()]
+
+
+def _yardsticks(nets: Networks, modality: str, level: int, measure: str, plan: Resampling) -> list[dict]:
+    cells = nets.cells(level) | {"measure": measure, "modality": modality, "ceiling_kind": nets.ceiling_kind}
+    if measure == OF_KNOWN:
+        return [cells | {"label": "named"} | numbers(share_of_known(nets, modality, level, plan))]
+    return [cells | {"label": label} | numbers(one) for label, one in yardsticks(nets, modality, level, plan).items()]

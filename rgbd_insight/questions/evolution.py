@@ -10,7 +10,7 @@ from rgbd_insight import stats
 from rgbd_insight.features import Features
 from rgbd_insight.metrics.cka import cka_statistic, effective_dimension
 from rgbd_insight.metrics.semantic import LevelSemanticVariance
-from rgbd_insight.questions.isolation import judged
+from rgbd_insight.questions.asking import Answer, listed
 from rgbd_insight.questions.networks import Networks, chosen_levels, chosen_measures, made, missing_seeds, networks
 from rgbd_insight.questions.specificity import probe
 from rgbd_insight.result import Missing, Result, numbers
@@ -77,26 +77,31 @@ def evolution(
     nets = networks(features, run)
     plan = nets.plan(permutations)
     levels, measures = chosen_levels(nets, levels), chosen_measures(measures, MEASURES)
-    rows: list[dict] = []
-    missing = missing_seeds(nets)
+    found = Answer(features, missing_seeds(nets))
     for modality in nets.modalities:
         if "level similarity" in measures:
-            rows += _similarity(nets, modality, levels, plan)
+            with found.asking(what := f"level similarity of {modality}"):
+                found.rows += _similarity(nets, modality, found.varying(what, nets, modality, levels), plan)
         if "level semantic variance" in measures:
-            rows += _variance(nets, modality, levels, plan)
-        if {"family", "centre of mass"} & set(measures):
-            rows += _families(nets, modality, levels, measures, plan)
-        if "effective dimension" in measures:
-            rows += [_dimension(nets, modality, level, plan) for level in levels]
+            for level, after in zip(levels, levels[1:], strict=False):
+                with found.asking(f"level semantic variance of {modality}", nets, level):
+                    found.rows.append(_variance(nets, modality, level, after, plan))
+        if asked := [m for m in ("family", "centre of mass") if m in measures]:
+            with found.asking(f"{listed(asked)} of {modality}"):
+                found.rows += _families(nets, modality, levels, measures, plan)
+        for level in levels if "effective dimension" in measures else ():
+            with found.asking(f"effective dimension of {modality}", nets, level):
+                found.rows.append(_dimension(nets, modality, level, plan))
     if {"to final", "family in training"} & set(measures):
-        found, absent = _training(nets, levels, measures, plan)
-        rows, missing = rows + found, missing + absent
-    how = made(features, plan, null=any(row["measure"] in ("level similarity", "to final") for row in rows))
-    return judged(features, Result.of("evolution", rows, missing=missing, made=how))
+        _training(found, nets, levels, measures, plan)
+    null = any(row["measure"] in ("level similarity", "to final") for row in found.rows)
+    return found.result("evolution", made(features, plan, null=null), nets)
 
 
 def _similarity(nets: Networks, modality: str, levels: Sequence[int], plan: Resampling) -> list[dict]:
     views = [nets.view(0, modality, level) for level in levels]
+    if len(views) < 2:
+        return []
     found = stats.estimate(cka_statistic(views, views), nets.groups, plan)
     rows = []
     for i, level in enumerate(levels):
@@ -107,15 +112,12 @@ def _similarity(nets: Networks, modality: str, levels: Sequence[int], plan: Resa
     return rows
 
 
-def _variance(nets: Networks, modality: str, levels: Sequence[int], plan: Resampling) -> list[dict]:
-    features, rows = nets.features, []
-    for level, after in zip(levels, levels[1:], strict=False):
-        sides = (nets.view(0, modality, lv) for lv in (level, after))
-        between = LevelSemanticVariance(*sides, features.present, nets.groups)
-        found = stats.estimate(between, nets.groups, plan, null=False)
-        row = {"measure": "level semantic variance", "modality": modality, "versus": str(after)}
-        rows.append(nets.cells(level) | row | numbers(found))
-    return rows
+def _variance(nets: Networks, modality: str, level: int, after: int, plan: Resampling) -> dict:
+    sides = (nets.view(0, modality, lv) for lv in (level, after))
+    between = LevelSemanticVariance(*sides, nets.features.present, nets.groups)
+    found = stats.estimate(between, nets.groups, plan, null=False)
+    row = {"measure": "level semantic variance", "modality": modality, "versus": str(after)}
+    return nets.cells(level) | row | numbers(found)
 
 
 def families(features: Features) -> dict[str, np.ndarray]:
@@ -180,35 +182,28 @@ def _dimension(nets: Networks, modality: str, level: int, plan: Resampling) -> d
     return nets.cells(level) | {"measure": "effective dimension", "modality": modality} | numbers(found)
 
 
-def _training(
-    nets: Networks, levels: Sequence[int], measures: Sequence[str], plan: Resampling
-) -> tuple[list[dict], list[Missing]]:
+def _training(found: Answer, nets: Networks, levels: Sequence[int], measures: Sequence[str], plan: Resampling) -> None:
     features = nets.features
     final = nets.members[0][nets.modalities[0]]
     entry = features.entry(final)
     same = {"fusion": entry["fusion"], "seed": entry["seed"]}
     steps = [r for role in ("untrained", "checkpoint") for r in features.find(**same, role=role)] if nets.fused else []
     if not steps:
-        return [], [
-            Missing(
-                f"checkpoints of {nets.name}",
-                "what happens in training needs the responses at several epochs",
-                'ri.extract(model, data, out=…, run={"role": "checkpoint", "epoch": …}) for each kept epoch',
-            )
-        ]
-    rows = []
+        why = "what happens in training needs the responses at several epochs"
+        call = 'ri.extract(model, data, out=…, run={"role": "checkpoint", "epoch": …}) for each kept epoch'
+        found.missing.append(Missing(f"checkpoints of {nets.name}", why, call))
     for run in [*steps, final]:
         member = Networks(features, nets.name, (dict.fromkeys(nets.modalities, run),) * 2, "other seed")
         cells = {"run": run, "epoch": features.entry(run)["epoch"]}
         for modality in nets.modalities:
-            if "to final" in measures and run != final:
-                rows += [nets.cells(level) | cells | _to_final(nets, member, modality, level, plan) for level in levels]
+            for level in levels if "to final" in measures and run != final else ():
+                with found.asking(f"to final of {modality} in {run}", member, level):
+                    row = _to_final(nets, member, modality, level, plan)
+                    found.rows.append(nets.cells(level) | cells | row)
             if "family in training" in measures:
-                rows += [
-                    row | cells | {"measure": "family in training"}
-                    for row in _families(member, modality, levels, ["family"], plan)
-                ]
-    return rows, []
+                with found.asking(f"family in training of {modality} in {run}"):
+                    rows = _families(member, modality, levels, ["family"], plan)
+                    found.rows += [row | cells | {"measure": "family in training"} for row in rows]
 
 
 def _to_final(nets: Networks, member: Networks, modality: str, level: int, plan: Resampling) -> dict:

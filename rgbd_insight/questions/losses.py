@@ -31,7 +31,7 @@ def accuracy_estimate(
 ) -> Estimate:
     """Mean over classes of the share of their pixels that are found (chance: 1 / classes), interval by group.
 
-    `among` bool (N,) keeps some samples only, `classes` some classes.
+    NaN where no pixel is labelled. `among` bool (N,) keeps some samples only, `classes` some classes.
     """
     among = np.ones(len(features), bool) if among is None else among
     statistic, order = _accuracy(features, run, condition, among, classes), neighbours_of(features)
@@ -48,7 +48,7 @@ def _accuracy(
     def statistic(rows: np.ndarray) -> float:
         target = counts["target"][rows].sum(0)
         seen = target > 0
-        return float((counts["hit"][rows].sum(0)[seen] / target[seen]).mean())
+        return float((counts["hit"][rows].sum(0)[seen] / target[seen]).mean()) if seen.any() else np.nan
 
     return statistic
 
@@ -66,7 +66,7 @@ def iou_estimate(features: Features, run: str, condition: str) -> Estimate | Non
     def statistic(rows: np.ndarray, _: np.ndarray) -> np.ndarray:
         hit, target, guess = (counts[part][rows].sum(0) for part in ("hit", "target", "guess"))
         each = hit / np.maximum(target + guess - hit, 1)
-        return np.concatenate([[each[seen].mean()], each])
+        return np.concatenate([[each[seen].mean() if seen.any() else np.nan], each])
 
     order = neighbours_of(features)
     return stats.estimate(statistic, order.groups, order.plan(), null=False)

@@ -14,9 +14,10 @@ from rgbd_insight.features import Features, FeaturesError
 from rgbd_insight.questions.guests import WHOLE, freed, remembered
 from rgbd_insight.result import Missing
 from rgbd_insight.stats import Neighbours, Resampling
-from rgbd_insight.utils.messages import unknown
+from rgbd_insight.utils.messages import TooFew, unknown
 
 TWINS = "twins"
+LEAST = 5  # groups: with fewer nothing has an interval
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ class Networks:
         if level != WHOLE:
             return views[0]
         joined = np.hstack(views)
+        joined = np.ldexp(joined, -np.frexp(np.abs(joined).max(0))[1])  # changes no digit, and squares stay finite
         spread = joined.std(0)
         return (joined - joined.mean(0)) / np.where(spread > 0, spread, 1)
 
@@ -116,12 +118,19 @@ def networks(features: Features, run: str) -> Networks:
     ------
     FeaturesError
         Where there is no such run, or the twins are incomplete.
+    ValueError
+        Where there are too few groups for any interval.
 
     Notes
     -----
     A run of which there is one seed only is divided into two halves of its units.
     """
-    names = [m.name for m in features.modalities]
+    names, count = [m.name for m in features.modalities], int(features.groups.max()) + 1
+    if count < LEAST:
+        raise TooFew(
+            f"`features` must hold at least {LEAST} groups; got {count} in {features.path}. An interval over groups "
+            "needs more scenes; more views of the same scenes do not help."
+        )
     if run == TWINS:
         seeds = [set(features.runs.loc[features.find(fusion=m, role="final"), "seed"]) for m in names]
         both = sorted(set.intersection(*seeds))

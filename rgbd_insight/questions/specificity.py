@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 
@@ -14,8 +13,8 @@ from rgbd_insight.features import Features
 from rgbd_insight.metrics.labels import concept_labels
 from rgbd_insight.metrics.probes import DecodabilityStatistic
 from rgbd_insight.metrics.semantic import LevelSemanticVariance, concept_variance
+from rgbd_insight.questions.asking import Answer, listed
 from rgbd_insight.questions.balance import UNCORRECTED, forms, missing_correction, share_estimate
-from rgbd_insight.questions.isolation import judged
 from rgbd_insight.questions.networks import (
     WHOLE,
     Networks,
@@ -94,21 +93,24 @@ def specificity(
     nets = networks(features, run)
     plan = nets.plan()
     levels, measures = chosen_levels(nets, levels, whole=True), chosen_measures(measures, MEASURES)
-    rows: list[dict] = []
-    missing: list[Missing] = [*missing_seeds(nets), *(missing_correction(nets) if SHARE in measures else [])]
+    found = Answer(features, [*missing_seeds(nets), *(missing_correction(nets) if SHARE in measures else [])])
     for level in levels:
-        if set(measures) & set(CONCEPTS):
-            found, absent = _concepts(nets, level, measures, plan)
-            rows, missing = rows + found, missing + absent
+        if asked := [m for m in CONCEPTS if m in measures]:
+            with found.asking(listed(asked), nets, level):
+                rows, absent = _concepts(nets, level, measures, plan)
+                found.rows, found.missing = found.rows + rows, found.missing + absent
         if level == WHOLE:
             continue
-        rows += _shares(nets, level, measures, plan)
+        for measure in forms(nets, SHARE, measures):
+            with found.asking(measure, nets, level):
+                found.rows += _shares(nets, level, measure, plan)
         if "level semantic variance" in measures:
-            rows += _level_variance(nets, level, plan)
-        if set(measures) & set(RANKINGS):
-            rows += _rankings(nets, level, measures, plan)
-    how = made(features, plan, margin=MARGIN)
-    return judged(features, Result.of("specificity", rows, missing=dict.fromkeys(missing), made=how))
+            with found.asking("level semantic variance", nets, level):
+                found.rows += _level_variance(nets, level, plan)
+        if asked := [m for m in RANKINGS if m in measures]:
+            with found.asking(listed(asked), nets, level):
+                found.rows += _rankings(nets, level, asked, plan)
+    return found.result("specificity", made(features, plan, margin=MARGIN), nets)
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,9 +230,9 @@ def _labels(nets: Networks, level: int, first: Probed, second: Probed, plan: Res
     return concept_labels(first.delta, second.delta, *pairs, names=nets.modalities, margin=MARGIN)
 
 
-def _shares(nets: Networks, level: int, measures: Sequence[str], plan: Resampling) -> list[dict]:
+def _shares(nets: Networks, level: int, measure: str, plan: Resampling) -> list[dict]:
     rows = []
-    for measure, modality in product(forms(nets, SHARE, measures), nets.modalities):
+    for modality in nets.modalities:
         for label, names in (
             ("named", ("named-specific",)),
             ("unnamed", ("unnamed-specific",)),

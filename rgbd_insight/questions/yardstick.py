@@ -56,7 +56,8 @@ def share_of_known(nets: Networks, modality: str, level: int, plan: Resampling) 
 
 
 def _over_the_ceiling(known: np.ndarray, covariances: np.ndarray) -> float:
-    return known_r2(known) / np.nansum(corrected_ceilings(covariances))
+    ceiling = np.nansum(corrected_ceilings(covariances))
+    return known_r2(known) / ceiling if ceiling > 0 else np.nan  # nothing is reproduced that could be known
 
 
 def _of_the_known(covariances: np.ndarray, known: np.ndarray) -> float:
