@@ -48,6 +48,7 @@ def bars(table: pd.DataFrame, results: str | Path | None = None) -> pd.DataFrame
     True
     """
     found = [*_chance(table), *_coverage(table), *_truth(table), *_account(table), *_concepts(table), *_ranking(table)]
+    found += joint_bars(table)
     if results is not None:
         found += _scenes(read_table(results, "labels")) if "labels" in table_names(results) else []
         other = changed(results)
@@ -176,6 +177,33 @@ def _ranking(table: pd.DataFrame) -> list[tuple]:
         found.append(_row(gap, about, row.difference, *(bar if row.worlds >= MANY else shown), *interval))
     total = scores.ranked(table, "total").loc["rank_units", "all"]
     found.append(_row("ranking, mean AUROC of total specificity", "all held-out worlds", total, *shown))
+    return found
+
+
+def joint_bars(table: pd.DataFrame) -> list[tuple]:
+    """Each part of the joint score, and the best alternatives as they are and normalised; every form of synergy."""
+    gaps, found, shown = scores.differences(table), [], ("shown, not asked", None)
+    joint = gaps[gaps["score"] == "joint"].sort_values("other", ascending=False)
+    parts = {"debiased_cka, normalised": "similarity alone", "semantic variance": "semantic variance alone"}
+    own, units = joint["alternative"].isin(parts), joint["alternative"].str.endswith("units")
+    normalised = joint["alternative"].str.endswith("normalised")
+    best = [joint[kind & ~own & ~units].head(1) for kind in (normalised, ~normalised)]
+    for row in pd.concat([joint[own], *best, joint[units]]).itertuples():
+        matched, name = row.alternative.endswith("units"), row.alternative  # matched units: what chapters do not use
+        about = parts.get(name, name if matched else f"{name}, the best there")
+        bar = ("interval above 0", row.low > 0) if row.worlds >= MANY and not matched else shown
+        score = "joint score, paired difference in rank correlation"
+        found.append(_row(score, f"to {about}", row.difference, *bar, row.low, row.high))
+    synergy = gaps[gaps["score"] == "synergy"]
+    for row in synergy.itertuples():
+        bar = ("interval above 0", row.low > 0) if row.worlds >= MANY else shown
+        found.append(
+            _row("synergy, paired difference", f"to {row.alternative}", row.difference, *bar, row.low, row.high)
+        )
+    if len(synergy):
+        value = synergy["value"].iloc[0]
+        bar = ("at least .90", value >= 0.9) if synergy["worlds"].max() >= MANY else shown
+        found.append(_row("synergy, mean AUROC of conjunctions", "all held-out worlds", value, *bar))
     return found
 
 

@@ -64,7 +64,7 @@ def joined(rgb: Streams, depth: Streams, world: World, similarity: float) -> dic
     variance = {form: scale.scaled for form, scale in scales.items()}
     parts = {f"semantic variance{form}": 1 - value for form, value in variance.items()}
     scores = {f"joint score{form}": 1 - float(joint_score(similarity, value)) for form, value in variance.items()}
-    return {"part": {"similarity": similarity} | parts, "joint": scores}
+    return {"part": parts, "joint": scores}
 
 
 def _unit_scale(rgb: Streams, depth: Streams, world: World) -> SemanticScale:

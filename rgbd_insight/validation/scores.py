@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
+from scipy.stats import rankdata
 
 from rgbd_insight import stats
 
@@ -18,7 +19,10 @@ OURS = {
     "unrelated": "debiased_cka",
     "variance": "predictivity",
     "dimension": "matching",
+    "joint": "joint score",
+    "synergy": "excess synergy",
 }
+RESAMPLED = 1000  # draws of the worlds, for intervals of a rank correlation
 
 
 def false_positives(table: pd.DataFrame) -> pd.DataFrame:
@@ -163,7 +167,49 @@ def differences(table: pd.DataFrame) -> pd.DataFrame:
     by_world |= {part: _residuals(table, part) for part in ("variance", "dimension")}
     for score, values in by_world.items():
         rows += _compared(score, "all", values, better="smaller")
-    return pd.DataFrame(rows)
+    found = _of(table, "synergy").pivot_table(index="world", columns="measure", values="value")
+    rows += _compared("synergy", "all", found)
+    return pd.DataFrame(rows + _by_rank(table))
+
+
+def rank_correlations(table: pd.DataFrame) -> tuple[pd.Series, pd.DataFrame]:
+    """Spearman's correlation over worlds of what every comparison says with the planted share of shared concepts.
+
+    Returns
+    -------
+    value : Series
+        By comparison; what was put between null and ceiling is called "…, normalised".
+    draws : DataFrame (draws, comparisons)
+        The same of worlds drawn with replacement.
+    """
+    rows = _of(table, "joint")
+    named = rows["measure"].where(rows["condition"] != "normalised", rows["measure"] + ", normalised")
+    wide = rows.assign(measure=named).pivot_table(index="world", columns="measure", values="value")
+    truth, values = rows.groupby("world")["truth"].first().to_numpy(), wide.to_numpy()
+
+    def correlations(some: np.ndarray) -> np.ndarray:
+        ranks = rankdata(np.column_stack([truth[some], values[some]]), axis=0)
+        ranks -= ranks.mean(0)
+        lengths = np.linalg.norm(ranks, axis=0)
+        size = lengths[0] * lengths[1:]  # 0 where one world is drawn again and again
+        return (ranks[:, 0] @ ranks[:, 1:]) / np.where(size > 0, size, 1)
+
+    drawn = np.random.default_rng(0).integers(len(wide), size=(RESAMPLED, len(wide)))
+    draws = pd.DataFrame([correlations(some) for some in drawn], columns=wide.columns)
+    return pd.Series(correlations(np.arange(len(wide))), wide.columns), draws
+
+
+def _by_rank(table: pd.DataFrame) -> list[dict]:
+    """By how much the joint score's rank correlation is above every other comparison's, worlds drawn together."""
+    if "joint" not in set(table["battery"]):
+        return []
+    value, draws = rank_correlations(table)
+    others, rows, worlds = value.drop(OURS["joint"]), [], _of(table, "joint")["world"].nunique()
+    for name, other in others.items():
+        low, high = stats.central_interval(draws[OURS["joint"]] - draws[name])
+        row = {"value": value[OURS["joint"]], "other": other, "low": low, "high": high}
+        rows.append(_difference("joint", "all", name, row, worlds, others.idxmax()))
+    return rows
 
 
 def _rankings(table: pd.DataFrame, part: str) -> list[dict]:
@@ -195,24 +241,28 @@ def _compared(score: str, where: str, values: pd.DataFrame, better: str = "large
     for name in others:
         gap = (sign * (ours - others[name])).dropna()
         low, high = stats.student_interval(gap.mean(), gap.std(), len(gap))
-        verdict = "ours is better" if low > 0 else "the alternative is better" if high < 0 else "not certain"
-        rows.append(
-            {
-                "score": score,
-                "where": where,
-                "ours": OURS[score],
-                "alternative": name,
-                "value": ours.mean(),
-                "other": others[name].mean(),
-                "difference": gap.mean(),
-                "low": low,
-                "high": high,
-                "worlds": len(gap),
-                "best": name == best,
-                "verdict": verdict,
-            }
-        )
+        row = {"value": ours.mean(), "other": others[name].mean(), "low": low, "high": high}
+        rows.append(_difference(score, where, name, row | {"difference": gap.mean()}, len(gap), best))
     return rows
+
+
+def _difference(score: str, where: str, name: str, row: dict, worlds: int, best: str) -> dict:
+    """A row of `differences`; without one of its own, the difference is that of both values."""
+    verdict = "ours is better" if row["low"] > 0 else "the alternative is better" if row["high"] < 0 else "not certain"
+    return {
+        "score": score,
+        "where": where,
+        "ours": OURS[score],
+        "alternative": name,
+        "value": row["value"],
+        "other": row["other"],
+        "difference": row.get("difference", row["value"] - row["other"]),
+        "low": row["low"],
+        "high": row["high"],
+        "worlds": worlds,
+        "best": name == best,
+        "verdict": verdict,
+    }
 
 
 def _errors(table: pd.DataFrame) -> pd.DataFrame:

@@ -79,7 +79,7 @@ def validate(
     --------
     >>> from rgbd_insight.features.tables import read_table
     >>> sorted(set(read_table("book/results", "validation_differences")["score"]))
-    ['CKA', 'concept', 'dimension', 'total', 'unrelated', 'variance']
+    ['CKA', 'concept', 'dimension', 'joint', 'synergy', 'total', 'unrelated', 'variance']
     """
     out, start = Path(out), time.time()
     out.mkdir(parents=True, exist_ok=True)

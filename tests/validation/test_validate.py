@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import binomtest, ttest_1samp, ttest_rel
+from scipy.stats import binomtest, spearmanr, ttest_1samp, ttest_rel
 from sklearn.metrics import roc_auc_score
 
 from rgbd_insight import stats
@@ -13,8 +13,8 @@ from rgbd_insight.cli import main, validate
 from rgbd_insight.data import Knobs, World
 from rgbd_insight.features.tables import read_table, write_table
 from rgbd_insight.metrics.cka import cka_statistic
-from rgbd_insight.validation import errors, inputs, origin, scores, work
-from rgbd_insight.validation.bars import OTHER_CODE, bars
+from rgbd_insight.validation import errors, inputs, joint, origin, scores, work
+from rgbd_insight.validation.bars import OTHER_CODE, bars, joint_bars
 from rgbd_insight.validation.plan import best_iou, held_out_knobs, kind_knobs, outside, read_plan, slices, tasks
 from rgbd_insight.validation.ranking import auroc
 from rgbd_insight.validation.truth import MARGIN, THIN, absence, carried_on
@@ -51,7 +51,7 @@ def test_the_plan_is_as_large_as_what_is_asked():
     keys = [work._key(task) for task in tasks(PLAN)]
     assert len(keys) == len(set(keys))
     quick = [battery for battery, _ in tasks(read_plan(quick=True))]
-    assert set(quick) == set(count.index) and len(quick) < 40
+    assert set(quick) == set(count.index) and len(quick) < 45
 
 
 def test_every_new_kind_has_the_worlds_that_are_asked():
@@ -327,6 +327,88 @@ def test_differences_are_paired_and_say_who_is_better():
     flipped = table.assign(value=-table["value"])
     verdicts = scores.differences(flipped).query("where == 'all'").set_index("alternative")["verdict"]
     assert verdicts["worse"] == "the alternative is better"
+
+
+def test_the_joint_score_is_compared_by_rank_correlations_over_worlds_drawn_together():
+    rng, worlds = np.random.default_rng(0), 60
+    truth = rng.random(worlds)
+    said = {"joint score": truth + 0.1 * rng.normal(size=worlds), "cka": truth + rng.normal(size=worlds)}
+    base = {"battery": "joint", "condition": "joint"}
+    rows = [
+        base | {"world": w, "measure": m, "value": v[w], "truth": truth[w]}
+        for m, v in said.items()
+        for w in range(worlds)
+    ]
+    rows += [row | {"condition": "normalised", "value": -row["value"]} for row in rows if row["measure"] == "cka"]
+    table = pd.DataFrame(rows).reindex(columns=COLUMNS)
+    value, draws = scores.rank_correlations(table)
+    assert value["joint score"] == pytest.approx(spearmanr(said["joint score"], truth).statistic)
+    assert value["cka, normalised"] == pytest.approx(-value["cka"])
+    assert draws["cka"].std() == pytest.approx(1 / worlds**0.5, rel=0.3)
+    found = scores.differences(table).query("score == 'joint'").set_index("alternative")
+    assert found["best"].to_dict() == {"cka": True, "cka, normalised": False} and (found["worlds"] == worlds).all()
+    assert found.loc["cka", "difference"] == pytest.approx(value["joint score"] - value["cka"])
+    gap = draws["joint score"] - draws["cka"]
+    assert found.loc["cka", ["low", "high"]].tolist() == pytest.approx(np.quantile(gap, [0.025, 0.975]).tolist())
+    assert (found["verdict"] == "ours is better").all()
+
+
+def test_what_the_joint_score_is_asked_is_to_beat_its_parts_and_the_best_of_the_others():
+    rng, worlds = np.random.default_rng(1), 40
+    truth = rng.random(worlds)
+    spread = {
+        ("joint", "joint score"): 0.02,
+        ("joint", "joint score, units"): 0.02,
+        ("part", "semantic variance"): 1.0,
+        ("normalised", "debiased_cka"): 1.0,
+        ("normalised", "rsa"): 0.02,
+        ("normalised", "cka"): 1.0,
+        ("raw", "cka"): 1.0,
+    }
+    rows = [
+        {"battery": "joint", "condition": c, "measure": m, "world": w, "truth": truth[w], "value": truth[w] + s * e}
+        for (c, m), s in spread.items()
+        for w, e in enumerate(rng.normal(size=worlds))
+    ]
+    rows += [
+        {"battery": "synergy", "measure": m, "world": w, "value": v + e * (w % 2)}
+        for m, v, e in (("excess synergy", 0.95, 0.02), ("co-information", 0.9, 0.0), ("decodability gain", 0.94, 0.04))
+        for w in range(worlds)
+    ]
+    found = joint_bars(pd.DataFrame(rows).reindex(columns=COLUMNS))
+    asked = {row[1]: row[-1] for row in found if row[0].startswith("joint")}
+    assert asked == {
+        "to semantic variance alone": True,
+        "to similarity alone": True,
+        "to rsa, normalised, the best there": False,
+        "to cka, the best there": True,
+        "to joint score, units": None,
+    }
+    synergy = {row[1]: row[-1] for row in found if row[0].startswith("synergy")}
+    assert synergy == {"to co-information": True, "to decodability gain": False, "all held-out worlds": True}
+
+
+def test_worlds_of_the_joint_battery_differ_in_their_overlap_and_lie_outside_the_tuning_ranges():
+    knobs = [joint.overlapping(PLAN, 170000 + i) for i in range(30)]
+    overlaps = [k.concept_overlap for k in knobs]
+    assert min(overlaps) < 0.15 and max(overlaps) > 0.85 and all(outside(PLAN, k) for k in knobs)
+    assert all(k.outlier == 0 and k.networks == 2 and k.n in PLAN["joint"]["n"] for k in knobs)
+    wide = {name: max(getattr(k, name) for k in knobs) for name in ("nuisance", "noise", "cooccurrence", "other_width")}
+    assert wide["nuisance"] > 0.6 and wide["noise"] > 0.7 and wide["cooccurrence"] > 0.5 and wide["other_width"] == 256
+
+
+def test_every_comparison_tells_streams_that_share_concepts_from_streams_that_do_not():
+    easy = {"width": [32], "other_width": [48], "noise": [0.3], "nuisance": [0.1], "noise_ratio": [1.0]}
+    easy |= {"cooccurrence": [0.0], "polysemy": [1], "layout": [0.0], "imbalance": [0.5], "unit_noise": [0.0]}
+    plan, said = PLAN | {"held_out": PLAN["held_out"] | easy, "tuning": {"n": [1]}}, {}
+    for overlap in (0.0, 1.0):
+        plan["joint"] = PLAN["joint"] | {"n": [400], "coverage": [1.0], "concept_overlap": [overlap, overlap]}
+        rows = pd.DataFrame(joint.joint(plan, 170500))
+        assert rows["truth"].to_numpy() == pytest.approx(overlap)
+        said[overlap] = rows.set_index(["condition", "measure"])["value"]
+    assert (said[1.0] > said[0.0]).all()
+    for name in (("normalised", "debiased_cka"), ("part", "semantic variance"), ("joint", "joint score")):
+        assert abs(said[0.0][name]) < 0.2 and abs(said[1.0][name] - 1) < 0.25
 
 
 def test_thin_concepts_tell_what_is_said_and_are_counted_by_their_label():

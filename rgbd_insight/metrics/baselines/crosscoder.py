@@ -69,7 +69,7 @@ def _components(x: np.ndarray) -> Tensor:
     left, sizes, _ = np.linalg.svd(x, full_matrices=False)
     scores = (left * sizes)[:, : min(COMPONENTS, int((sizes > 1e-10 * sizes[0]).sum()))]
     scores = scores * np.where((scores**3).sum(0) < 0, -1, 1)
-    return torch.as_tensor(scores / np.sqrt((scores**2).sum() / len(x)), dtype=torch.float32)
+    return torch.as_tensor(scores / np.sqrt((scores**2).sum() / len(x)), dtype=torch.float64)
 
 
 Weights = dict[str, Tensor]
@@ -89,9 +89,9 @@ def _features(weights: Weights, x: Tensor, y: Tensor) -> Tensor:
 
 def _trained(sides: list[Tensor], rng: torch.Generator) -> Weights:
     """Weights after training; reading weights start as the writing ones."""
-    weights: Weights = {"bias": torch.zeros(SHARED + 2 * EXCLUSIVE)}
+    weights: Weights = {"bias": torch.zeros(SHARED + 2 * EXCLUSIVE, dtype=torch.float64)}
     for name, side in zip("xy", sides, strict=True):
-        start = torch.randn(side.shape[1], SHARED + 2 * EXCLUSIVE, generator=rng)
+        start = torch.randn(side.shape[1], SHARED + 2 * EXCLUSIVE, generator=rng, dtype=torch.float64)
         start /= start.norm(dim=0)
         weights |= {f"read {name}": start.clone(), f"write {name}": 0.1 * start}
     for weight in weights.values():
