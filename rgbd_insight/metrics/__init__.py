@@ -13,6 +13,7 @@ from rgbd_insight.metrics.auroc import pair_counts
 from rgbd_insight.metrics.cka import cka_matrix, cka_statistic, debiased_cka, effective_dimension
 from rgbd_insight.metrics.dissection import dissect, iou_statistic
 from rgbd_insight.metrics.hsic import Moments, unbiased_hsic
+from rgbd_insight.metrics.information import Information, excess_synergy, information_decomposition
 from rgbd_insight.metrics.joint import QuadrantShares, SemanticScale, joint_score, partner_axes, semantic_scale
 from rgbd_insight.metrics.labels import concept_labels
 from rgbd_insight.metrics.partitioning import (
@@ -47,6 +48,7 @@ __all__ = [
     "CorrectedStatistic",
     "Decodability",
     "DecodabilityStatistic",
+    "Information",
     "LevelSemanticVariance",
     "Matching",
     "Measure",
@@ -75,7 +77,9 @@ __all__ = [
     "decodability",
     "dissect",
     "effective_dimension",
+    "excess_synergy",
     "explained",
+    "information_decomposition",
     "iou_statistic",
     "joint_score",
     "level_semantic_variance",

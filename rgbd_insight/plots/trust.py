@@ -23,7 +23,9 @@ NAMES = {
     "rank_units": "ranking of units",
     "semantic_variance": "semantic variance",
     "debiased_cka, controlled": "debiased CKA, controlled",
+    "sampled_cka": "CKA of sampled units",
 }
+NORMALISED = ", normalised"
 FORMS = {"all pooled": "uncorrected, 4 to 7 networks", "one": "uncorrected, one network"}
 
 
@@ -38,14 +40,15 @@ def measure_name(measure: str) -> str:
     Returns
     -------
     str
-        The same where figures have no other name for it.
+        The same where figures have no other name for it. What was put between null and ceiling is called so.
 
     Examples
     --------
-    >>> measure_name("svcca")
-    'SVCCA'
+    >>> measure_name("svcca"), measure_name("cka, normalised")
+    ('SVCCA', 'biased CKA, normalised')
     """
-    return NAMES.get(measure, measure)
+    plain = measure.removesuffix(NORMALISED)
+    return NAMES.get(measure, NAMES.get(plain, plain) + measure[len(plain) :])
 
 
 def _battery_rows(table: pd.DataFrame, battery: str) -> pd.DataFrame:
@@ -306,7 +309,7 @@ def advantages(differences: pd.DataFrame, score: str, ax: Axes | None = None, *,
     differences : DataFrame
         The table "validation_differences".
     score : str
-        What is scored: "concept", "total", "CKA", "unrelated", "variance" or "dimension".
+        What is scored: "concept", "total", "CKA", "unrelated", "variance", "dimension", "joint" or "synergy".
     ax : Axes, optional
         Where to draw; a figure of its own by default.
     where : str

@@ -9,10 +9,7 @@ import numpy as np
 
 from rgbd_insight.data import Knobs, World
 from rgbd_insight.metrics import MEASURES
-from rgbd_insight.metrics.baselines import pairs
-from rgbd_insight.metrics.baselines.calibrated import calibrated_similarity
-from rgbd_insight.metrics.baselines.crosscoder import crosscoder_share
-from rgbd_insight.metrics.baselines.sampled import sampled_cka
+from rgbd_insight.metrics.baselines import calibrated_similarity, crosscoder_share, pairs, sampled_cka
 from rgbd_insight.metrics.cka import cka_matrix
 from rgbd_insight.metrics.information import excess_synergy, information_decomposition
 from rgbd_insight.metrics.joint import SemanticScale, joint_score, semantic_scale

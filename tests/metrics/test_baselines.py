@@ -13,7 +13,7 @@ from rgbd_insight.metrics import baselines
 from rgbd_insight.metrics.baselines import cka, pairs
 from rgbd_insight.metrics.cka import debiased_cka
 
-PAIRWISE = sorted(set(baselines.__all__) - {"matrix"})
+PAIRWISE = sorted(pairs.MEASURES)
 
 
 def streams(seed=0, n=60, widths=(6, 4), noise=1.0, shared=2):

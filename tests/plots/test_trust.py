@@ -125,3 +125,11 @@ def test_values_are_drawn_around_their_truth():
         and plots.measure_name("pwcca") == "PWCCA"
         and plots.measure_name("matching") == "matching"
     )
+
+
+def test_a_normalised_measure_is_named_after_what_it_normalises():
+    assert plots.measure_name("cka, normalised") == "biased CKA, normalised"
+    assert (
+        plots.measure_name("joint score") == "joint score"
+        and plots.measure_name("matching, normalised").count(",") == 1
+    )
