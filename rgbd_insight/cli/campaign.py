@@ -29,6 +29,7 @@ from rgbd_insight.experiments import (
     ship,
     tabulate,
     weigh,
+    write_plane,
     zoo_plans,
 )
 from rgbd_insight.training import PROFILES
@@ -51,6 +52,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "encodings": (_compare, "only twins and one fusion, depth given in several ways", _RUNS | {"book"}),
         "overlaps": (_compare, "only two seeds of every operator, for their IoU", _RUNS | {"book"}),
         "balance": (_balance, "only (C, S) of the committed features", {"book"}),
+        "plane": (_plane, "only both axes of the committed features", {"book"}),
         "isolation": (_isolation, "only how much of the views is their guests', on one core", {"work", "book"}),
     }
     sub = command(commands, "campaign", None, "many runs, their tables, and the small copies that the book is built on")
@@ -150,6 +152,11 @@ def _compare(options: argparse.Namespace) -> None:
 def _balance(options: argparse.Namespace) -> None:
     for data in WEIGHED:
         weigh(data, options.book)
+    _say(options)
+
+
+def _plane(options: argparse.Namespace) -> None:
+    write_plane(options.book)
     _say(options)
 
 

@@ -3,6 +3,7 @@
 from rgbd_insight.experiments.campaign import WEIGHED, copies, everything, run_all, run_claims, ship, tabulate, weigh
 from rgbd_insight.experiments.encodings import COMPARED, compare
 from rgbd_insight.experiments.isolation import isolation_tables
+from rgbd_insight.experiments.plane import plane_table, write_plane
 from rgbd_insight.experiments.plans import Plan, encoding_plans, overlap_plans, zoo_plans
 from rgbd_insight.experiments.steps import JobName, finished, zoo_jobs
 
@@ -18,11 +19,13 @@ __all__ = [
     "finished",
     "isolation_tables",
     "overlap_plans",
+    "plane_table",
     "run_all",
     "run_claims",
     "ship",
     "tabulate",
     "weigh",
+    "write_plane",
     "zoo_jobs",
     "zoo_plans",
 ]

@@ -17,6 +17,7 @@ from rgbd_insight.questions.balance import balance
 from rgbd_insight.questions.collaboration import collaboration
 from rgbd_insight.questions.consistency import consistency
 from rgbd_insight.questions.evolution import evolution
+from rgbd_insight.questions.joint import USUAL, joint
 from rgbd_insight.questions.losses import accuracy_estimate, iou_estimate, overlap_rows
 from rgbd_insight.questions.networks import TWINS
 from rgbd_insight.questions.specificity import specificity
@@ -29,6 +30,7 @@ QUESTIONS = {
     "specificity": specificity,
     "evolution": evolution,
     "collaboration": collaboration,
+    "joint": joint,
 }
 ASKED = {
     "consistency": ("cka", "cka normalised", "consistent share", "consistent share uncorrected"),
@@ -42,6 +44,7 @@ ASKED = {
         "class accuracy",
         "gradient cosine",
     ),
+    "joint": USUAL,
     "balance": (),
     "seeds": ("accuracy", "IoU"),
 }
@@ -127,7 +130,7 @@ def asked(features: Features, run: str, question: str) -> pd.DataFrame:
     if question == "balance":
         found = balance(features, [run])
     else:
-        options = {"permutations": PERMUTATIONS} if question in ("consistency", "evolution") else {}
+        options = {"permutations": PERMUTATIONS} if question in ("consistency", "evolution", "joint") else {}
         found = QUESTIONS[question](features, run, measures=ASKED[question], **options)
     return found.table.dropna(axis="columns", how="all")
 

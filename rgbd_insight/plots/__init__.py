@@ -18,6 +18,7 @@ from rgbd_insight.plots.consistency import partitioning, similarity
 from rgbd_insight.plots.evolution import centre_of_mass, dimension, families_by_level, level_similarity, training
 from rgbd_insight.plots.inputs import cues, decodability_by_encoding, purity, scenes, shares_by_encoding
 from rgbd_insight.plots.main import main_measure, plot
+from rgbd_insight.plots.plane import axis, moved, plane, quadrants
 from rgbd_insight.plots.specificity import concepts, dissimilarity, visibility
 from rgbd_insight.plots.trust import (
     advantages,
@@ -40,6 +41,7 @@ __all__ = [
     "advantages",
     "against_truth",
     "balance",
+    "axis",
     "beside_truth",
     "calibration",
     "centre_of_mass",
@@ -64,12 +66,15 @@ __all__ = [
     "locations",
     "main_measure",
     "measure_name",
+    "moved",
     "network_style",
     "null_curves",
     "partitioning",
     "partitioning_errors",
+    "plane",
     "plot",
     "purity",
+    "quadrants",
     "retention",
     "scenes",
     "shares_by_encoding",

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from rgbd_insight.plots.collaboration import ablation, accuracy, class_accuracy, gradients, retention, utilisation
 from rgbd_insight.plots.consistency import similarity
 from rgbd_insight.plots.evolution import centre_of_mass, dimension, families_by_level, training
+from rgbd_insight.plots.plane import axis, plane, quadrants
 from rgbd_insight.plots.specificity import concepts, dissimilarity
 from rgbd_insight.result import Result
 
@@ -42,6 +43,9 @@ MAIN = {  # question → {measure: figure}; the first measure that the result ho
         "class accuracy": class_accuracy,
         "gradient cosine": gradients,
     },
+    "joint": {"joint discrepancy": plane}
+    | {m: partial(axis, measure=m) for m in ("feature similarity", "semantic variance")}
+    | {"units in quadrant": quadrants},
 }
 
 
@@ -61,7 +65,8 @@ def plot(result: Result, ax: Axes | None = None, **options: Any) -> Axes:
     -------
     Axes
         Consistency: similarity by level. Specificity: every concept in both modalities. Evolution: families of concepts
-        by level. Collaboration: what joint training changed. Where that measure was not computed, the next.
+        by level. Collaboration: what joint training changed. Joint: the plane of both axes. Where that measure was
+        not computed, the next.
 
     Raises
     ------

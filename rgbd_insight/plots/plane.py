@@ -1,0 +1,259 @@
+"""Figures of both axes: where the two streams of a network stand between two seeds and unrelated streams."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import FancyArrowPatch, Patch
+
+from rgbd_insight.metrics.joint import QUADRANTS
+from rgbd_insight.plots.style import (
+    COLOURS,
+    INK,
+    MARKERS,
+    NETWORKS,
+    by_level,
+    canvas,
+    filled,
+    finish,
+    intervals,
+    panels,
+)
+from rgbd_insight.questions.joint import MOVED, SCORE, SIMILARITY, UNITS, VARIANCE
+from rgbd_insight.result import Result
+
+Rows = Result | pd.DataFrame
+SHADES = (COLOURS["both"], "#9ccfb4", "#cfcfcf", "#8c6d1f")  # of the quadrants
+LINES = (0.2, 0.4, 0.6, 0.8)  # of one joint discrepancy
+WIDE = 0.6  # similarity up to which the plane is drawn where nothing is more alike
+
+
+def plane(found: Rows | Mapping[str, Rows], ax: Axes | None = None, *, networks: Sequence[str] | None = None) -> Axes:
+    """The plane of feature similarity and semantic variance: an arrow a network, from its first level to its last.
+
+    Parameters
+    ----------
+    found : Result or DataFrame, or a mapping of them
+        Answers of `joint`, of one network or several; of a mapping each is a panel, named by its key.
+    ax : Axes, optional
+        A figure of its own by default; of a mapping, it is divided into panels.
+    networks : sequence of str, optional
+        Only these, in this order.
+
+    Returns
+    -------
+    Axes
+        Thin lines join places of one joint discrepancy; bars at the last level are 95 % intervals.
+
+    Raises
+    ------
+    ValueError
+        Where either axis is missing.
+
+    Examples
+    --------
+    >>> rows = [
+    ...     {"measure": name, "fusion": "sum", "level": level, "value": level / 4, "low": 0, "high": 1}
+    ...     for name in ("feature similarity", "semantic variance")
+    ...     for level in (1, 2)
+    ... ]
+    >>> plane(Result.of("joint", rows, made={})).get_xlabel()
+    'feature similarity'
+    """
+    parts = {str(name): _table(part) for name, part in (found if isinstance(found, Mapping) else {"": found}).items()}
+    names = list(dict.fromkeys(name for part in parts.values() for name in part["fusion"]))
+    names = [n for n in (networks or names) if n in names]
+    ax = canvas(ax, 4.6 if len(parts) == 1 else 3.9)
+    axes = [ax] if len(parts) == 1 else panels(ax, list(parts), len(parts))
+    highest = max(part.loc[part["measure"] == SIMILARITY, "value"].max() for part in parts.values())
+    for panel, table in zip(axes, parts.values(), strict=True):
+        _ground(panel, WIDE if highest < 0.9 * WIDE else 1.0)
+        for name in names:
+            _arrow(panel, table[table["fusion"] == name], _look(name, names))
+    key = {_shown(name): _arrow_key(*_look(name, names)) for name in names}
+    title = "How far apart the two streams are, from the first level of the encoders to the last"
+    return finish(ax, title, x=SIMILARITY, y=VARIANCE, key=key, room=46 if len(parts) == 1 else 52)
+
+
+def _table(found: Rows) -> pd.DataFrame:
+    """Both axes, a row a network and level."""
+    rows = found.table if isinstance(found, Result) else found
+    rows = filled(rows[rows["measure"].isin([SIMILARITY, VARIANCE])], f"{SIMILARITY!r} and {VARIANCE!r}")
+    if rows["measure"].nunique() < 2:
+        raise ValueError(f"`found` must have {SIMILARITY!r} and {VARIANCE!r}; got {rows['measure'].iloc[0]!r} alone")
+    rows = rows.assign(fusion=rows["fusion"].astype(object).fillna("network"))
+    return rows.sort_values("level", kind="stable")
+
+
+def _ground(ax: Axes, right: float) -> None:
+    """Lines of one joint discrepancy, and the corner of two seeds of one modality, or the way there."""
+    for score in LINES:
+        ax.plot([0, right], [2 * score - 1, 2 * score - 1 + right], color="#d0d0d0", lw=0.8, zorder=0)
+        end = (2 - 2 * score, 1.0) if 2 * score - 1 + right > 1 else (right, 2 * score - 1 + right)
+        if 0 <= end[1]:
+            ax.annotate(f"{score:.1f}", end, (2, 1), textcoords="offset points", fontsize=9, color="#8a8a8a")
+    ax.set(xlim=(-0.03, right + 0.06), ylim=(-0.06, 1.12), yticks=(0, 0.5, 1))
+    ax.set_xticks([x for x in (0, 0.25, 0.5, 1) if x <= right])
+    ax.grid(visible=False)
+    if right == 1:
+        ax.plot(1, 0, marker="D", color=INK, ms=6, zorder=3)
+    text = "two seeds of\none modality" if right == 1 else "two seeds of one\nmodality: (1, 0)  →"
+    ax.annotate(text, (right, 0), (-7, 3), textcoords="offset points", ha="right", va="bottom", fontsize=9)
+
+
+def _arrow(ax: Axes, table: pd.DataFrame, look: tuple[str, str, str]) -> None:
+    colour, marker, line = look
+    wide = table.pivot_table(index="level", columns="measure", values=["value", "low", "high"])
+    if SIMILARITY not in wide["value"] or VARIANCE not in wide["value"]:
+        return
+    wide = wide.dropna(subset=[("value", SIMILARITY), ("value", VARIANCE)])
+    x, y = wide["value"][SIMILARITY].to_numpy(), wide["value"][VARIANCE].to_numpy()
+    ax.plot(x, y, color=colour, lw=1.8, ls=line, marker=marker, ms=4.5, mfc="white", zorder=4)
+    if len(x) > 1:
+        tail, head = (x[-2], y[-2]), (x[-1], y[-1])
+        ax.add_patch(FancyArrowPatch(tail, head, arrowstyle="-|>", mutation_scale=13, color=colour, lw=0, zorder=5))
+    last = wide.iloc[-1]
+    ax.hlines(y[-1], last["low"][SIMILARITY], last["high"][SIMILARITY], color=colour, lw=1, zorder=3)
+    ax.vlines(x[-1], last["low"][VARIANCE], last["high"][VARIANCE], color=colour, lw=1, zorder=3)
+
+
+def _look(name: str, names: Sequence[str]) -> tuple[str, str, str]:
+    """Colour, marker and line of a network; the twins are black."""
+    if name == "twins":
+        return INK, "o", "-"
+    others = [n for n in names if n != "twins"]
+    at = others.index(name)
+    return NETWORKS[at % len(NETWORKS)], MARKERS[(at + 1) % len(MARKERS)], ("-", "--", "-.", ":")[at % 4]
+
+
+def _shown(name: str) -> str:
+    return "trained alone (twins)" if name == "twins" else f"trained together: {name}"
+
+
+def _arrow_key(colour: str, marker: str, line: str) -> Line2D:
+    return Line2D([], [], color=colour, marker=marker, ls=line, mfc="white", lw=1.8)
+
+
+def axis(found: Rows, ax: Axes | None = None, *, measure: str = SCORE) -> Axes:
+    """One axis of the plane, or their join, by level: a line a network.
+
+    Parameters
+    ----------
+    found : Result or DataFrame
+        Answer of `joint`.
+    ax : Axes, optional
+        A figure of its own by default.
+    measure : str
+        "feature similarity", "semantic variance", "joint discrepancy", or one of the first two with " raw" appended.
+
+    Returns
+    -------
+    Axes
+        Dashed: the value of two seeds of one modality.
+
+    Examples
+    --------
+    >>> rows = [{"measure": "joint discrepancy", "fusion": "sum", "level": lv, "value": 0.5} for lv in (1, 2)]
+    >>> axis(Result.of("joint", rows, made={})).get_ylabel()
+    'joint discrepancy'
+    """
+    rows = found.table if isinstance(found, Result) else found
+    rows = filled(rows[rows["measure"] == measure], repr(measure)).assign(label=None)
+    raw = measure.endswith(" raw")
+    title = f"{measure.removesuffix(' raw').capitalize()} of the two modalities{', as measured' if raw else ''}"
+    if not raw:
+        rows = rows.assign(null=np.nan)  # 1 or 0 by construction
+    return by_level(ax, rows, title, measure.removesuffix(" raw"))
+
+
+def moved(found: Rows, ax: Axes | None = None) -> Axes:
+    """How far joint training moved every network from its twins along either axis: a panel an axis.
+
+    Parameters
+    ----------
+    found : Result or DataFrame
+        Answers of `joint` of fused networks, with "moved by joint training".
+    ax : Axes, optional
+        Divided into panels; a figure of its own by default.
+
+    Returns
+    -------
+    Axes
+        They hold the panels (`child_axes`).
+
+    Examples
+    --------
+    >>> rows = [
+    ...     {"measure": "moved by joint training", "fusion": "sum", "level": level, "value": 0.1, "label": name}
+    ...     for name in ("feature similarity", "semantic variance")
+    ...     for level in (1, 2)
+    ... ]
+    >>> [panel.get_title() for panel in moved(Result.of("joint", rows, made={})).child_axes]
+    ['feature similarity', 'semantic variance']
+    """
+    rows = found.table if isinstance(found, Result) else found
+    rows = filled(rows[(rows["measure"] == MOVED) & rows["label"].isin([SIMILARITY, VARIANCE])], repr(MOVED))
+    names, axes = list(rows["fusion"].unique()), list(rows["label"].unique())
+    ax = canvas(ax, 3.2)
+    for panel, label in zip(panels(ax, axes, len(axes)), axes, strict=True):
+        panel.axhline(0, color=INK, lw=0.9)
+        for i, name in enumerate(names):
+            part = rows[(rows["label"] == label) & (rows["fusion"] == name)].sort_values("level")
+            colour, marker, line = _look(name, names)
+            at = part["level"] + 0.09 * (i - (len(names) - 1) / 2)
+            intervals(panel, at, part, colour, marker=marker, ls=line, lw=1.2)
+        panel.set_xticks(sorted(rows["level"].unique()))
+        panel.grid(axis="x", visible=False)
+    key = {_shown(name): _arrow_key(*_look(name, names)) for name in names}
+    title = "What joint training changes, against the same encoders trained alone"
+    return finish(ax, title, x="level of the encoder", y="fused network − twins", key=key)
+
+
+def quadrants(found: Rows, ax: Axes | None = None, *, modality: str | None = None, level: int | None = None) -> Axes:
+    """The share of units that are alike or not, and agree or not: a bar a network.
+
+    Parameters
+    ----------
+    found : Result or DataFrame
+        Answers of `joint`, with "units in quadrant".
+    ax : Axes, optional
+        A figure of its own by default.
+    modality : str, optional
+        Whose units; the first by default.
+    level : int, optional
+        The last by default.
+
+    Returns
+    -------
+    Axes
+
+    Examples
+    --------
+    >>> row = {"measure": "units in quadrant", "fusion": "sum", "level": 4, "modality": "rgb", "value": 0.25}
+    >>> rows = [row | {"label": name} for name in QUADRANTS]
+    >>> [label.get_text() for label in quadrants(Result.of("joint", rows, made={})).get_yticklabels()]
+    ['trained together: sum']
+    """
+    rows = found.table if isinstance(found, Result) else found
+    rows = filled(rows[rows["measure"] == UNITS], repr(UNITS))
+    level = int(rows["level"].max()) if level is None else level
+    modality = rows["modality"].iloc[0] if modality is None else modality
+    rows = filled(rows[(rows["level"] == level) & (rows["modality"] == modality)], f"level {level} of {modality}")
+    names = list(rows["fusion"].unique())
+    ax, left = canvas(ax, 1.5 + 0.45 * len(names)), np.zeros(len(names))
+    for name, colour in zip(QUADRANTS, SHADES, strict=True):
+        part = rows[rows["label"] == name].set_index("fusion").reindex(names)["value"].to_numpy(float)
+        ax.barh(range(len(names)), part, left=left, color=colour, edgecolor="white", height=0.62)
+        for i, share in enumerate(part):
+            if share >= 0.06:
+                ax.text(left[i] + share / 2, i, f"{100 * share:.0f} %", ha="center", va="center", fontsize=9.5)
+        left += part
+    ax.set_yticks(range(len(names)), [_shown(name) for name in names])
+    ax.set(xlim=(0, 1), ylim=(len(names) - 0.5, -0.5))
+    ax.grid(axis="y", visible=False)
+    key = {name: Patch(color=colour) for name, colour in zip(QUADRANTS, SHADES, strict=True)}
+    return finish(ax, f"What units of {modality} find in the other stream, level {level}", x="share of units", key=key)
