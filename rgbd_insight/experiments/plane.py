@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pandas as pd
+from tqdm.auto import tqdm
 
 from rgbd_insight.features import SUMS, Features, load, write_table
 from rgbd_insight.questions.joint import MEASURES, SCORE, SIMILARITY, VARIANCE, joint
@@ -29,12 +30,10 @@ def plane_table(book: Path) -> pd.DataFrame:
         A row a number, as `Result.table`, with `data` (the folder), `role` (of the run) and `features` (digest).
     """
     parts = []
-    for data in DATA:
+    for data in (name for name in DATA if (book / "features" / name).exists()):
         home = book / "features" / data
-        if not home.exists():
-            continue
         features = load(home)
-        for run, role in _asked(features):
+        for run, role in tqdm(_asked(features), desc=f"both axes of {data}", unit="network"):
             measures = MEASURES if role == "final" else (SIMILARITY, VARIANCE, SCORE)
             table = joint(features, run, measures=measures).table.dropna(axis="columns", how="all")
             parts.append(table.assign(data=data, role=role, features=digest(home / SUMS)))
