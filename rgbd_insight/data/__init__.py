@@ -10,6 +10,7 @@ from rgbd_insight.data.folder import Folder
 from rgbd_insight.data.latents import Knobs, drawn
 from rgbd_insight.data.scenes import Scenes, redraw
 from rgbd_insight.data.worlds import World
+from rgbd_insight.utils.arguments import explained
 
 __all__ = [
     "Batch",
@@ -36,3 +37,5 @@ __all__ = [
     "redraw",
     "sunrgbd",
 ]
+
+explained(globals())

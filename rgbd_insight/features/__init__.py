@@ -18,6 +18,7 @@ from rgbd_insight.features.schema import (
 )
 from rgbd_insight.features.tables import read_table, write_table
 from rgbd_insight.features.writer import FeatureWriter
+from rgbd_insight.utils.arguments import explained
 
 __all__ = [
     "Ablation",
@@ -48,3 +49,5 @@ __all__ = [
     "write_quantised",
     "write_table",
 ]
+
+explained(globals())

@@ -8,6 +8,7 @@ from rgbd_insight.models.imported import import_model, load_weights
 from rgbd_insight.models.network import Network, build
 from rgbd_insight.models.published import Adapter, TapMap, published, published_networks, read_tap_map
 from rgbd_insight.models.weights import load, save
+from rgbd_insight.utils.arguments import explained
 
 __all__ = [
     "Adapter",
@@ -27,3 +28,5 @@ __all__ = [
     "register",
     "save",
 ]
+
+explained(globals())

@@ -32,6 +32,7 @@ from rgbd_insight.plots.trust import (
 )
 from rgbd_insight.plots.truth import against_truth, beside_truth
 from rgbd_insight.plots.units import KINDS_IN_WORDS, extremes, gallery, gallery_text, locations
+from rgbd_insight.utils.arguments import explained
 
 __all__ = [
     "KINDS_IN_WORDS",
@@ -84,3 +85,5 @@ __all__ = [
     "verdicts",
     "visibility",
 ]
+
+explained(globals())

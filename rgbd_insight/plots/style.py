@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 
@@ -10,6 +11,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
+from matplotlib.ticker import FixedFormatter, FuncFormatter
 from matplotlib.transforms import ScaledTranslation
 from numpy.typing import ArrayLike
 
@@ -26,6 +29,7 @@ SETS = {
     "consistent": {"marker": "o", "mfc": "white", "mew": 1.6},
 }  # of units that are silenced
 WIDTH = 6.5  # inches
+FORMULA = re.compile(r"(?<!\\)\$")  # what opens one
 
 
 @cache
@@ -102,6 +106,20 @@ def finish(ax: Axes, title: str, *, x: str = "", y: str = "", key: dict | None =
             borderaxespad=0,
             fontsize=9.5,
         )
+    return as_written(ax)
+
+
+def as_written(ax: Axes) -> Axes:
+    """Names of concepts, classes and networks are no formulas: what stands between two $ is drawn as it is written."""
+    for axes in ax.findobj(Axes):
+        for axis in (axes.xaxis, axes.yaxis):
+            if isinstance(axis.get_major_formatter(), FixedFormatter | FuncFormatter):  # others write powers of ten
+                labels = [label.get_text() for label in axis.get_ticklabels()]
+                if any(map(FORMULA.search, labels)):
+                    axis.set_ticks(axis.get_ticklocs(), [FORMULA.sub(r"\\$", label) for label in labels])
+    ticks = {text for axes in ax.findobj(Axes) for text in (*axes.get_xticklabels(), *axes.get_yticklabels())}
+    for text in set(ax.findobj(Text)) - ticks:
+        text.set_parse_math(False)
     return ax
 
 

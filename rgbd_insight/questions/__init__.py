@@ -9,6 +9,7 @@ from rgbd_insight.questions.joint import joint
 from rgbd_insight.questions.losses import accuracy_estimate
 from rgbd_insight.questions.specificity import specificity
 from rgbd_insight.questions.units import Unit, best_unit
+from rgbd_insight.utils.arguments import explained
 
 __all__ = [
     "Unit",
@@ -23,3 +24,5 @@ __all__ = [
     "joint",
     "specificity",
 ]
+
+explained(globals())

@@ -6,6 +6,7 @@ from rgbd_insight.metrics.baselines.neighbours import knn_overlap, rsa
 from rgbd_insight.metrics.baselines.pairs import cka, matrix, minibatch_cka
 from rgbd_insight.metrics.baselines.sampled import sampled_cka
 from rgbd_insight.metrics.baselines.subspaces import procrustes, procrustes_distance, pwcca, svcca
+from rgbd_insight.utils.arguments import explained
 
 __all__ = [
     "Calibrated",
@@ -22,3 +23,5 @@ __all__ = [
     "sampled_cka",
     "svcca",
 ]
+
+explained(globals())

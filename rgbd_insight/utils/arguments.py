@@ -1,0 +1,276 @@
+"""What is said where a public function meets something that it cannot use: which argument it was, and what it must be."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+import types
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import ArrayLike
+
+PACKAGE = Path(__file__).parents[1]
+SIZE = 1e100  # of numbers whose squares and sums can still be told apart from infinity
+FEW = 12  # columns that a message lists
+ROUNDED = (int, float, np.integer, np.floating)
+
+
+def explained(namespace: MutableMapping[str, Any]) -> None:
+    """Let the public functions and classes of a package name the argument that they cannot use.
+
+    Parameters
+    ----------
+    namespace : mapping of str to object
+        The package's ``globals()``; what its ``__all__`` lists and it has defined itself is replaced.
+
+    Notes
+    -----
+    Checks cost nothing where nothing is wrong: an argument is looked at after another's error (of Python, NumPy,
+    pandas or PyTorch) came out of a call. Where none is found wrong, the error is passed on as it is.
+
+    Examples
+    --------
+    >>> def half(x: float) -> float:
+    ...     return x / 2
+    >>> space = {"__name__": __name__, "__all__": ["half"], "half": half}
+    >>> explained(space)
+    >>> space["half"](1.0)
+    0.5
+    >>> space["half"]("1")
+    Traceback (most recent call last):
+    ValueError: `x` must be float; got '1'
+    """
+    root = __name__.partition(".")[0]
+    for name in namespace["__all__"]:
+        value = namespace[name]
+        if inspect.isclass(value) and value.__module__.startswith(root):
+            if inspect.isfunction(value.__init__) and not issubclass(value, Exception):
+                value.__init__ = _explaining(value.__init__, value.__doc__)
+        elif inspect.isfunction(value) and value.__module__.startswith(root):
+            namespace[name] = _explaining(value, value.__doc__)
+            namespace[name].__module__ = namespace["__name__"]  # where pickle finds it
+
+
+def _explaining(function: Callable, text: str | None) -> Callable:
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except Exception as error:
+            said = None if _is_ours(error) else _what_is_wrong(function, text or "", args, kwargs, error)
+            if said is None:
+                raise
+            raise ValueError(said) from error
+
+    return call
+
+
+def _is_ours(error: Exception) -> bool:
+    """Whether an error was written for whoever reads it, not met by accident."""
+    trace = error.__traceback__
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    known = isinstance(error, ValueError | OSError | RuntimeError) and not isinstance(error, np.linalg.LinAlgError)
+    return known and Path(trace.tb_frame.f_code.co_filename).is_relative_to(PACKAGE)
+
+
+def _what_is_wrong(function: Callable, text: str, args: tuple, kwargs: dict, error: Exception) -> str | None:
+    try:
+        bound = inspect.signature(function).bind(*args, **kwargs)
+    except TypeError:
+        return None  # Python's own words name the argument
+    given = {name: value for name, value in bound.arguments.items() if name != "self"}
+    hints = {name: _hint(function, name) for name in given}
+    for parameter in inspect.signature(function).parameters.values():  # *names and **names are looked at one by one
+        if parameter.name in given and parameter.kind is parameter.VAR_POSITIONAL:
+            hints[parameter.name] = tuple[hints[parameter.name], ...]
+        elif parameter.name in given and parameter.kind is parameter.VAR_KEYWORD:
+            hints[parameter.name] = dict[str, hints[parameter.name]]
+    for name, value in given.items():
+        if not fits(value, hints[name]):
+            return f"`{name}` must be {_documented(text, name) or _spoken(hints[name])}; got {shown(value)}"
+    for name, value in given.items():
+        for found in _oddities(value, error):
+            return f"`{name}` must {found}"
+    return _lengths(given)
+
+
+def _hint(function: Callable, name: str) -> Any:
+    hint = inspect.unwrap(function).__annotations__.get(name, Any)
+    with suppress(Exception):  # a name that is imported for type checkers only
+        return eval(hint, inspect.unwrap(function).__globals__) if isinstance(hint, str) else hint
+    return Any
+
+
+def _documented(text: str, name: str) -> str:
+    """What the docstring says that a parameter is."""
+    found = re.search(rf"^\s*(?:\w+, )*\*{{0,2}}{name}(?:, \w+)* : (.+)$", text, re.M)
+    return found[1].removesuffix(", optional") if found else ""
+
+
+def _spoken(hint: Any) -> str:
+    return hint.__name__ if isinstance(hint, type) and not get_args(hint) else str(hint).replace("typing.", "")
+
+
+def shown(value: object) -> str:
+    """A value in a few words, for an error message.
+
+    Parameters
+    ----------
+    value : object
+        Anything.
+
+    Returns
+    -------
+    str
+        Arrays and tables by their kind and shape, all else as Python writes it, shortened.
+
+    Examples
+    --------
+    >>> shown(np.zeros((2, 3))), shown("a" * 100)
+    ('an array of float64 (2, 3)', "'aaaaaaaaaaaaaaaaaaaaaaaaaaaa…")
+    """
+    if isinstance(value, np.ndarray | torch.Tensor):
+        return f"an array of {str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"
+    if isinstance(value, pd.DataFrame):
+        return f"a table of {len(value)} rows"
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:
+        text = f"an object of {type(value).__name__}"
+    return text if len(text) <= 60 else f"{text[:29]}…"
+
+
+def fits(value: object, hint: Any) -> bool:
+    """Whether a value is of the kind that an annotation names; what cannot be judged fits.
+
+    Parameters
+    ----------
+    value : object
+        What was given.
+    hint : type or annotation
+        Numbers of NumPy count as Python's, lists of numbers as arrays, and truth is no number.
+
+    Examples
+    --------
+    >>> fits(np.float32(1), float), fits(True, int), fits(None, int | None), fits([1, "a"], list[int])
+    (True, False, True, False)
+    """
+    if hint is Any or hint is inspect.Parameter.empty or hint is object:
+        return True
+    if hint is None or hint is type(None):
+        return value is None
+    if hint == ArrayLike or hint is np.ndarray or get_origin(hint) is np.ndarray:
+        return _is_array(value)
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return any(fits(value, part) for part in parts)
+    if origin is Literal:
+        return value in parts
+    kind = origin or hint
+    if kind is int:
+        return isinstance(value, int | np.integer) and not isinstance(value, bool | np.bool_)
+    if kind is float:
+        return isinstance(value, ROUNDED) and not isinstance(value, bool | np.bool_)
+    if kind is bool:
+        return isinstance(value, bool | np.bool_)
+    if getattr(kind, "_is_protocol", False):
+        wanted = {n for n in (*vars(kind), *getattr(kind, "__annotations__", {})) if not n.startswith("_")}
+        return all(hasattr(value, n) for n in wanted)
+    if not isinstance(kind, type) or kind is type:
+        return True
+    return isinstance(value, kind) and _members_fit(value, parts)
+
+
+def _members_fit(value: object, parts: tuple) -> bool:
+    if isinstance(value, Mapping) and len(parts) == 2:
+        return all(fits(k, parts[0]) and fits(v, parts[1]) for k, v in value.items())
+    if isinstance(value, tuple) and parts and parts[-1] is not Ellipsis and len(parts) > 1:
+        return len(value) == len(parts) and all(map(fits, value, parts))
+    if isinstance(value, list | tuple | set | frozenset) and parts:
+        return all(fits(v, parts[0]) for v in value)
+    return True
+
+
+def _is_array(value: object) -> bool:
+    if isinstance(value, str | bytes | Mapping) or value is None:
+        return False
+    try:
+        return np.asarray(value).dtype.kind in "biufcUSmM"
+    except (TypeError, ValueError, RuntimeError):  # rows of several lengths, a tensor with a gradient
+        return isinstance(value, torch.Tensor)
+
+
+def _oddities(value: object, error: Exception) -> Iterator[str]:
+    """What is strange about a value of the right kind, as what it "must" be."""
+    if isinstance(value, pd.DataFrame):
+        yield from _table(value, error)
+    elif isinstance(value, bool | np.bool_) or value is None:
+        return
+    elif isinstance(value, ROUNDED):
+        if not abs(value) < SIZE:
+            yield f"be finite and below {SIZE:g}; got {shown(value)}"
+        elif value < 0 or isinstance(value, int) and value >= 2**31:
+            yield f"be in its range; got {shown(value)}"
+    elif isinstance(value, Path | str):
+        if isinstance(error, OSError | ValueError) or not value:
+            yield f"be a name that can be used ({getattr(error, 'strerror', None) or error}); got {shown(value)}"
+        elif isinstance(error, KeyError):
+            yield f"be a name that is known here; got {shown(value)}"
+    elif isinstance(value, Mapping):
+        for key, one in value.items():
+            for found in _oddities(one, error):
+                yield f"have another {key!r}: it must {found}"
+    elif isinstance(value, np.ndarray | torch.Tensor | list | tuple | range) and _is_array(value):
+        yield from _array(value if isinstance(value, torch.Tensor) else np.asarray(value))
+    elif isinstance(value, list | tuple):
+        for one in value:
+            for found in _oddities(one, error):
+                yield f"have other members: each must {found}"
+
+
+def _array(x: np.ndarray | torch.Tensor) -> Iterator[str]:
+    x = x.detach().cpu().numpy() if isinstance(x, torch.Tensor) and x.dtype != torch.bfloat16 else np.asarray(x)
+    if x.size == 0:
+        yield f"not be empty; got shape {x.shape}"
+    if x.dtype.kind == "c":
+        yield "be real numbers; got complex ones: take their real part, or their size"
+    if x.dtype.kind == "f":
+        for place in np.argwhere(~(np.abs(x) < SIZE))[:1]:
+            yield f"be finite and below {SIZE:g}; got {x[tuple(place)]:g} at {tuple(map(int, place))}"
+
+
+def _table(table: pd.DataFrame, error: Exception) -> Iterator[str]:
+    has = ", ".join(map(str, table.columns[:FEW])) or "none"
+    if not len(table):
+        yield f"have rows; got a table of none, with the columns {has}"
+    for name in re.findall(r"'([^']+)'", str(error)) if isinstance(error, KeyError | AttributeError) else ():
+        if name not in table.columns:
+            yield f"have the column {name!r}; it has {has}"
+    for name in table.columns:
+        column = table[name]
+        if any(not isinstance(v, str | int | float | bool | np.generic | None) for v in column[:1000]):
+            yield f"hold numbers and texts; column {name!r} has {shown(column.iloc[0])}"
+    for name in table.columns[table.isna().all()]:
+        yield f"have values in its columns; {name!r} is empty"
+
+
+def _lengths(given: Mapping[str, Any]) -> str | None:
+    """Arrays whose rows cannot be those of one set of samples."""
+    arrays = {k: np.shape(v) for k, v in given.items() if isinstance(v, np.ndarray | torch.Tensor) or _is_list(v)}
+    (first, shape), *others = arrays.items() if arrays else [("", ())]
+    for name, other in others:
+        if other[:1] != shape[:1]:
+            return f"`{name}` must have as many rows as `{first}`; got shapes {other} and {shape}"
+    return None
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and _is_array(value)
