@@ -1,4 +1,4 @@
-"""The four answers of an audit in plain English; every wording is chosen by the numbers."""
+"""The answers of an audit in plain English; every wording is chosen by the numbers."""
 
 from __future__ import annotations
 
@@ -45,6 +45,43 @@ def listed(values: Iterable[object], word: str = "level") -> str:
     values = [f"{v:g}" if isinstance(v, float) else str(v) for v in values]
     text = " and ".join([", ".join(values[:-1]), values[-1]]) if len(values) > 1 else "".join(values)
     return f"{word}{'s' if len(values) > 1 else ''} {text}".strip()
+
+
+def joint(result: Result) -> str:
+    """How far apart are the two streams, by both axes?"""
+    rows = result.rows("joint discrepancy").sort_values("level")
+    if not len(rows):
+        return "How far apart the two streams are cannot be told: neither axis can be put on its scale at any level."
+    first, last = rows.iloc[0], rows.iloc[-1]
+    a, b = first["modality"], first["versus"]
+    lines = [
+        f"The joint discrepancy of {a} and {b}, 0 between {CEILINGS[first['ceiling_kind']]} and 1 between unrelated "
+        f"streams, is {interval(first)} at level {first['level']:g}"
+    ]
+    if len(rows) > 1:
+        way = (
+            "the streams come closer"
+            if last["high"] < first["low"]
+            else "the streams part"
+            if last["low"] > first["high"]
+            else "which way they move cannot be told"
+        )
+        lines[0] += f" and {interval(last)} at level {last['level']:g}: {way}"
+    lines[0] += "."
+    parts = [result.rows(name, level=last["level"]) for name in ("feature similarity", "semantic variance")]
+    held = [f"{part.iloc[0]['measure']} is {interval(part.iloc[0])}" for part in parts if len(part)]
+    text = f"At level {last['level']:g} their {' and their '.join(held)}."
+    moved = result.rows("moved by joint training", label="joint discrepancy", level=last["level"])
+    return " ".join([*lines, text, *(_moved(row) for _, row in moved.iterrows())])
+
+
+def _moved(row: pd.Series) -> str:
+    change = f"Beside networks trained on one modality alone, the discrepancy differs by {interval(row)}"
+    if row["low"] > 0:
+        return f"{change}: joint training keeps the streams further apart."
+    if row["high"] < 0:
+        return f"{change}: joint training brings the streams closer."
+    return f"{change}, which cannot be told from none."
 
 
 def consistency(result: Result) -> str:
@@ -289,6 +326,7 @@ def _retention(result: Result) -> list[str]:
 
 
 ANSWERS = {
+    "joint": joint,
     "consistency": consistency,
     "specificity": specificity,
     "evolution": evolution,

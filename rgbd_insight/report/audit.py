@@ -1,4 +1,4 @@
-"""The audit: all four questions for one run, in words, tables and figures."""
+"""The audit: both axes and the four questions for one run, in words, tables and figures."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from rgbd_insight.features import SAME, Features, FeaturesError
-from rgbd_insight.questions import collaboration, consistency, evolution, specificity
+from rgbd_insight.questions import collaboration, consistency, evolution, joint, specificity
 from rgbd_insight.questions.guests import OwnShare, own_share
 from rgbd_insight.questions.networks import WHOLE
 from rgbd_insight.report.answers import ANSWERS, READING
@@ -28,6 +28,7 @@ def _specificity(features: Features, run: str) -> Result:
 
 
 QUESTIONS: dict[str, tuple[Callable[..., Result], dict[str, Any]]] = {
+    "joint": (joint, {}),
     "consistency": (consistency, {"measures": ["cka", "cka controlled", "cka normalised"]}),
     "specificity": (_specificity, {}),
     "evolution": (evolution, {"measures": ["level similarity", "family", "centre of mass", "to final"]}),
@@ -73,7 +74,7 @@ class Audit:
         return tuple(m for m in every if not m.what.endswith(RARE))
 
     def text(self) -> str:
-        """The four answers, the warnings and what is missing, as plain text."""
+        """The answers, the warnings and what is missing, as plain text."""
         card = self.card
         parts = [f"Audit of {self.run} on {card['data']}: {card['images']} images, {card['groups']} groups"]
         parts += [fill(f"{name.upper()}. {answer}", 100) for name, answer in self.answers.items()]
@@ -118,7 +119,7 @@ class Audit:
 
 
 def audit(features: Features, run: str | None = None, *, permutations: int = 200) -> Audit:
-    """Ask all four questions of one run; works with one checkpoint, one seed and no twins.
+    """Ask one run for both axes and all four questions; works with one checkpoint, one seed and no twins.
 
     Parameters
     ----------
@@ -150,7 +151,7 @@ def audit(features: Features, run: str | None = None, *, permutations: int = 200
     >>> found.save("report.html")  # doctest: +SKIP
     """
     run = _first(features) if run is None else features.resolve(run)
-    options = {"consistency": {"permutations": permutations}, "evolution": {"permutations": permutations}}
+    options = dict.fromkeys(("joint", "consistency", "evolution"), {"permutations": permutations})
     results = {name: ask(features, run, **chosen, **options.get(name, {})) for name, (ask, chosen) in QUESTIONS.items()}
     return Audit(run, results, _card(features, run, results, permutations), tuple(_warnings(features, run, results)))
 

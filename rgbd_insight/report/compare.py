@@ -32,6 +32,7 @@ ALIKE = (
     "permutations",
 )
 TEXT = {
+    "joint": ("feature similarity", "semantic variance", "joint discrepancy"),
     "consistency": ("cka",),
     "specificity": ("specific share", "specific share uncorrected"),
     "evolution": ("centre of mass",),

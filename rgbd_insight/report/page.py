@@ -19,12 +19,14 @@ from rgbd_insight.utils.files import write_json, write_text
 
 HIDDEN = ("question", "run", "fusion", "seed")  # the same in every row of an audit, and on its card
 MAIN = {
+    "joint": ("joint discrepancy", "moved by joint training"),
     "consistency": ("cka", "cka controlled", "cka normalised"),
     "specificity": ("specific share", "specific share uncorrected", "label"),
     "evolution": ("centre of mass", "level similarity"),
     "collaboration": ("accuracy", "utilisation"),
 }
 FIGURES = {  # beside the question's main one
+    "joint": (),
     "consistency": (),
     "specificity": (plots.dissimilarity,),
     "evolution": (plots.centre_of_mass,),

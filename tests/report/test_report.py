@@ -35,7 +35,7 @@ def found(folder):
 
 def test_one_checkpoint_one_seed_no_twins_is_enough(found):
     assert found.run == "sum-s0-e0"
-    assert list(found.results) == ["consistency", "specificity", "evolution", "collaboration"]
+    assert list(found.results) == ["joint", "consistency", "specificity", "evolution", "collaboration"]
     missing = {m.what for m in found.missing}
     assert {"a second seed of sum", "checkpoints of sum", "the rgb twin of sum, seed 0"} <= missing
     assert "the depth twin of sum, seed 0" not in missing
