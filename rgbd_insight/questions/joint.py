@@ -208,8 +208,11 @@ def _rows(nets: Networks, level: int, found: Axes) -> list[dict]:
 
 
 def _cells(nets: Networks, level: int) -> dict:
+    """The columns that say what is compared; `judged` takes the name of several runs for those that are trained."""
     first, second = nets.modalities
-    return nets.cells(level) | {"modality": first, "versus": second, "ceiling_kind": nets.ceiling_kind}
+    run = nets.members[0][first]
+    name = nets.name if nets.features.entry(run)["role"] == "final" else run
+    return nets.cells(level) | {"run": name, "modality": first, "versus": second, "ceiling_kind": nets.ceiling_kind}
 
 
 def _number(found: Estimate) -> dict:
@@ -251,12 +254,12 @@ def _quadrants(nets: Networks, level: int, plan: Resampling) -> list[dict]:
             QuadrantShares(*sides, nets.features.present, nets.groups), nets.groups, plan, null=False
         )
         units = sum(x.shape[1] for x in sides[0])
-        cells = nets.cells(level) | {"measure": UNITS, "modality": modality, "versus": other}
+        cells = _cells(nets, level) | {"measure": UNITS, "modality": modality, "versus": other}
         for at, name in enumerate(QUADRANTS):
             row = numbers(found, at)
             ends = stats.proportion_interval(round(row["value"] * units), units)
             for end, of_units in zip(("low", "high"), ends, strict=True):
                 reach = np.hypot(row[end] - row["value"], of_units - row["value"])
                 row[end] = float(np.clip(row["value"] + (reach if end == "high" else -reach), 0, 1))
-            rows.append(cells | {"label": name, "ceiling_kind": nets.ceiling_kind} | row)
+            rows.append(cells | {"label": name} | row)
     return rows

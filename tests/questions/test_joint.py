@@ -121,3 +121,11 @@ def test_the_committed_table_is_of_this_code(scenes):
         assert then["measure"].tolist() == now["measure"].tolist()
         for column in ("value", "low", "high"):
             np.testing.assert_allclose(then[column], now[column], atol=1e-6)
+
+
+def test_a_view_that_is_mostly_other_scenes_has_no_place_in_the_plane(scenes):
+    start = scenes.find(fusion="sum", role="untrained")[0]  # its colour stream at level 2 is not its own image's
+    asked = joint(scenes, start, levels=[1, 2], measures=[VARIANCE])
+    assert np.isfinite(asked.one(VARIANCE, level=1).value)
+    assert np.isnan(asked.one(VARIANCE, level=2).value)
+    assert any(start in m.what and "other scenes'" in m.why for m in asked.missing)
