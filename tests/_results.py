@@ -60,6 +60,10 @@ def specificity(fusion="sum", count=2, levels=(0, 1)):
                 value = (0.4 if np.isnan(truth) else 0.9 * truth) + rng.normal(0, 0.03)
                 rows.append(base | around(value, 0.07) | {"measure": "decodability", "modality": m, "planted": truth})
             rows.append(base | {"measure": "label", "label": family.removeprefix("planted: ")})
+            gap = rows[-3]["value"] - rows[-2]["value"]
+            pair = base | dict(zip(("modality", "versus"), MODALITIES, strict=True))
+            rows.append(pair | around(gap, 0.1) | {"measure": "difference"})
+            rows.append(pair | around(gap**2 / 2, 0.02) | {"measure": "semantic variance"})
     for lv in LEVELS:
         for m in MODALITIES:
             base = cells(fusion, level=lv, modality=m)

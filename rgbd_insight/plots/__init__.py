@@ -19,7 +19,7 @@ from rgbd_insight.plots.evolution import centre_of_mass, dimension, families_by_
 from rgbd_insight.plots.inputs import cues, decodability_by_encoding, purity, scenes, shares_by_encoding
 from rgbd_insight.plots.main import main_measure, plot
 from rgbd_insight.plots.plane import axis, moved, plane, quadrants
-from rgbd_insight.plots.specificity import concepts, dissimilarity, visibility
+from rgbd_insight.plots.specificity import concepts, contributions, dissimilarity, visibility
 from rgbd_insight.plots.trust import (
     advantages,
     calibration,
@@ -49,6 +49,7 @@ __all__ = [
     "class_accuracy",
     "class_iou",
     "concepts",
+    "contributions",
     "coverage",
     "cues",
     "decodability_by_encoding",

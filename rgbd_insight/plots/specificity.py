@@ -168,6 +168,60 @@ def visibility(result: Result, level: int | None = None, ax: Axes | None = None)
     return finish(ax, title, x="planted visibility (0: nothing shows it, 1: always seen)", y=DELTA, key=key)
 
 
+def contributions(result: Result, level: int | None = None, ax: Axes | None = None, *, top: int = 16) -> Axes:
+    """Whose concepts make the semantic variance of a level: its largest V, with intervals, from the largest down.
+
+    Parameters
+    ----------
+    result : Result
+        Answer of `specificity`, one network, with "semantic variance" and "difference".
+    level : int, optional
+        0 for all levels together, which is the default where it was computed.
+    ax : Axes, optional
+        Where to draw; a figure of its own by default, as tall as its rows need.
+    top : int
+        How many concepts.
+
+    Returns
+    -------
+    Axes
+        The colour of a point is that of the modality from which the concept is decoded better.
+
+    Raises
+    ------
+    ValueError
+        Where a measure or the level is absent, or the result is of several networks.
+
+    Examples
+    --------
+    >>> from rgbd_insight.result import Result
+    >>> row = {"level": 1, "concept": "rug", "modality": "rgb", "versus": "depth"}
+    >>> pairs = (("difference", 0.8), ("semantic variance", 0.32))
+    >>> rows = [row | {"measure": measure, "value": value} for measure, value in pairs]
+    >>> [label.get_text() for label in contributions(Result.of("specificity", rows, made={})).get_yticklabels()]
+    ['rug']
+    """
+    table, level = at_level(need(result, "specificity", "semantic variance"), level)
+    network = one_network(table)
+    gaps = need(result, "specificity", "difference", level=level)
+    ends = [gaps["modality"].iloc[0], gaps["versus"].iloc[0]]
+    colours = modality_colours(ends)
+    better = dict(zip(gaps["concept"], np.where(gaps["value"] > 0, *ends), strict=True))
+    table = table.nlargest(top, "value")
+    ax = canvas(ax, 1.5 + 0.23 * len(table))
+    at = np.arange(len(table))
+    for i, modality in enumerate(ends):
+        mine = (table["concept"].map(better) == modality).to_numpy()
+        intervals(ax, at[mine], table[mine], colours[modality], across=True, marker=MARKERS[i], ms=4.5)
+    ax.axvline(0, color=INK, lw=0.9)
+    ax.set_yticks(at, table["concept"])
+    ax.set_ylim(len(table) - 0.5, -0.5)
+    ax.grid(axis="y", visible=False)
+    key = {f"better from {m}": Line2D([], [], color=colours[m], marker=MARKERS[i]) for i, m in enumerate(ends)}
+    title = f"Concepts that make the semantic variance: {network}, {level_title(level)}"
+    return finish(ax, title, x="semantic variance of the concept, V = ½ Δ²", key=key)
+
+
 def dissimilarity(result: Result, measure: str = "specific share", ax: Axes | None = None) -> Axes:
     """A measure of levels, by level and modality: the specific share, or the level semantic variance.
 

@@ -64,11 +64,12 @@ def specificity(
         Default all; 0 stands for all levels of a stream side by side (concepts only).
     measures : sequence of str
         Any of "decodability" (δ of each concept from each modality), "difference" (Δ = δ of the first modality
-        minus δ of the second), "label" (which modality shows the concept), "semantic variance" (V = ½Δ², unbiased),
-        "specific share" (of the reproducible variance, by variance partitioning, corrected for the noise of the
-        networks that predict), "specific share uncorrected", "level semantic variance" (of matched units' profiles,
-        beside that of two seeds of one modality), "concept ranking" and "total ranking" (of units, from consistent to
-        specific: by the concepts that they encode, and by all of them that is reproducible).
+        minus δ of the second), "label" (which modality shows the concept), "semantic variance" (V = ½Δ², unbiased; its
+        interval is that of Δ, squared and halved), "specific share" (of the reproducible variance, by variance
+        partitioning, corrected for the noise of the networks that predict), "specific share uncorrected", "level
+        semantic variance" (of matched units' profiles, beside that of two seeds of one modality), "concept ranking"
+        and "total ranking" (of units, from consistent to specific: by the concepts that they encode, and by all of
+        them that is reproducible).
 
     Returns
     -------
@@ -181,16 +182,14 @@ def _concepts(
     together = 2 * len(valued)
     if "decodability" in measures:
         rows += [row for m, d in ((a, first), (b, second)) for row in _delta_rows(nets, level, m, d, together)]
+    gap = stats.combine(np.subtract, first.delta, second.delta).simultaneous(max(together, 1))
     if "difference" in measures:
-        gap = stats.combine(np.subtract, first.delta, second.delta).simultaneous(max(together, 1))
         rows += [
             _concept(nets, level, k) | {"measure": "difference", "modality": a, "versus": b} | numbers(gap, k)
             for k in valued
         ]
     if "semantic variance" in measures:
-        variance = concept_variance(first.by_fold, second.by_fold)
-        cells = {"measure": "semantic variance", "n": len(nets.features)}
-        rows += [_concept(nets, level, k) | cells | {"value": variance[k]} for k in valued if np.isfinite(variance[k])]
+        rows += [_concept(nets, level, k) | row for k, row in _variances(first, second, gap).items() if k in valued]
     if "label" in measures:
         labels = _labels(nets, level, first, second, plan)
         rows += [_concept(nets, level, k) | {"measure": "label", "label": labels[k]} for k in valued]
@@ -201,6 +200,22 @@ def _concepts(
         if k not in set(valued)
     ]
     return rows, rare
+
+
+def _variances(first: Probed, second: Probed, gap: Estimate) -> dict[int, dict]:
+    """V of every concept that has one.
+
+    Its interval is that of Δ, squared and halved: a jackknife of V is too narrow near Δ = 0, where its slope is 0.
+    """
+    several = len(first.by_fold) > 1  # of many images there is one split: Δ² is then too large by its squared error
+    value = concept_variance(first.by_fold, second.by_fold) if several else (gap.value**2 - gap.se**2) / 2
+    found = {}
+    for k in np.flatnonzero(np.isfinite(value)):
+        ends = [gap.low[k] ** 2 / 2, gap.high[k] ** 2 / 2]
+        nearest = 0.0 if gap.low[k] < 0 < gap.high[k] else min(ends)
+        bounds = {"low": min(nearest, value[k]), "high": max(*ends, value[k])}
+        found[k] = {"measure": "semantic variance", "n": gap.n, "groups": gap.groups, "value": value[k]} | bounds
+    return found
 
 
 def _delta_rows(nets: Networks, level: int, modality: str, found: Probed, together: int) -> list[dict]:

@@ -22,6 +22,7 @@ FIGURES = {
     "visibility": lambda: plots.visibility(made.specificity()),
     "specific share": lambda: plots.dissimilarity(made.specificity()),
     "level semantic variance": lambda: plots.dissimilarity(made.specificity(), "level semantic variance"),
+    "contributions": lambda: plots.contributions(made.specificity()),
     "families": lambda: plots.families_by_level(made.evolution()),
     "centre": lambda: plots.centre_of_mass(made.evolution()),
     "levels": lambda: plots.level_similarity(made.evolution(), "rgb"),
