@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.backends import cudnn
 
 from rgbd_insight.data import Batch, Dataset
-from rgbd_insight.extraction.blocks import check_batch, concept_areas, describe, replacement, score
+from rgbd_insight.extraction.blocks import check_batch, concept_areas, describe, inputs_of, replacement, score
 from rgbd_insight.extraction.calling import call, check_order, counted
 from rgbd_insight.extraction.cells import CellPlan, Reduce, cell_counts, pooled
 from rgbd_insight.features import MEASURED, Ablation, TensorKey, guests, partners, parts
@@ -79,7 +79,7 @@ class Extractor:
         self, rows: range, conditions: Sequence[str], ablations: Sequence[Ablation], cells: Sequence[str] = ()
     ) -> dict:
         """What `FeatureWriter.write` takes for the samples `rows`; `cells` are conditions, as `conditions` are."""
-        batch = self._load(rows)
+        batch = self._load(rows, concepts=True)
         named = tuple(self.data.groups[rows.start : rows.stop])
         if tuple(batch.groups) != named:
             raise ValueError(
@@ -213,8 +213,9 @@ class Extractor:
             row | {"modality": names[row["modality"]]} for row in purity(self.model, pairs, self.taps, adapt=self.adapt)
         ]
 
-    def _load(self, rows: Sequence[int]) -> Batch:
-        return check_batch(self.data.batch(rows), self.data).to(self.device)
+    def _load(self, rows: Sequence[int], concepts: bool = False) -> Batch:
+        load = self.data.batch if concepts else inputs_of(self.data)
+        return check_batch(load(rows), self.data).to(self.device)
 
     def _given(self, condition: str, own: Batch, others: _PartnerInputs) -> tuple[Tensor, Tensor]:
         if condition == "both" or self.alone:

@@ -16,7 +16,7 @@ from PIL import Image
 from rgbd_insight.claims import digest
 from rgbd_insight.data import Folder
 from rgbd_insight.extraction import extract
-from rgbd_insight.extraction.blocks import describe, score
+from rgbd_insight.extraction.blocks import describe, inputs_of, score
 from rgbd_insight.features import Ablation, FeaturesError, Parts, guests, load, partners
 from rgbd_insight.hooks import Tap, trace
 from rgbd_insight.metrics import debiased_cka
@@ -450,3 +450,51 @@ def test_a_second_modality_that_is_not_depth(tmp_path):
     assert report.card["modalities"] == "rgb (0 to 1), thermal (250 to 350 K)"
     answers = " ".join(report.answers.values())
     assert "rgb and thermal" in answers and "depth" not in answers
+
+
+class Lean(ToyData):
+    """Makes concepts only where they are asked for, and notes who asked for what."""
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.whole, self.bare = [], []
+
+    def batch(self, indices):
+        self.whole += indices
+        return super().batch(indices)
+
+    def inputs(self, indices):
+        self.bare += indices
+        batch = super().batch(indices)
+        return replace(batch, concepts=torch.full_like(batch.concepts, -1))
+
+
+def test_concepts_are_made_once_a_sample(extracted, tmp_path):
+    data = Lean()
+    features = run(tmp_path / "f", data=data)
+    assert data.whole == list(range(12)) and len(data.bare) > 24
+    assert contents(features.path) == contents(extracted.path)
+
+
+def test_inputs_are_asked_only_of_who_says_what_a_batch_is():
+    class Darker(Lean):
+        def batch(self, indices):
+            batch = super().batch(indices)
+            return replace(batch, rgb=batch.rgb / 2)
+
+    class Masked:
+        def __init__(self, data):
+            self.data = data
+
+        def __getattr__(self, name):
+            return getattr(self.data, name)
+
+        def batch(self, indices):
+            return self.data.batch(indices)
+
+    patched = Lean()
+    patched.batch = ToyData().batch
+    for data in (Darker(), Masked(Lean()), patched, ToyData()):
+        assert inputs_of(data) == data.batch
+    lean = Lean()
+    assert inputs_of(lean) == lean.inputs
