@@ -17,7 +17,7 @@ from rgbd_insight.questions.balance import balance
 from rgbd_insight.questions.collaboration import collaboration
 from rgbd_insight.questions.consistency import consistency
 from rgbd_insight.questions.evolution import evolution
-from rgbd_insight.questions.joint import USUAL, joint
+from rgbd_insight.questions.joint import PLANE, joint
 from rgbd_insight.questions.losses import accuracy_estimate, iou_estimate, overlap_rows
 from rgbd_insight.questions.networks import TWINS
 from rgbd_insight.questions.specificity import specificity
@@ -44,7 +44,7 @@ ASKED = {
         "class accuracy",
         "gradient cosine",
     ),
-    "joint": USUAL,
+    "joint": PLANE,
     "balance": (),
     "seeds": ("accuracy", "IoU"),
 }

@@ -18,7 +18,7 @@ from rgbd_insight.plots.consistency import partitioning, similarity
 from rgbd_insight.plots.evolution import centre_of_mass, dimension, families_by_level, level_similarity, training
 from rgbd_insight.plots.inputs import cues, decodability_by_encoding, purity, scenes, shares_by_encoding
 from rgbd_insight.plots.main import main_measure, plot
-from rgbd_insight.plots.plane import axis, moved, plane, quadrants
+from rgbd_insight.plots.plane import axis, level_pairs, moved, plane, quadrants
 from rgbd_insight.plots.specificity import concepts, contributions, dissimilarity, visibility
 from rgbd_insight.plots.trust import (
     advantages,
@@ -64,6 +64,7 @@ __all__ = [
     "gradients",
     "intervention",
     "kind_errors",
+    "level_pairs",
     "level_similarity",
     "locations",
     "main_measure",

@@ -23,7 +23,7 @@ from rgbd_insight.plots.style import (
     intervals,
     panels,
 )
-from rgbd_insight.questions.joint import MOVED, SCORE, SIMILARITY, UNITS, VARIANCE
+from rgbd_insight.questions.joint import MOVED, PAIRS, SCORE, SIMILARITY, UNITS, VARIANCE
 from rgbd_insight.result import Result
 
 Rows = Result | pd.DataFrame
@@ -257,3 +257,47 @@ def quadrants(found: Rows, ax: Axes | None = None, *, modality: str | None = Non
     ax.grid(axis="y", visible=False)
     key = {name: Patch(color=colour) for name, colour in zip(QUADRANTS, SHADES, strict=True)}
     return finish(ax, f"What units of {modality} find in the other stream, level {level}", x="share of units", key=key)
+
+
+def level_pairs(found: Rows, ax: Axes | None = None, *, measure: str = VARIANCE) -> Axes:
+    """One axis between every level and every level of either modality, as a heat map with numbers.
+
+    Parameters
+    ----------
+    found : Result or DataFrame
+        Answer of `joint`, one network, with "feature similarity of levels" or "semantic variance of levels".
+    ax : Axes, optional
+        A figure of its own by default.
+    measure : str
+        "feature similarity" or "semantic variance".
+
+    Returns
+    -------
+    Axes
+        As measured, between networks of different seeds: on the diagonal stands a level beside itself in another seed.
+
+    Examples
+    --------
+    >>> row = {"measure": "semantic variance of levels", "modality": "rgb", "level": 1, "value": 0.25}
+    >>> rows = [row | {"versus": other} for other in ("rgb 1", "depth 1")]
+    >>> [text.get_text() for text in level_pairs(Result.of("joint", rows, made={})).texts]
+    ['0.250', '0.250']
+    """
+    import seaborn as sns  # loads ipywidgets where that is installed
+
+    rows = found.table if isinstance(found, Result) else found
+    rows = filled(rows[rows["measure"] == measure + PAIRS], repr(measure + PAIRS))
+    if rows["fusion"].nunique() > 1:
+        raise ValueError(f"`found` must be of one network; got {', '.join(rows['fusion'].unique())}")
+    rows = rows.assign(place=rows["modality"] + " " + rows["level"].astype(int).astype(str))
+    wide = rows.pivot_table(index="place", columns="versus", values="value", sort=False)
+    wide = wide.reindex(columns=[*wide.index, *wide.columns.difference(wide.index)])
+    ax, digits = canvas(ax, 4.8, 6.2), ".2f" if measure == SIMILARITY else ".3f"
+    sns.heatmap(wide, ax=ax, annot=True, fmt=digits, cmap="Greys", vmin=0, square=True, linewidths=1, cbar=False)
+    ax.grid(visible=False)
+    ax.tick_params(axis="x", rotation=45)
+    name = rows["fusion"].iloc[0]
+    title = (
+        f"{measure.capitalize()} of levels: {name}" if isinstance(name, str) else f"{measure.capitalize()} of levels"
+    )
+    return finish(ax, title, key={})

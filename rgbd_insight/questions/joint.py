@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
+from itertools import combinations_with_replacement, permutations
 
 import numpy as np
 
 from rgbd_insight import metrics, stats
 from rgbd_insight.features import Features, FeaturesError
 from rgbd_insight.metrics.joint import QUADRANTS, QuadrantShares, joint_score, plug_in_scale, semantic_scale
-from rgbd_insight.questions.isolation import judged
+from rgbd_insight.metrics.semantic import concept_variance
+from rgbd_insight.questions.asking import SEEDS, Answer
 from rgbd_insight.questions.networks import (
     TWINS,
     Networks,
@@ -21,16 +23,18 @@ from rgbd_insight.questions.networks import (
     networks,
     remembered,
 )
-from rgbd_insight.questions.specificity import probe
+from rgbd_insight.questions.specificity import Probed, probe
 from rgbd_insight.result import Missing, Result, numbers
 from rgbd_insight.stats import Estimate, Resampling, averaged
+from rgbd_insight.utils.messages import TooFew
 
 SIMILARITY, VARIANCE, SCORE = "feature similarity", "semantic variance", "joint discrepancy"
 MOVED, UNITS = "moved by joint training", "units in quadrant"
 RAW = " raw"  # before it is put between null and ceiling
 ENDS = {SIMILARITY: (0.0, 1.0), VARIANCE: (1.0, 0.0), SCORE: (1.0, 0.0)}  # of unrelated streams, and of two seeds
-MEASURES = (SIMILARITY, SIMILARITY + RAW, VARIANCE, VARIANCE + RAW, SCORE, MOVED, UNITS)
-USUAL = MEASURES[:-1]  # the units take a few seconds a level
+PAIRS = " of levels"  # of every level with every level
+PLANE = (SIMILARITY, SIMILARITY + RAW, VARIANCE, VARIANCE + RAW, SCORE, MOVED)
+MEASURES = (*PLANE, UNITS, SIMILARITY + PAIRS, VARIANCE + PAIRS)
 
 
 def joint(
@@ -38,7 +42,7 @@ def joint(
     run: str,
     *,
     levels: Sequence[int] | None = None,
-    measures: Sequence[str] = USUAL,
+    measures: Sequence[str] = PLANE,
     permutations: int = 200,
 ) -> Result:
     """Feature similarity and semantic variance of the two modalities at every level, on one scale, and their join.
@@ -93,23 +97,27 @@ def joint(
     nets = networks(features, run)
     plan = nets.plan(permutations)
     levels, measures = chosen_levels(nets, levels), chosen_measures(measures, MEASURES)
-    rows: list[dict] = []
-    missing: list[Missing] = missing_seeds(nets)
+    found = Answer(features, missing_seeds(nets))
     twins = _twins(nets) if MOVED in measures else None
     for level in levels:
-        if set(measures) - {UNITS}:
-            found = axes_of(nets, level, plan)
-            rows += [row for row in _rows(nets, level, found) if row["measure"] in measures]
-            missing += [
-                Missing(f"{axis} at level {level} of {nets.name}", why, "train and extract more seeds, or more images")
-                for axis, why in found.missing.items()
-            ]
-        if twins is not None and level in twins.levels:
-            rows += _moved(nets, twins, level, plan)
+        if set(measures) & set(PLANE):
+            with found.asking("both axes", nets, level):
+                axes = axes_of(nets, level, plan)
+                found.rows += [row for row in _rows(nets, level, axes) if row["measure"] in measures]
+                found.missing += [
+                    Missing(f"{axis} at level {level} of {nets.name}", why, SEEDS) for axis, why in axes.missing.items()
+                ]
+                if twins is not None and level in twins.levels:
+                    found.rows += _moved(nets, twins, level, plan)
         if UNITS in measures:
-            rows += _quadrants(nets, level, plan)
-    how = made(features, plan, null=any(m.startswith((SIMILARITY, SCORE)) for m in measures))
-    return judged(features, Result.of("joint", rows, missing=missing, made=how))
+            with found.asking(UNITS, nets, level):
+                found.rows += _quadrants(nets, level, plan)
+    for measure, ask in ((SIMILARITY + PAIRS, _similarity_of_levels), (VARIANCE + PAIRS, _variance_of_levels)):
+        if measure in measures:
+            with found.asking(measure):
+                found.rows += [row | {"measure": measure} for row in ask(nets, levels, plan)]
+    null = any(row["measure"].startswith((SIMILARITY, SCORE)) for row in found.rows)
+    return found.result("joint", made(features, plan, null=null), nets)
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,12 +177,7 @@ def _similarity(nets: Networks, level: int, plan: Resampling) -> tuple[Estimate,
 def _variance(nets: Networks, level: int, plan: Resampling) -> tuple[Estimate, dict]:
     """What is agreed on, 0 where nothing is decoded from both and 1 between two seeds; and as measured, with both."""
     found = [[probe(nets, x, plan) for x in _streams(nets, m, level)] for m in nets.modalities]
-    known = np.all([np.isfinite(one.delta.value) & np.isfinite(one.delta.se) for side in found for one in side], 0)
-    if not known.any():
-        raise FeaturesError(
-            f"`features` must show a concept that can be decoded at level {level} of {nets.name}; none of "
-            f"{len(known)} is shown, and missing, in enough images and groups. Extract more images."
-        )
+    known = _decoded([one for side in found for one in side])
     whole = astuple(semantic_scale(*(np.stack([one.by_fold[:, known] for one in side]) for side in found)))
     deltas = [one.delta for side in found for one in side]
 
@@ -189,6 +192,14 @@ def _variance(nets: Networks, level: int, plan: Resampling) -> tuple[Estimate, d
     ends = {"null": apart.value, "ceiling": floor.value}
     agreed = [stats.combine(np.negative, one) for one in (between, apart, floor)]  # which rises from apart to seeds
     return stats.normalised(*agreed), numbers(between) | ends
+
+
+def _decoded(found: Sequence[Probed]) -> np.ndarray:
+    """Which concepts (K,) have δ and an interval in all networks."""
+    known = np.all([np.isfinite(one.delta.value) & np.isfinite(one.delta.se) for one in found], axis=0)
+    if not known.any():
+        raise TooFew(f"none of {len(known)} concepts is shown, and missing, in enough images and groups")
+    return known
 
 
 def _streams(nets: Networks, modality: str, level: int) -> list[np.ndarray]:
@@ -238,6 +249,47 @@ def _twins(nets: Networks) -> Networks | None:
         return networks(nets.features, TWINS) if nets.fused else None
     except FeaturesError:
         return None
+
+
+def _places(nets: Networks, levels: Sequence[int]) -> list[tuple[str, int]]:
+    return [(modality, level) for modality in nets.modalities for level in levels]
+
+
+def _of_places(nets: Networks, levels: Sequence[int], found: Callable[..., Estimate]) -> list[dict]:
+    """A row for every two places, `found` of the streams of networks i ≠ j at either."""
+    rows, cells = [], {"ceiling_kind": nets.ceiling_kind}
+    for (a, level), (b, other) in combinations_with_replacement(_places(nets, levels), 2):
+        one = numbers(found((a, level), (b, other)))
+        for (m, at), (n, beside) in {((a, level), (b, other)), ((b, other), (a, level))}:
+            rows.append(nets.cells(at) | cells | {"modality": m, "versus": f"{n} {beside}"} | one)
+    return rows
+
+
+def _similarity_of_levels(nets: Networks, levels: Sequence[int], plan: Resampling) -> list[dict]:
+    def found(first: tuple[str, int], second: tuple[str, int]) -> Estimate:
+        pairs = [(nets.view(i, *first), nets.view(j, *second)) for i, j in permutations(range(len(nets.members)), 2)]
+        every = [metrics.MEASURES["debiased_cka"].statistic(x, y, nets.groups) for x, y in pairs]
+        return stats.estimate(averaged(every), nets.groups, plan, null=False)
+
+    return _of_places(nets, levels, found)
+
+
+def _variance_of_levels(nets: Networks, levels: Sequence[int], plan: Resampling) -> list[dict]:
+    probed = {place: [probe(nets, x, plan) for x in _streams(nets, *place)] for place in _places(nets, levels)}
+    known = _decoded([one for networks in probed.values() for one in networks])
+
+    def found(first: tuple[str, int], second: tuple[str, int]) -> Estimate:
+        pairs = [(a, b) for i, a in enumerate(probed[first]) for j, b in enumerate(probed[second]) if i != j]
+        value = np.mean([concept_variance(a.by_fold[:, known], b.by_fold[:, known]) for a, b in pairs])
+
+        def plain(*deltas: np.ndarray) -> float:
+            return float(np.mean([(a - b)[known] ** 2 / 2 for a, b in zip(deltas[::2], deltas[1::2], strict=True)]))
+
+        deltas = [one.delta for pair in pairs for one in pair]
+        bias = plain(*(delta.value for delta in deltas)) - value
+        return stats.combine(lambda *values: plain(*values) - bias, *deltas)
+
+    return _of_places(nets, levels, found)
 
 
 def _quadrants(nets: Networks, level: int, plan: Resampling) -> list[dict]:

@@ -77,6 +77,20 @@ def test_what_joint_training_moves_is_the_difference_with_its_own_interval(scene
     assert MOVED not in set(twins.table["measure"])
 
 
+def test_levels_beside_levels_hold_the_level_beside_itself_and_are_symmetric(scenes, found):
+    pairs = joint(scenes, "twins", levels=[2, LEVEL], measures=[f"{SIMILARITY} of levels", f"{VARIANCE} of levels"])
+    for name in (SIMILARITY, VARIANCE):
+        rows = pairs.rows(f"{name} of levels")
+        wide = rows.assign(place=rows["modality"] + " " + rows["level"].astype(int).astype(str))
+        wide = wide.pivot_table(index="place", columns="versus", values=["value", "low", "high"])
+        np.testing.assert_allclose(wide["value"], wide["value"].T)
+        here, raw = (f"rgb {LEVEL}", f"depth {LEVEL}"), found.one(f"{name} raw")
+        np.testing.assert_allclose(wide["value"].loc[here], raw.value, atol=1e-9)
+        assert (wide["low"] < wide["value"]).all().all() and (wide["value"] < wide["high"]).all().all()
+        own = np.mean([wide["value"].loc[f"{m} {LEVEL}", f"{m} {LEVEL}"] for m in ("rgb", "depth")])
+        np.testing.assert_allclose(own, raw.ceiling, atol=1e-9)  # two seeds of one modality
+
+
 def test_quadrants_are_shares_with_intervals_inside_their_range(scenes):
     rows = joint(scenes, "sum", levels=[4], measures=[UNITS]).rows(UNITS)
     for _, part in rows.groupby("modality"):
