@@ -3,8 +3,8 @@
 from rgbd_insight.claims.intervention import answer
 from rgbd_insight.claims.ledger import Ledger, claims, digest, specification
 from rgbd_insight.claims.rows import VERDICTS, written
-from rgbd_insight.utils.arguments import explained
+from rgbd_insight.utils.arguments import explain_arguments
 
 __all__ = ["Ledger", "VERDICTS", "answer", "claims", "digest", "specification", "written"]
 
-explained(globals())
+explain_arguments(globals())

@@ -10,7 +10,7 @@ from rgbd_insight.data.folder import Folder
 from rgbd_insight.data.latents import Knobs, drawn
 from rgbd_insight.data.scenes import Scenes, redraw
 from rgbd_insight.data.worlds import World
-from rgbd_insight.utils.arguments import explained
+from rgbd_insight.utils.arguments import explain_arguments
 
 __all__ = [
     "Batch",
@@ -38,4 +38,4 @@ __all__ = [
     "sunrgbd",
 ]
 
-explained(globals())
+explain_arguments(globals())

@@ -6,7 +6,7 @@ from rgbd_insight.experiments.isolation import isolation_tables
 from rgbd_insight.experiments.plane import plane_table, write_plane
 from rgbd_insight.experiments.plans import Plan, encoding_plans, overlap_plans, zoo_plans
 from rgbd_insight.experiments.steps import JobName, finished, zoo_jobs
-from rgbd_insight.utils.arguments import explained
+from rgbd_insight.utils.arguments import explain_arguments
 
 __all__ = [
     "COMPARED",
@@ -31,4 +31,4 @@ __all__ = [
     "zoo_plans",
 ]
 
-explained(globals())
+explain_arguments(globals())

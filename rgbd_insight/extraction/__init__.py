@@ -3,8 +3,8 @@
 from rgbd_insight.extraction.calling import call
 from rgbd_insight.extraction.extractor import INPUTS, at_rest
 from rgbd_insight.extraction.loop import call_name, extract
-from rgbd_insight.utils.arguments import explained
+from rgbd_insight.utils.arguments import explain_arguments
 
 __all__ = ["INPUTS", "at_rest", "call", "call_name", "extract"]
 
-explained(globals())
+explain_arguments(globals())

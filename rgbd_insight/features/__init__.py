@@ -18,7 +18,7 @@ from rgbd_insight.features.schema import (
 )
 from rgbd_insight.features.tables import read_table, write_table
 from rgbd_insight.features.writer import FeatureWriter
-from rgbd_insight.utils.arguments import explained
+from rgbd_insight.utils.arguments import explain_arguments
 
 __all__ = [
     "Ablation",
@@ -50,4 +50,4 @@ __all__ = [
     "write_table",
 ]
 
-explained(globals())
+explain_arguments(globals())

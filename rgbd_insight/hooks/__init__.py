@@ -4,7 +4,7 @@ from rgbd_insight.hooks.candidates import candidates
 from rgbd_insight.hooks.tap import Tap, hooked
 from rgbd_insight.hooks.units import as_maps, at_level, mute, purity, taps, trace
 from rgbd_insight.hooks.wrappers import at_own_precision, bare, evaluating
-from rgbd_insight.utils.arguments import explained
+from rgbd_insight.utils.arguments import explain_arguments
 
 __all__ = [
     "Tap",
@@ -21,4 +21,4 @@ __all__ = [
     "trace",
 ]
 
-explained(globals())
+explain_arguments(globals())

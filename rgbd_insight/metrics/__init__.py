@@ -3,7 +3,6 @@
 from rgbd_insight.metrics.attenuation import (
     CorrectedStatistic,
     corrected_ceilings,
-    corrected_consistent_share,
     corrected_level_shares,
     corrected_partitioning,
     corrected_partitionings,
@@ -40,6 +39,7 @@ from rgbd_insight.metrics.semantic import (
 )
 from rgbd_insight.metrics.soft_matching import Matching, matching, matching_statistic, max_correlation
 from rgbd_insight.metrics.strata import cooccurrence_strata
+from rgbd_insight.utils.arguments import explain_arguments
 
 __all__ = [
     "INVARIANCES",
@@ -68,7 +68,6 @@ __all__ = [
     "consistent_share",
     "cooccurrence_strata",
     "corrected_ceilings",
-    "corrected_consistent_share",
     "corrected_level_shares",
     "corrected_partitioning",
     "corrected_partitionings",
@@ -100,3 +99,5 @@ __all__ = [
     "unit_shares",
     "variance_partitioning",
 ]
+
+explain_arguments(globals())

@@ -8,7 +8,7 @@ from rgbd_insight.models.imported import import_model, load_weights
 from rgbd_insight.models.network import Network, build
 from rgbd_insight.models.published import Adapter, TapMap, published, published_networks, read_tap_map
 from rgbd_insight.models.weights import load, save
-from rgbd_insight.utils.arguments import explained
+from rgbd_insight.utils.arguments import explain_arguments
 
 __all__ = [
     "Adapter",
@@ -29,4 +29,4 @@ __all__ = [
     "save",
 ]
 
-explained(globals())
+explain_arguments(globals())

@@ -32,7 +32,7 @@ from rgbd_insight.plots.trust import (
 )
 from rgbd_insight.plots.truth import against_truth, beside_truth
 from rgbd_insight.plots.units import KINDS_IN_WORDS, extremes, gallery, gallery_text, locations
-from rgbd_insight.utils.arguments import explained
+from rgbd_insight.utils.arguments import explain_arguments
 
 __all__ = [
     "KINDS_IN_WORDS",
@@ -88,4 +88,4 @@ __all__ = [
     "visibility",
 ]
 
-explained(globals())
+explain_arguments(globals())

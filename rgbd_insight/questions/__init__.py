@@ -9,7 +9,7 @@ from rgbd_insight.questions.joint import joint
 from rgbd_insight.questions.losses import accuracy_estimate
 from rgbd_insight.questions.specificity import specificity
 from rgbd_insight.questions.units import Unit, best_unit
-from rgbd_insight.utils.arguments import explained
+from rgbd_insight.utils.arguments import explain_arguments
 
 __all__ = [
     "Unit",
@@ -25,4 +25,4 @@ __all__ = [
     "specificity",
 ]
 
-explained(globals())
+explain_arguments(globals())

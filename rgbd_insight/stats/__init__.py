@@ -24,7 +24,7 @@ from rgbd_insight.stats.order import Shifts, in_order, stretches_of
 from rgbd_insight.stats.plan import USUAL, Resampling, exchanged, permuted
 from rgbd_insight.stats.resampling import combine, estimate, normalised
 from rgbd_insight.stats.statistics import Statistic, averaged, evaluated
-from rgbd_insight.utils.arguments import explained
+from rgbd_insight.utils.arguments import explain_arguments
 
 __all__ = [
     "USUAL",
@@ -64,4 +64,4 @@ __all__ = [
     "student_p",
 ]
 
-explained(globals())
+explain_arguments(globals())

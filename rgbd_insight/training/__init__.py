@@ -6,8 +6,8 @@ from rgbd_insight.training.loop import train
 from rgbd_insight.training.recipe import PROFILES, Recipe, log_spaced
 from rgbd_insight.training.run import repeatable
 from rgbd_insight.training.state import checkpoint, checkpoints
-from rgbd_insight.utils.arguments import explained
+from rgbd_insight.utils.arguments import explain_arguments
 
 __all__ = ["PROFILES", "Alignment", "Cache", "Recipe", "checkpoint", "checkpoints", "log_spaced", "repeatable", "train"]
 
-explained(globals())
+explain_arguments(globals())

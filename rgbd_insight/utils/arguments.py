@@ -22,7 +22,7 @@ FEW = 12  # columns that a message lists
 ROUNDED = (int, float, np.integer, np.floating)
 
 
-def explained(namespace: MutableMapping[str, Any]) -> None:
+def explain_arguments(namespace: MutableMapping[str, Any]) -> None:
     """Let the public functions and classes of a package name the argument that they cannot use.
 
     Parameters
@@ -40,7 +40,7 @@ def explained(namespace: MutableMapping[str, Any]) -> None:
     >>> def half(x: float) -> float:
     ...     return x / 2
     >>> space = {"__name__": __name__, "__all__": ["half"], "half": half}
-    >>> explained(space)
+    >>> explain_arguments(space)
     >>> space["half"](1.0)
     0.5
     >>> space["half"]("1")

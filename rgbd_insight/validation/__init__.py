@@ -1,6 +1,6 @@
 """Every measure scored on worlds whose answer is planted, ours and the alternatives, and what came of it."""
 
-from rgbd_insight.utils.arguments import explained
+from rgbd_insight.utils.arguments import explain_arguments
 from rgbd_insight.validation import scores
 from rgbd_insight.validation.bars import ABSENT, OTHER_CODE, bars
 from rgbd_insight.validation.origin import changed
@@ -22,4 +22,4 @@ __all__ = [
     "validate",
 ]
 
-explained(globals())
+explain_arguments(globals())

@@ -6,7 +6,7 @@ from rgbd_insight.metrics.baselines.neighbours import knn_overlap, rsa
 from rgbd_insight.metrics.baselines.pairs import cka, matrix, minibatch_cka
 from rgbd_insight.metrics.baselines.sampled import sampled_cka
 from rgbd_insight.metrics.baselines.subspaces import procrustes, procrustes_distance, pwcca, svcca
-from rgbd_insight.utils.arguments import explained
+from rgbd_insight.utils.arguments import explain_arguments
 
 __all__ = [
     "Calibrated",
@@ -24,4 +24,4 @@ __all__ = [
     "svcca",
 ]
 
-explained(globals())
+explain_arguments(globals())
