@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike
 
 from rgbd_insight.metrics.banded import checked_streams
 from rgbd_insight.metrics.checks import are_all
-from rgbd_insight.metrics.partitioning import SHARES
-from rgbd_insight.metrics.sides import covariances, summed
+from rgbd_insight.metrics.partitioning import SHARES, undefined
+from rgbd_insight.metrics.sides import covariances, penalties, summed
 from rgbd_insight.stats.groups import checked_blocks, group_folds
 from rgbd_insight.utils.threads import one_thread
 
@@ -20,7 +20,6 @@ LEAST = 0.1  # attenuation: beyond it, what is corrected is noise
 ROUNDING = 1e-9  # R² that is none
 PRIOR = 0.01  # of what a stream predicts: about the error of a part
 OTHER, SAME = range(2)  # rows of the covariances
-_NONE = "the same modality's other seeds predict none of the level's variance"
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +63,7 @@ class Corrected:
 
     @property
     def reason(self) -> str:
-        return "" if np.isfinite(self.level).all() else _NONE
+        return undefined(self.level)
 
 
 def attenuations(covariances: np.ndarray) -> np.ndarray:
@@ -119,12 +118,6 @@ def corrected_level_shares(covariances: np.ndarray) -> np.ndarray:
     return np.nansum(corrected_unit_shares(covariances), axis=0) / top
 
 
-def corrected_consistent_share(covariances: np.ndarray) -> float:
-    """The two consistent shares of a level together, from covariances (2, 2, 2, U); NaN as above."""
-    level = corrected_level_shares(covariances)
-    return float(level[SHARES.index("named-consistent")] + level[SHARES.index("unnamed-consistent")])
-
-
 def corrected_partitioning(
     y: ArrayLike,
     concepts: ArrayLike,
@@ -171,6 +164,11 @@ def corrected_partitioning(
     concepts were taken out (as estimated in each half), which gives u(X); the rest is c(X). Each part has an
     attenuation of its own (see `attenuations`).
 
+    The ridge's penalty is .2 of a variance times noise over signal, (Σ var(û) - Σ cov(û_A, û_B)) / Σ cov(û_A, û_B) of
+    what a penalty of .2 predicts of the level in the first fold, between .05 and 2, for either modality's networks. One
+    penalty for all hides weak parts where predictions are good; where they are mostly noise, what the shares are
+    divided by is.
+
     Assumes that noise of different networks is independent, and that within a part units are attenuated alike: it is
     meant for levels and sets of units, and single units are the noisier. Negative parts are kept. Needs some 600
     images. With one other network of a modality there is no correction. For intervals: `CorrectedStatistic`.
@@ -214,8 +212,8 @@ class CorrectedStatistic:
     Notes
     -----
     Without a block the sums over held-out rows are exact; what the block did to the fits is taken off to first order
-    (the infinitesimal jackknife), so that there is nothing to fit again. Functions of the covariances have their
-    interval by `stats.combine`.
+    (the infinitesimal jackknife), so that there is nothing to fit again. Penalties stay those of all rows. Functions of
+    the covariances have their interval by `stats.combine`.
 
     Examples
     --------
@@ -252,6 +250,7 @@ class CorrectedStatistic:
             raise ValueError(f"`concepts` must be one or two sets of labels; got {len(self.concepts)}. Choose two.")
         self.y, self.streams, self.groups = y, (other, same), np.asarray(groups)
         self.folds, self.seed = folds, seed
+        self.sets = [slice(None)]  # of units with a penalty of their own
         self._known: tuple[bytes, np.ndarray] = (b"", np.empty(0))
         self._arrays()  # says what is wrong with them
 
@@ -284,17 +283,20 @@ class CorrectedStatistic:
     def _at(self, rows: np.ndarray, partner: np.ndarray, kept: np.ndarray) -> np.ndarray:
         """Covariances (M, 2, 2, 2, U) of rows of which each of `kept` (M, n) counts some, the first all of them."""
         y, *arrays = self._arrays()
-        sets, count = len(self.concepts), len(self.streams[OTHER])
-        y, concepts = y[partner], [c[partner] for c in arrays[:sets]]
-        streams = [x[rows] for x in arrays[sets : sets + count]], [x[partner] for x in arrays[sets + count :]]
+        first, last = np.cumsum([len(self.concepts), len(self.streams[OTHER])])  # of the other's networks
+        y, concepts = y[partner], [c[partner] for c in arrays[:first]]
+        streams = [x[rows] for x in arrays[first:last]], [x[partner] for x in arrays[last:]]
         cell = group_folds(self.groups[rows], 2 * self.folds, self.seed)  # a half of a fold
+        tests = [cell // 2 == f for f in range(self.folds)]
+        halves = [[np.flatnonzero(~test & (cell % 2 == h)) for h in (0, 1)] for test in tests]
         found, total = np.zeros((len(kept), 2, 2, 2, y.shape[1])), np.zeros((len(kept), y.shape[1]))
-        for f in range(self.folds):
-            test = cell // 2 == f
-            halves = [np.flatnonzero(~test & (cell % 2 == h)) for h in (0, 1)]
+        for which, nets in enumerate(streams):
+            arrays = [y, *nets]
+            penalty = penalties(arrays, halves[0], tests[0], self.seed, self.sets)
+            for f, (test, rows) in enumerate(zip(tests, halves, strict=True)):
+                found[:, which] += covariances(arrays, concepts, rows, test, kept, self.seed + f, penalty)
+        for test in tests:
             total += summed(y[test], y[test], kept[:, test])
-            for which, nets in enumerate(streams):
-                found[:, which] += covariances([y, *nets], concepts, halves, test, kept, self.seed + f)
         return found / np.where(total > 1e-9 * kept.sum(1)[:, None], total, np.nan)[:, None, None, None]
 
 
@@ -319,10 +321,10 @@ def corrected_partitionings(
     """
     first, second = (np.asarray(units) for units in y)
     both = CorrectedStatistic(np.hstack([first, second]), concepts, streams[1], streams[0], groups)
-    cut = first.shape[1]
+    both.sets = [slice(0, first.shape[1]), slice(first.shape[1], None)]
     return (
-        _OneOfTwo(both, slice(0, cut), [OTHER, SAME], first, concepts, streams[1], streams[0], groups),
-        _OneOfTwo(both, slice(cut, None), [SAME, OTHER], second, concepts, streams[0], streams[1], groups),
+        _OneOfTwo(both, both.sets[0], [OTHER, SAME], first, concepts, streams[1], streams[0], groups),
+        _OneOfTwo(both, both.sets[1], [SAME, OTHER], second, concepts, streams[0], streams[1], groups),
     )
 
 

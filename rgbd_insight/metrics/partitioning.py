@@ -54,8 +54,7 @@ class Partitioning:
 
     @property
     def reason(self) -> str:
-        none = "the same modality's other seeds predict none of the level's variance"
-        return "" if np.nansum(self.r2[:, SAME]) > 0 else none
+        return undefined(self.level)
 
     @property
     def constant(self) -> np.ndarray:
@@ -77,6 +76,11 @@ def unit_shares(r2: np.ndarray) -> np.ndarray:
 def level_shares(r2: np.ndarray) -> np.ndarray:
     """Shares of a level (4,), Σ_u share / Σ_u R²(same), from R² (U, 5); NaN where that ceiling is not positive."""
     return _of_ceiling(np.nansum(unit_shares(r2), axis=0), r2)
+
+
+def undefined(level: np.ndarray) -> str:
+    """Why shares of a level (4,) are NaN, or ''."""
+    return "" if np.isfinite(level).all() else "the same modality's other seeds predict none of the level's variance"
 
 
 def consistent_share(r2: np.ndarray) -> float:

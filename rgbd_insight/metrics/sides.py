@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 PENALTY = 0.2  # of the ridge, as a share of a variance of 1: more hides weak parts, less needs more images
+SMALLEST, LARGEST = PENALTY / 4, PENALTY * 10  # of those that `penalties` gives
 CONCEPTS = 1e-3  # the same where concepts are taken out: as good as none
 
 
@@ -23,6 +24,7 @@ def covariances(
     test: np.ndarray,
     kept: np.ndarray,
     seed: int,
+    penalty: np.ndarray,
 ) -> np.ndarray:
     """Σ unit · prediction and Σ prediction · prediction of the other side (M, whole or without concepts, 2, U).
 
@@ -39,15 +41,12 @@ def covariances(
         1 where a row counts, 0 where it is left out: of the sums exactly, of the fits to first order.
     seed : int
         Of the sides: a fold may have its own.
+    penalty : array (U,)
+        Of the ridge for each unit, as a share of a variance of 1.
     """
-    table, edges = np.hstack(arrays), np.cumsum([0, *(a.shape[1] for a in arrays)])
-    columns = [np.arange(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
-    pairs = _sides(len(arrays) - 1, seed)
     found = []
-    sides = [[np.concatenate([columns[1 + i] for i in pair[h]]) for pair in pairs] for h in (0, 1)]
     for labels in ((None, None), (concepts, concepts[::-1])):
-        given = zip(labels, halves, sides, strict=True)
-        first, second = (_Half(table, named, rows, test, columns[0], mine) for named, rows, mine in given)
+        first, second = _halves(arrays, labels, halves, test, seed, penalty)
         sums = _together(first, second, kept[:, test])
         if len(kept) > 1:
             for half, other in ((first, second), (second, first)):
@@ -55,6 +54,48 @@ def covariances(
                 sums += np.stack([gone @ effect for effect in half.effects(other)], axis=1)
         found.append(sums)
     return np.stack(found, axis=1)
+
+
+def penalties(
+    arrays: Sequence[np.ndarray],
+    halves: Sequence[np.ndarray],
+    test: np.ndarray,
+    seed: int,
+    sets: Sequence[slice],
+) -> np.ndarray:
+    """(U,) penalty of every unit, the same in a set: PENALTY · noise / signal of what PENALTY predicts of the set.
+
+    Signal is Σ prediction · prediction of the other side over units and held-out rows, signal and noise together
+    Σ prediction². Reliable predictions need little penalty, which would hide weak parts; noisy ones need more, since
+    they are divided by their signal. Kept from a quarter of PENALTY to ten times as much. Arguments are those of
+    `covariances`; `sets` are of units.
+    """
+    units, every = arrays[0].shape[1], np.ones((1, test.sum()))
+    first, second = _halves(arrays, (None, None), halves, test, seed, np.full(units, PENALTY))
+    signal = sum(summed(a, b, every)[0] for a, b in zip(first.guesses, second.guesses, strict=True))
+    both = sum(summed(a, a, every)[0] for a in (*first.guesses, *second.guesses)) / 2
+    found = np.empty(units)
+    for those in sets:
+        noise = PENALTY * (both[those].sum() - signal[those].sum())
+        found[those] = np.clip(noise / max(signal[those].sum(), noise / LARGEST, 1e-300), SMALLEST, LARGEST)
+    return found
+
+
+def _halves(
+    arrays: Sequence[np.ndarray],
+    labels: tuple,
+    halves: Sequence[np.ndarray],
+    test: np.ndarray,
+    seed: int,
+    penalty: np.ndarray,
+) -> list[_Half]:
+    """Fits of either half, the networks of one's first side on the second side of the other."""
+    table, edges = np.hstack(arrays), np.cumsum([0, *(a.shape[1] for a in arrays)])
+    columns = [np.arange(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    pairs = _sides(len(arrays) - 1, seed)
+    sides = [[np.concatenate([columns[1 + i] for i in pair[h]]) for pair in pairs] for h in (0, 1)]
+    given = zip(labels, halves, sides, strict=True)
+    return [_Half(table, named, rows, test, columns[0], mine, penalty) for named, rows, mine in given]
 
 
 def _together(first: _Half, second: _Half, kept: np.ndarray) -> np.ndarray:
@@ -82,6 +123,8 @@ class _Half:
         Training rows, held-out rows.
     units, sides : array of int, list of arrays of int
         Columns of the units, and of the networks of every side.
+    penalty : array (U,)
+        Of the ridge for each unit.
     """
 
     def __init__(
@@ -92,21 +135,20 @@ class _Half:
         test: np.ndarray,
         units: np.ndarray,
         sides: list[np.ndarray],
+        penalty: np.ndarray,
     ) -> None:
         self.rows, self.concepts = rows, None
         train, new = table[rows] - table[rows].mean(0), table[test] - table[test].mean(0)
         if concepts is not None:
             own, beside = concepts[0], concepts[-1]
             self.concepts = _Ridge(own[rows], own[test], CONCEPTS, beside[rows])
-            fitted, guess = self.concepts.predictions(train)
-            train, new = train - fitted, new - guess
+            weights = self.concepts.weights(train)
+            train, new = train - self.concepts.train @ weights, new - self.concepts.new @ weights
         self.y, self.train = new[:, units], train[:, units]
-        products, penalty = train.T @ train, PENALTY * self._freedom() / len(rows)
-        self.sides = [
-            _Ridge(train[:, side], new[:, side], penalty, products=products[np.ix_(side, side)]) for side in sides
-        ]
-        pairs = [ridge.predictions(self.train) for ridge in self.sides]
-        self.fitted, self.guesses = ([pair[i] for pair in pairs] for i in (0, 1))  # lists of (n, U)
+        penalty = penalty * self._freedom() / len(rows)
+        self.sides = [_Ridge(train[:, side], new[:, side], penalty) for side in sides]
+        self.weights = [ridge.weights(self.train) for ridge in self.sides]  # (D, U)
+        self.guesses = [ridge.new @ w for ridge, w in zip(self.sides, self.weights, strict=True)]  # (n, U)
 
     def _freedom(self) -> float:
         """Rows less the concepts, to which as much of the columns' variance is lost by chance."""
@@ -120,8 +162,8 @@ class _Half:
         """What each training row (n, U) adds to both sums of `_together`, to first order."""
         units = self.y.shape[1]
         with_unit, together = np.zeros((2, *self.train.shape))
-        for ridge, fitted, guess in zip(self.sides, self.fitted, other.guesses, strict=True):
-            beside = np.hstack([other.y, guess])
+        for ridge, weights, guess in zip(self.sides, self.weights, other.guesses, strict=True):
+            fitted, beside = ridge.train @ weights, np.hstack([other.y, guess])
             effect = np.tile(self.train - fitted, 2) * ridge.weighed(beside)
             if self.concepts is not None:  # the networks' columns, too, would lack something else
                 effect -= np.tile(fitted, 2) * self.concepts.weighed(beside)
@@ -136,30 +178,36 @@ class _Ridge:
     """Ridge on the columns of some training rows (n, D), for held-out rows (m, D); both are centred.
 
     With an instrument (n, D), columns that the errors of `train` have nothing to do with, weights are those of
-    instrumental variables.
+    instrumental variables. The penalty is one for all targets, or an array (V,) of each one's.
     """
 
     def __init__(
         self,
         train: np.ndarray,
         new: np.ndarray,
-        penalty: float,
+        penalty: float | np.ndarray,
         instrument: np.ndarray | None = None,
-        products: np.ndarray | None = None,
     ) -> None:
         self.train, self.new = train - train.mean(0), new - new.mean(0)
         self.instrument = self.train if instrument is None else instrument - instrument.mean(0)
-        normal = self.instrument.T @ self.train if products is None else products
-        added = penalty * len(train) * np.eye(len(normal))
-        self.factors = torch.linalg.lu_factor(torch.from_numpy(normal + added))
+        normal, self.penalty = self.instrument.T @ self.train, np.atleast_1d(penalty)
+        self.factors = {  # of every penalty
+            value: torch.linalg.lu_factor(torch.from_numpy(normal + value * len(train) * np.eye(len(normal))))
+            for value in np.unique(self.penalty)
+        }
 
     def _solved(self, known: np.ndarray, *, adjoint: bool = False) -> np.ndarray:
-        return torch.linalg.lu_solve(*self.factors, torch.from_numpy(known), adjoint=adjoint).numpy()
+        """For columns (D, k V): k times those of all targets."""
+        found, penalty = np.empty_like(known), np.resize(self.penalty, known.shape[1])
+        for value, factors in self.factors.items():
+            these = penalty == value
+            given = torch.from_numpy(known[:, these])
+            found[:, these] = torch.linalg.lu_solve(*factors, given, adjoint=adjoint).numpy()
+        return found
 
-    def predictions(self, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Of the training rows, and of the held-out rows about their means, having learnt centred y (n, V)."""
-        weights = self._solved(self.instrument.T @ y)
-        return self.train @ weights, self.new @ weights
+    def weights(self, y: np.ndarray) -> np.ndarray:
+        """(D, V) of the columns, having learnt centred y (n, V)."""
+        return self._solved(self.instrument.T @ y)
 
     def weighed(self, values: np.ndarray) -> np.ndarray:
         """(n, V) of every training row: Σ value · prediction over the held-out rows (m, V), for an error of 1 in it."""
