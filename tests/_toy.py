@@ -120,5 +120,6 @@ if __name__ == "__main__":
                 conditions="both",
                 progress=False,
                 device="cpu",
+                cells=int(os.environ.get("TOY_CELLS", 0)),
             )
             print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

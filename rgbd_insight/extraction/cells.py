@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -94,22 +94,22 @@ class CellPlan:
         cell_blocks(grid, count)
         return cls(grid, count, {_name(tap): int(shape[0]) for tap, shape in shapes.items()})
 
-    @property
+    @cached_property
     def units(self) -> dict[str, list[int]]:
         """The units of every tap that are kept."""
         return {name: choose_units(name, width).tolist() for name, width in self.widths.items()}
 
     def reduces(self, taps: Sequence[Tap]) -> dict[Tap, Reduce]:
-        """For every tap, what makes of its maps their means and, behind them, the kept units in the grid's cells."""
-        units = self.units
-        return {tap: partial(_with_cells, units=units[_name(tap)], grid=self.grid) for tap in taps}
+        """For every tap, what makes of its maps their means and, behind them, those over the cells of the grid."""
+        return dict.fromkeys(taps, partial(_with_cells, grid=self.grid))
 
-    def split(self, tap: Tap, values: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Means (B, U), and responses (B, count·U') in the cells at `places` (B, count, 2), of what `reduces` made."""
-        width = self.widths[_name(tap)]
-        maps = values[:, width:].reshape(len(values), -1, *self.grid)  # (B, U', h, w)
-        at = maps[np.arange(len(values))[:, None], :, places[..., 0], places[..., 1]]  # (B, count, U')
-        return values[:, :width], at.reshape(len(values), -1)
+    def split(self, tap: Tap, values: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of what `reduces` made: means (B, U), kept units in the cells at `places` (B, count·U'), and all (B, U·g)."""
+        width, units = self.widths[_name(tap)], self.units[_name(tap)]
+        maps = values[:, width:]
+        grid = maps.reshape(len(values), width, *self.grid)  # (B, U, h, w)
+        at = grid[np.arange(len(values))[:, None], :, places[..., 0], places[..., 1]]  # (B, count, U)
+        return values[:, :width], at[..., units].reshape(len(values), -1), maps
 
     def places(self, ids: Sequence[str]) -> np.ndarray:
         """Row and column (B, count, 2) of the cells that are kept of the samples `ids`."""
@@ -127,10 +127,9 @@ def _name(tap: Tap) -> str:
     return f"{tap.stream}/{tap.level}"
 
 
-def _with_cells(maps: Tensor, units: list[int], grid: tuple[int, int]) -> Tensor:
+def _with_cells(maps: Tensor, grid: tuple[int, int]) -> Tensor:
     means = pooled(maps)  # (B, U)
-    kept = maps if len(units) == maps.shape[1] else maps[:, units]
-    cells = area_pooled(kept.to(means.device).float(), grid)  # (B, U', rows, columns)
+    cells = area_pooled(maps.to(means.device).float(), grid)  # (B, U, rows, columns)
     return torch.cat([means, cells.flatten(1).double()], 1)
 
 

@@ -90,6 +90,7 @@ class Extractor:
         predictions: dict[str, np.ndarray] = {}
         others = _PartnerInputs(self, rows)
         at_cells: dict[str, np.ndarray] = {}
+        maps: dict[str, np.ndarray] = {}
         places = self.plan.places(batch.ids) if self.plan and cells else None  # (B, c, 2)
         for condition in dict.fromkeys((*conditions, *cells)):
             reduces, found = self._reduces(condition, cells), {}
@@ -103,8 +104,10 @@ class Extractor:
             for tap, values in found.items():
                 key, kept = str(TensorKey(condition, tap.stream, tap.level)), values
                 if reduces[tap] is not pooled:
-                    kept, in_cells = self.plan.split(tap, values, places)
+                    kept, in_cells, everywhere = self.plan.split(tap, values, places)
                     at_cells[key] = in_cells.astype(np.float32)
+                    if self._viewed(tap, condition):
+                        maps[key] = everywhere.astype(np.float32)
                 if condition in conditions:
                     responses[key] = kept.astype(np.float32)
         for ablation in ablations:
@@ -118,9 +121,16 @@ class Extractor:
             "areas": concept_areas(batch, len(self.data.concepts)),
         }
         if places is not None:
-            counts = cell_counts(batch, len(self.data.concepts), self.plan.grid)
-            block["cells"] = {"places": self.plan.contents(*counts, places), "responses": at_cells}
+            counts, sizes = cell_counts(batch, len(self.data.concepts), self.plan.grid)
+            present = (2 * counts >= sizes[:, None]).astype(np.uint8).reshape(len(rows), -1)  # (B, g·K)
+            at_cells = {"places": self.plan.contents(counts, sizes, places), "responses": at_cells}
+            block["cells"] = at_cells | {"maps": maps, "present": {"present": present} if maps else {}}
         return block
+
+    def _viewed(self, tap: Tap, modality: str) -> bool:
+        """Whether the tap is what `Features.view` shows of a modality at its level."""
+        own = any(t.stream == modality and t.level == tap.level for t in self.taps)
+        return modality in self.names and tap.stream == (modality if own else "fused")
 
     def _reduces(self, condition: str, cells: Sequence[str]) -> dict[Tap, Reduce]:
         """What is kept of every tap's maps: their means, and where asked for what lies in the cells.

@@ -20,6 +20,7 @@ from tqdm import tqdm
 from rgbd_insight.data import Dataset
 from rgbd_insight.extraction.blocks import check_conditions, check_dataset, check_number, check_taps
 from rgbd_insight.extraction.extractor import Extractor, at_rest
+from rgbd_insight.extraction.profiles import profiles_of
 from rgbd_insight.features import ROLES, SAME, Ablation, Features, FeatureWriter, load
 from rgbd_insight.hooks import Tap, bare
 from rgbd_insight.utils.distributed import processes
@@ -158,7 +159,10 @@ def extract(
                     moved = extractor.purity() if writer.fresh else None
                     isolated = extractor.isolation() if extractor.isolates(todo.conditions) else None
                     execution = _provenance(chosen, claims) | {"processes": team.count}
-                    writer.finish(purity=moved, isolated=isolated, curves=curves, execution=execution)
+                    profiles = profiles_of(writer, data.groups) if todo.cells else None
+                    writer.finish(
+                        purity=moved, isolated=isolated, curves=curves, execution=execution, profiles=profiles
+                    )
     finally:
         if writer:
             writer.close()

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from rgbd_insight.features.checks import refuse, wrong_codes, wrong_places
-from rgbd_insight.features.files import BlockFile, dequantise, encode, read_tensors
-from rgbd_insight.features.schema import FeaturesError
+from rgbd_insight.features.checks import refuse, wrong_codes, wrong_places, wrong_profiles
+from rgbd_insight.features.directory import steady
+from rgbd_insight.features.files import CELLS, BlockFile, dequantise, encode, inside, read_tensors
+from rgbd_insight.features.schema import FeaturesError, TensorKey
 
 UNITS = 64  # of a tap, at most, whose responses at cells are kept
 IMAGES = 256  # whose cells are quantised together
@@ -184,3 +186,145 @@ def quantise_cells(source: BlockFile, target: Path, units: dict[str, int]) -> di
             block[key] = codes.reshape(-1, source.widths[key])
         file.write(start, block)
     return {key: round(math.sqrt(e / spreads[key]), 6) if spreads[key] > 0 else 0.0 for key, e in errors.items()}
+
+
+class AtCells:
+    """What `Features` has of responses at cells."""
+
+    path: Path
+    manifest: dict
+    groups: np.ndarray
+    concepts: pd.DataFrame
+    entry: Callable[[str], dict]
+    resolve: Callable[[str], str]
+    _home: dict[str, Path]
+    _folders: list[Path]
+    _cache: dict[tuple[str, str], np.ndarray]
+
+    def has_cells(self, run: str) -> bool:
+        """Whether responses at cells were recorded for this run."""
+        return bool(self.cell_files(run))
+
+    def cells(self, run: str, modality: str, level: int, condition: str | None = None) -> np.ndarray:
+        """What the run makes of one modality at a level in each cell, float32 (C, U), rows as in `cell_table`.
+
+        Parameters
+        ----------
+        run, modality, level : str, str, int
+            Run id or fusion name; whose stream is read, or the fused one where it has none; the level.
+        condition : str, optional
+            None is `modality`: the other input is another scene's, as for `view`; else "both".
+
+        Returns
+        -------
+        ndarray (C, U)
+            Means over a cell of the grid of up to 64 units (`entry(run)["cells"]["units"]`), one byte of precision.
+
+        Raises
+        ------
+        FeaturesError
+            Where they were not recorded; it names the call that adds them.
+        """
+        run, condition = self.resolve(run), condition or modality
+        index = self.cell_files(run)
+        own, fused = (str(TensorKey(condition, stream, level)) for stream in (modality, "fused"))
+        key = own if own in index or fused not in index else fused
+        if key not in index:
+            near = f"has, at cells, {', '.join(sorted(index))}" if index else "has no responses at cells"
+            raise FeaturesError(
+                f"run {run!r} in {self._home[run]} {near}, and not {key!r}; to add them: "
+                f"ri.extract(model, data, taps, out={str(self._home[run])!r}, cells=16, conditions=({condition!r},))"
+            )
+        if (run, f"{key} at cells") not in self._cache:
+            codes, scale, offset = self.cell_codes(run, key)
+            values = dequantise(codes.reshape(-1, len(scale)), scale, offset)  # (C, U)
+            values.setflags(write=False)
+            self._cache[run, f"{key} at cells"] = values
+        return self._cache[run, f"{key} at cells"]
+
+    def cell_files(self, run: str) -> dict[str, Path]:
+        """The file of each tensor ("stream/level/condition") of responses at cells; empty where there are none."""
+        files = (self.entry(run).get("cells") or {"files": {}})["files"]
+        return {key: inside(self._home[self.resolve(run)], name) for name, keys in files.items() for key in keys}
+
+    def cell_codes(self, run: str, key: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What is stored of a tensor at cells: codes (N, cells·U), a byte each, and scale and offset (U,)."""
+        path, units = self.cell_files(run)[key], self.entry(run)["cells"]["units"][TensorKey.parse(key).tap]
+        count = self.manifest["cells"]["count"]
+        return steady([path.parent], lambda: read_codes(path, key, len(self.groups), count, len(units)))
+
+    @cached_property
+    def cell_table(self) -> pd.DataFrame:
+        """Where the cells are: sample and group (numbers), row and column of the centre, in (0, 1), of the image."""
+        return cell_table(self.cell_places, self.manifest["cells"], self.groups)
+
+    @cached_property
+    def cell_shares(self) -> np.ndarray:
+        """Share of each cell that carries each concept, float32 (C, K), in steps of 1/255; .5 or more is present."""
+        return self.cell_places["shares"].reshape(-1, len(self.concepts)) / np.float32(255)
+
+    @cached_property
+    def cell_places(self) -> dict[str, np.ndarray]:
+        """As stored, a byte each: row and column (N, cells) in the grid of `manifest["cells"]`, shares (N, cells·K)."""
+        home = next((folder for folder in self._folders if (folder / CELLS).is_file()), None)
+        if "cells" not in self.manifest or home is None:
+            raise FeaturesError(
+                f"{self.path} has no responses at cells; to add them to a run: "
+                f"ri.extract(model, data, taps, out={str(self.path)!r}, cells=16)"
+            )
+        path, cells = inside(home, CELLS), self.manifest["cells"]
+        return steady([home], lambda: read_places(path, len(self.groups), cells, len(self.concepts)))
+
+    def position_profiles(self, run: str, modality: str, level: int) -> np.ndarray:
+        """How units of what the run makes of one modality agree with concepts over all cells, float32 (F, U, K).
+
+        Parameters
+        ----------
+        run, modality, level : str, str, int
+            As for `view`.
+
+        Returns
+        -------
+        ndarray (F, U, K)
+            2·AUROC − 1 in [-1, 1] of every unit of the tap (also of those that a small copy left out), for cells of
+            which half or more carry the concept against the others, in each of 5 folds of groups; NaN where all cells
+            of a fold do, or none. In steps of half precision. Context is in it: nothing is held constant.
+
+        Raises
+        ------
+        FeaturesError
+            Where they were not recorded; it names the call that adds them.
+        """
+        return self._profiles(run, modality, level, "")
+
+    def position_iou(self, run: str, modality: str, level: int) -> np.ndarray:
+        """Intersection over union, float32 (U, K), of a unit's .5 % most active cells with those of each concept.
+
+        Parameters and errors as for `position_profiles`; thresholds are exact. What Network Dissection does, on the
+        grid of cells in place of pixels.
+        """
+        return self._profiles(run, modality, level, "#iou")
+
+    def profile_files(self, run: str) -> dict[str, Path]:
+        """The file of the profiles over cells of each tensor ("stream/level/condition"); empty where there are none."""
+        files = (self.entry(run).get("cells") or {}).get("profiles", {})
+        return {key: inside(self._home[self.resolve(run)], name) for name, keys in files.items() for key in keys}
+
+    def _profiles(self, run: str, modality: str, level: int, part: str) -> np.ndarray:
+        run = self.resolve(run)
+        index = self.profile_files(run)
+        own, fused = (str(TensorKey(modality, stream, level)) for stream in (modality, "fused"))
+        key = own if own in index or fused not in index else fused
+        if key not in index:
+            raise FeaturesError(
+                f"run {run!r} in {self._home[run]} has no profiles at positions for {key!r}; to add them: "
+                f"ri.extract(model, data, taps, out={str(self._home[run])!r}, cells=16), of 5 groups or more"
+            )
+        name, path = key + part, index[key]
+        if (run, f"{name} over cells") not in self._cache:
+            values = steady([path.parent], lambda: read_tensors(path, [name])[0])
+            refuse(path, wrong_profiles(name, values, len(self.concepts)), "restore it or extract the run again")
+            values = values.astype(np.float32)
+            values.setflags(write=False)
+            self._cache[run, f"{name} over cells"] = values
+        return self._cache[run, f"{name} over cells"]

@@ -158,6 +158,8 @@ def _wrong_cells(cells: dict) -> Iterator[str]:
             yield f"{key!r} at cells must be of a tap, with units and the loss of one byte a value"
         elif cells["loss"][key] < 0:
             yield f"the loss of {key!r} at cells must be 0 or more"
+    if not all(_names(*keys) for keys in cells.get("profiles", {}).values()):
+        yield "the profiles over cells must be texts"
     if not all(_wholes(*units) and len({*units}) == len(units) for units in cells["units"].values()):
         yield "units at cells must be different whole numbers from 0"
 
@@ -236,6 +238,15 @@ def wrong_codes(key: str, tensors: Sequence[np.ndarray], shape: tuple[int, int],
     if not (np.isfinite(scale) & (scale >= 0)).all() or not np.isfinite(offset).all():
         return f"the scale of {key!r} must be 0 or more, its offset finite"
     return None
+
+
+def wrong_profiles(name: str, values: np.ndarray, concepts: int) -> str | None:
+    """What is wrong with profiles (F, U, K) or overlaps (U, K) of so many concepts; None where nothing is."""
+    axes, low = (2, 0) if name.endswith("#iou") else (3, -1)
+    if values.ndim != axes or values.shape[-1] != concepts or values.dtype != np.float16:
+        return f"{name!r} must be half-precision numbers for {concepts} concepts; got {values.shape}, {values.dtype}"
+    known = values[~np.isnan(values)]
+    return None if known.size == 0 or low <= known.min() <= known.max() <= 1 else f"{name!r} must be {low} to 1"
 
 
 def refuse(what: object, wrong: str | None, fix: str) -> None:

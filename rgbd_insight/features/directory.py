@@ -105,7 +105,8 @@ def run_table(manifest: dict) -> pd.DataFrame:
 def _check_files(folder: Path, manifest: dict) -> None:
     listed = ["samples.parquet", "concepts.safetensors", "execution.json", *([CELLS] if "cells" in manifest else [])]
     for entry in manifest["runs"].values():
-        listed += (entry.get("cells") or {}).get("files", [])
+        cells = entry.get("cells") or {"files": {}}
+        listed += [*cells["files"], *cells.get("profiles", {})]
         listed += [*entry["files"], *([entry["curves"]] if entry.get("curves") else [])]
     for name in listed:
         path = plain(folder, name, "the manifest lists it; restore it or extract again")
@@ -294,7 +295,8 @@ def extended(old: dict | None, new: dict) -> dict:
     merged = {key: old[key] | new[key] for key in ("ablations", "files", "widths")}
     if old.get("cells") or new.get("cells"):
         both = [entry.get("cells") or {} for entry in (old, new)]
-        merged["cells"] = {part: both[0].get(part, {}) | both[1].get(part, {}) for part in ("files", "units", "loss")}
+        parts = ("files", "units", "loss", "profiles")
+        merged["cells"] = {part: both[0].get(part, {}) | both[1].get(part, {}) for part in parts}
     return (
         new
         | merged

@@ -189,6 +189,11 @@ class BlockFile:
             file.seek(len(self._head) + self.offsets[key] + start * width * self.dtype.itemsize)
             return np.frombuffer(file.read((stop - start) * width * self.dtype.itemsize), self.dtype).reshape(-1, width)
 
+    def mapped(self, key: str) -> np.ndarray:
+        """All rows of a tensor as they lie on the disk; what is not looked at is not read."""
+        shape, offset = (self.rows, self.widths[key]), len(self._head) + self.offsets[key]
+        return np.memmap(self.path, self.dtype, "r", offset, shape)
+
     def sum(self, start: int, stop: int) -> str:
         """SHA-256 of the rows `start` to `stop` of every tensor."""
         found = hashlib.sha256()

@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 from rgbd_insight.features.cells import choose_units
 from rgbd_insight.features.checks import first_wrong, refuse
 from rgbd_insight.features.directory import COMPLETE, PROGRESS, place, publish, read_manifest, recover, take
-from rgbd_insight.features.files import CELLS, MANIFEST, SCHEMA, WITH_CELLS, quantise, write_columns
+from rgbd_insight.features.files import CELLS, MANIFEST, SCHEMA, WITH_CELLS, quantise, read_tensors, write_columns
 from rgbd_insight.features.reader import Features
 from rgbd_insight.features.schema import FeaturesError, TensorKey
 from rgbd_insight.utils.files import LOCK, room, write_json
@@ -50,7 +50,8 @@ def write_quantised(
         Run ids or fusion names to keep, or a function (run, key) -> bool on "stream/level/condition" and
         "condition/hit|target|guess" keys; None keeps everything.
     cells : iterable of str or callable, optional
-        As `keep`, of the responses at cells; None keeps those whose run and key `keep` keeps.
+        As `keep`, of the responses at cells; None keeps those whose run and key `keep` keeps. Profiles over cells, of
+        all units, are kept where `keep` keeps their run and key.
     seed : int, optional
         Of the two draws.
     replace : bool, optional
@@ -114,7 +115,9 @@ def _fill(
     runs = {}
     for run in features.runs.index:
         entry = _write_run(features, run, target, chosen=chosen, units=units, keep=keeps[0], seed=seed)
-        entry |= _write_cells(features, run, target, chosen=chosen, units=entry["units"], most=units, keep=keeps[1])
+        cells = _write_cells(features, run, target, chosen=chosen, units=entry["units"], most=units, keep=keeps[1])
+        cells["profiles"] = _write_profiles(features, run, target, keeps[0])
+        entry |= {"cells": cells} if cells["files"] or cells["profiles"] else {}
         runs |= {run: entry} if entry["files"] or entry.get("cells") else {}
     table = features.samples.iloc[chosen]
     write_columns(target / "samples.parquet", {c: table[c].tolist() for c in table.columns})
@@ -181,8 +184,6 @@ def _write_cells(
 ) -> dict:
     """Copy a run's codes at cells; of their units those that `units` has of the tap, else the first `most`."""
     keys, entry = [key for key in features.cell_files(run) if keep(run, key)], features.entry(run).get("cells")
-    if not keys:
-        return {}
     small, kept = {}, {}
     for key in sorted(keys):
         tap, (codes, scale, offset) = TensorKey.parse(key).tap, features.cell_codes(run, key)
@@ -192,8 +193,21 @@ def _write_cells(
         codes = codes[chosen].reshape(len(chosen), -1, len(before))[..., picked].reshape(len(chosen), -1)
         small |= {key: codes, f"{key}#scale": scale[picked], f"{key}#offset": offset[picked]}
     name = f"{run}.cells.safetensors"
-    save_file({key: np.ascontiguousarray(values) for key, values in small.items()}, target / name)
-    return {"cells": {"files": {name: sorted(keys)}, "units": kept, "loss": {key: entry["loss"][key] for key in keys}}}
+    if keys:
+        save_file({key: np.ascontiguousarray(values) for key, values in small.items()}, target / name)
+    files, loss = {name: sorted(keys)} if keys else {}, {key: entry["loss"][key] for key in keys}
+    return {"files": files, "units": kept, "loss": loss}
+
+
+def _write_profiles(features: Features, run: str, target: Path, keep: Chosen) -> dict[str, list[str]]:
+    """Copy a run's profiles over cells; returns the tensors of their file."""
+    files, name = features.profile_files(run), f"{run}.profiles.safetensors"
+    keys = sorted(key for key in files if keep(run, key))
+    if not keys:
+        return {}
+    tables = {key: read_tensors(files[key.removesuffix("#iou")], [key])[0] for k in keys for key in (k, f"{k}#iou")}
+    save_file(tables, target / name)
+    return {name: keys}
 
 
 def _write_counts(counts: dict[str, np.ndarray], path: Path) -> dict[str, str]:

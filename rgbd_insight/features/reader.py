@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from rgbd_insight.features.cells import cell_table, read_codes, read_places
+from rgbd_insight.features.cells import AtCells
 from rgbd_insight.features.checks import refuse, wrong_areas, wrong_samples, wrong_values
 from rgbd_insight.features.directory import concept_table, read_execution, read_manifest, run_table, steady
 from rgbd_insight.features.files import (
-    CELLS,
     Columns,
     dequantise,
     inside,
@@ -26,7 +25,7 @@ from rgbd_insight.utils.messages import nearest
 RESTORE = "restore it from its source or extract the run again"
 
 
-class Features:
+class Features(AtCells):
     """Unit responses, predictions and concepts of one or more runs on the same samples; read with `load`.
 
     Attributes
@@ -83,80 +82,6 @@ class Features:
     def present(self) -> np.ndarray:
         """Whether each concept is present in each image, bool (N, K): area >= the concept's cut."""
         return self.areas >= self.concepts["cut"].to_numpy(np.float32)
-
-    def has_cells(self, run: str) -> bool:
-        """Whether responses at cells were recorded for this run."""
-        return bool(self.entry(run).get("cells"))
-
-    def cells(self, run: str, modality: str, level: int, condition: str | None = None) -> np.ndarray:
-        """What the run makes of one modality at a level in each cell, float32 (C, U), rows as in `cell_table`.
-
-        Parameters
-        ----------
-        run, modality, level : str, str, int
-            Run id or fusion name; whose stream is read, or the fused one where it has none; the level.
-        condition : str, optional
-            None is `modality`: the other input is another scene's, as for `view`; else "both".
-
-        Returns
-        -------
-        ndarray (C, U)
-            Means over a cell of the grid of up to 64 units (`entry(run)["cells"]["units"]`), one byte of precision.
-
-        Raises
-        ------
-        FeaturesError
-            Where they were not recorded; it names the call that adds them.
-        """
-        run, condition = self.resolve(run), condition or modality
-        index = self.cell_files(run)
-        own, fused = (str(TensorKey(condition, stream, level)) for stream in (modality, "fused"))
-        key = own if own in index or fused not in index else fused
-        if key not in index:
-            near = f"has, at cells, {', '.join(sorted(index))}" if index else "has no responses at cells"
-            raise FeaturesError(
-                f"run {run!r} in {self._home[run]} {near}, and not {key!r}; to add them: "
-                f"ri.extract(model, data, taps, out={str(self._home[run])!r}, cells=16, conditions=({condition!r},))"
-            )
-        if (run, f"{key} at cells") not in self._cache:
-            codes, scale, offset = self.cell_codes(run, key)
-            values = dequantise(codes.reshape(-1, len(scale)), scale, offset)  # (C, U)
-            values.setflags(write=False)
-            self._cache[run, f"{key} at cells"] = values
-        return self._cache[run, f"{key} at cells"]
-
-    def cell_files(self, run: str) -> dict[str, Path]:
-        """The file of each tensor ("stream/level/condition") of responses at cells; empty where there are none."""
-        files = (self.entry(run).get("cells") or {"files": {}})["files"]
-        return {key: inside(self._home[self.resolve(run)], name) for name, keys in files.items() for key in keys}
-
-    def cell_codes(self, run: str, key: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """What is stored of a tensor at cells: codes (N, cells·U), a byte each, and scale and offset (U,)."""
-        path, units = self.cell_files(run)[key], self.entry(run)["cells"]["units"][TensorKey.parse(key).tap]
-        count = self.manifest["cells"]["count"]
-        return steady([path.parent], lambda: read_codes(path, key, len(self), count, len(units)))
-
-    @cached_property
-    def cell_table(self) -> pd.DataFrame:
-        """Where the cells are: sample and group (numbers), row and column of the centre, in (0, 1), of the image."""
-        return cell_table(self.cell_places, self.manifest["cells"], self.groups)
-
-    @cached_property
-    def cell_shares(self) -> np.ndarray:
-        """Share of each cell that carries each concept, float32 (C, K), in steps of 1/255; .5 or more is present."""
-        return self.cell_places["shares"].reshape(-1, len(self.concepts)) / np.float32(255)
-
-    @cached_property
-    def cell_places(self) -> dict[str, np.ndarray]:
-        """As stored, a byte each: row and column (N, cells) in the grid of `manifest["cells"]`, shares (N, cells·K)."""
-        home = next((folder for folder in self._folders if (folder / CELLS).is_file()), None)
-        if "cells" not in self.manifest or home is None:
-            raise FeaturesError(
-                f"{self.path} has no responses at cells; to add them to a run: "
-                f"ri.extract(model, data, taps, out={str(self.path)!r}, cells=16)"
-            )
-        path, cells = inside(home, CELLS), self.manifest["cells"]
-        return steady([home], lambda: read_places(path, len(self), cells, len(self.concepts)))
 
     @property
     def execution(self) -> dict:

@@ -7,14 +7,14 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from safetensors.numpy import save_file
 
-from rgbd_insight.features.cells import quantise_cells
+from rgbd_insight.features.cell_writing import BESIDE, MAPS, PRESENT, QUANTISED, WritesCells
 from rgbd_insight.features.checks import first_wrong, wrong_areas, wrong_places, wrong_samples, wrong_values
 from rgbd_insight.features.directory import (
     COMPLETE,
@@ -55,11 +55,11 @@ from rgbd_insight.features.files import (
 from rgbd_insight.features.schema import SAMPLE_COLUMNS, FeaturesError, TensorKey
 from rgbd_insight.utils.files import LOCK, room, sync, write_json
 
-ROWS, QUANTISED = "samples.jsonl", "quantised.safetensors"
+ROWS, PROFILES = "samples.jsonl", "profiles.safetensors"
 _REWRITTEN = {MANIFEST, "execution.json", SUMS}
 
 
-class FeatureWriter:
+class FeatureWriter(WritesCells):
     """Add one run to a features directory, block by block, resuming where an earlier attempt stopped.
 
     Parameters
@@ -106,23 +106,6 @@ class FeatureWriter:
             self.close()
             raise
 
-    def place_cells(self, grid: Sequence[int], units: dict[str, Sequence[int]]) -> None:
-        """Say, before the first block, of which grid the cells are and which units of every tap ("rgb/2") are kept.
-
-        Raises
-        ------
-        FeaturesError
-            Where the directory, or what an earlier attempt left, has cells of another grid.
-        """
-        cells = json_value({"grid": list(grid), "count": self.run["cells"], "units": units})
-        common = {part: cells[part] for part in ("grid", "count")}
-        fix = "give taps of the same coarsest grid, or extract into another `out`"
-        for path, found in ((self.out, (self._manifest or {}).get("cells")), (self.partial, self._state.get("cells"))):
-            if found is not None:
-                check_same(path, {part: found[part] for part in common}, common, fix)
-        if "cells" not in self._state:
-            self._save(self._state | {"cells": cells})
-
     def write(
         self,
         start: int,
@@ -148,8 +131,9 @@ class FeatureWriter:
         samples : dict
             {column: B values}, the columns of samples.parquet.
         cells : dict, optional
-            Where `place_cells` was called: "places", {"row", "column": uint8 (B, c), "shares": uint8 (B, c·K)}, and
-            "responses", {"stream/level/condition": float (B, c·U)}.
+            Where `place_cells` was called: "places", {"row", "column": uint8 (B, c), "shares": uint8 (B, c·K)},
+            "responses", {"stream/level/condition": float (B, c·U)}; and for profiles over all g cells of the grid,
+            "maps", {"stream/level/condition": float (B, U·g)} and "present", {"present": uint8 (B, g·K)}.
 
         Raises
         ------
@@ -165,7 +149,8 @@ class FeatureWriter:
             named["cells.safetensors"] = cells["responses"]
             wrong = wrong_places(cells["places"], len(areas), self._state["cells"], len(self.head["concepts"]))
             self._refuse(wrong)
-        blocks = {"concepts.safetensors": {"areas": areas}, **({CELLS: cells["places"]} if cells else {})}
+        blocks = {"concepts.safetensors": {"areas": areas}}
+        blocks |= {name: cells[part] for name, part in BESIDE.items() if cells and cells[part]}
         blocks |= {self._name(suffix): block for suffix, block in named.items() if block}
         self._check_block(areas, samples, [item for block in named.values() for item in block.items()])
         rows = zip(*(np.asarray(samples[c]).tolist() for c in SAMPLE_COLUMNS), strict=True)
@@ -192,6 +177,7 @@ class FeatureWriter:
         isolated: dict | None = None,
         curves: pd.DataFrame | None = None,
         execution: dict | None = None,
+        profiles: dict[str, np.ndarray] | None = None,
     ) -> Path:
         """Move the complete run into the directory in one step; returns the directory."""
         if self.complete:
@@ -202,6 +188,10 @@ class FeatureWriter:
             )
         with room(self.out, f"all samples are safe in {self.partial}"):
             manifest = self._describe(purity, isolated, self._quantise())
+            if profiles:
+                name, keys = self._name("profiles.safetensors"), sorted(key for key in profiles if "#" not in key)
+                save_file(profiles, self.partial / PROFILES)
+                manifest["runs"][self.id]["cells"]["profiles"][name] = keys
             self._refuse(first_wrong(manifest))
             publish(self._fill(manifest, curves, execution), self.out)
         self.complete = True
@@ -317,7 +307,7 @@ class FeatureWriter:
 
     def _open_files(self, *, create: bool) -> None:
         for name, widths in self._state["widths"].items():
-            dtype = "U8" if name == CELLS else "I32" if name.endswith("predictions.safetensors") else "F32"
+            dtype = "U8" if name in (CELLS, PRESENT) else "I32" if name.endswith("predictions.safetensors") else "F32"
             self._files[name] = BlockFile(inside(self.partial, name), widths, self.head["samples"], dtype)
             if create:
                 self._files[name].create()
@@ -355,17 +345,11 @@ class FeatureWriter:
             for path in self.out.iterdir():
                 if path.name not in _REWRITTEN:
                     link(path, target / path.name)
-        for name in self._files:
-            if not (target / name).exists():  # concepts and cells are kept as the first run wrote them
-                link(self.partial / (QUANTISED if name == self._name("cells.safetensors") else name), target / name)
-
-    def _quantise(self) -> dict[str, float]:
-        """Make one byte a value of the responses at cells; returns the loss of each tensor."""
-        file = self._files.get(self._name("cells.safetensors"))
-        if file is None:
-            return {}
-        units = {key: len(self._state["cells"]["units"][TensorKey.parse(key).tap]) for key in file.widths}
-        return quantise_cells(file, self.partial / QUANTISED, units)
+        made = {self._name("cells.safetensors"): QUANTISED, self._name("profiles.safetensors"): PROFILES}
+        for name in [*self._files, self._name("profiles.safetensors")]:
+            source = self.partial / made.get(name, name)  # concepts and cells are kept as the first run wrote them
+            if name not in (MAPS, PRESENT) and not (target / name).exists() and source.exists():
+                link(source, target / name)
 
     def _describe(self, purity: list | None, isolated: dict | None, losses: dict[str, float]) -> dict:
         manifest, known = self._manifest, self._state.get("widths", {})
@@ -374,7 +358,7 @@ class FeatureWriter:
             cuts = [0.0 if areas is None else cut(areas[:, k]) for k in range(len(self.head["concepts"]))]
             concepts = [c | {"cut": cuts[k]} for k, c in enumerate(self.head["concepts"])]
             manifest = {"format": FORMAT, "schema": SCHEMA, **self.head, "concepts": concepts, "runs": {}}
-        files = {n: sorted(w) for n, w in known.items() if n not in ("concepts.safetensors", CELLS)}
+        files = {n: sorted(w) for n, w in known.items() if n not in ("concepts.safetensors", *BESIDE)}
         at_cells = files.pop(self._name("cells.safetensors"), None)
         widths = {TensorKey.parse(key).tap: width for key, width in known.get(self._name("safetensors"), {}).items()}
         new = {k: self.run.get(k) for k in RUN_KEY} | {
@@ -390,6 +374,6 @@ class FeatureWriter:
             cells = self._state["cells"]
             manifest |= {"schema": WITH_CELLS, "cells": {part: cells[part] for part in ("grid", "count")}}
             files = {self._name("cells.safetensors"): at_cells}
-            new["cells"] = {"files": files, "units": cells["units"], "loss": losses}
+            new["cells"] = {"files": files, "units": cells["units"], "loss": losses, "profiles": {}}
         entry = extended(manifest["runs"].get(self.id), new)
         return manifest | {"version": package_version(), "runs": manifest["runs"] | {self.id: entry}}

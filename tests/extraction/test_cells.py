@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from rgbd_insight.extraction import extract
+from rgbd_insight.extraction import extract, profiles
 from rgbd_insight.extraction.cells import area_pooled
 from rgbd_insight.features import FeaturesError, choose_cells, guests, load, write_quantised
 from rgbd_insight.hooks import Tap
+from rgbd_insight.stats import group_folds
 from tests._toy import ToyData, ToyNet, ToyTwin
 from tests.extraction.test_extraction import contents, script
 
@@ -130,7 +131,8 @@ def test_the_averages_are_the_same_bytes_with_and_without_cells(extracted, tmp_p
     assert json.loads(without["manifest.json"])["schema"] == 1 and "cells" not in json.loads(without["manifest.json"])
     kept = contents(extracted.path)
     assert all(kept[name] == without[name] for name in without if name != "manifest.json")
-    assert kept.keys() - without.keys() == {"cells.safetensors", "sum-s0-e3.cells.safetensors"}
+    names = ("cells.safetensors", "sum-s0-e3.cells.safetensors", "sum-s0-e3.profiles.safetensors")
+    assert kept.keys() - without.keys() == {*names}
     features = load(tmp_path / "f")
     assert not features.has_cells("sum") and extracted.has_cells("sum")
     for ask in (lambda: features.cells("sum", "rgb", 1), lambda: features.cell_table, lambda: features.cell_shares):
@@ -204,7 +206,7 @@ def test_more_cells_than_there_are_and_none_that_fit(tmp_path):
 
 def test_one_changed_byte_is_named_and_damage_is_found_without_digests(tmp_path):
     folder = run(tmp_path / "f").path
-    for name in ("cells.safetensors", "sum-s0-e3.cells.safetensors"):
+    for name in ("cells.safetensors", "sum-s0-e3.cells.safetensors", "sum-s0-e3.profiles.safetensors"):
         path = folder / name
         good = path.read_bytes()
         for place in (0, len(good) // 2, len(good) - 1):
@@ -257,10 +259,69 @@ def test_units_are_those_of_a_small_copy(tmp_path):
 
 
 def test_a_copy_without_cells_is_of_schema_1(extracted, tmp_path):
-    bare = load(write_quantised(extracted, tmp_path / "q", cells=lambda run, key: False))
+    bare = load(write_quantised(extracted, tmp_path / "q", keep=lambda run, key: key.count("/") == 1))
     assert bare.manifest["schema"] == 1 and not bare.has_cells("sum")
     own = load(write_quantised(extracted, tmp_path / "p", cells=lambda run, key: key == "rgb/1/rgb"))
     assert list(own.cell_files("sum")) == ["rgb/1/rgb"] and own.manifest["schema"] == 2
     alone = load(write_quantised(extracted, tmp_path / "r", keep=lambda run, key: False, cells=["sum"]))
     assert alone.has_cells("sum") and not alone.has("sum", "rgb", 1, "rgb")
     assert (alone.cells("sum", "rgb", 1) == extracted.cells("sum", "rgb", 1)).all()
+
+
+def rank_agreement(x, there):
+    """2·AUROC − 1 by comparing every pair."""
+    above = x[there][:, None] - x[~there]
+    return np.sign(above).mean() if above.size else np.nan
+
+
+@torch.no_grad()
+def test_profiles_and_overlaps_over_all_cells_are_those_of_every_pair(tmp_path):
+    data, model = ToyData(40), Deep()
+    features = run(tmp_path / "f", data=data)
+    own, fold = data.batch(range(40)), group_folds(data.groups, 5)
+    maps = means(model.maps(own.rgb, own.depth)[0]["rgb", 2], GRID)  # (40, 3, 3, 4), a pure stream
+    centre = (np.arange(8) + 0.5) / 8
+    cell = np.floor(centre * 3).astype(int)[:, None] * 4 + np.floor(centre * 4).astype(int)  # (8, 8)
+    pixels = (own.concepts[:, 1] == 1).numpy()
+    there = np.stack([pixels[:, cell == c].mean(1) >= 0.5 for c in range(12)], 1)  # (40, 12)
+    x = maps.reshape(40, 3, 12).transpose(0, 2, 1)  # (40, 12, 3)
+    found, iou = features.position_profiles("sum", "rgb", 2), features.position_iou("sum", "rgb", 2)
+    assert found.shape == (5, 3, 3) and iou.shape == (3, 3) and found.dtype == np.float32
+    for f in range(5):
+        for u in range(3):
+            rows = fold == f
+            want = rank_agreement(x[rows, :, u].ravel(), there[rows].ravel())
+            np.testing.assert_allclose(found[f, u, 1], want, atol=1e-3)  # half precision
+    assert np.isnan(found[:, :, [0, 2]]).all()  # everywhere, and nowhere
+    for u in range(3):
+        values = x[..., u].ravel()
+        active = values > np.sort(values)[-(int(0.005 * values.size) + 1)]
+        assert active.sum() == 2
+        np.testing.assert_allclose(
+            iou[u, 1], (active & there.ravel()).sum() / (active | there.ravel()).sum(), atol=1e-3
+        )
+        np.testing.assert_allclose(iou[u, 0], 2 / 480, atol=1e-5)
+    assert features.position_profiles("sum", "depth", 3).shape == (5, 3, 3)  # the fused stream, given depth
+    small = load(write_quantised(features, tmp_path / "q", units=2, samples=8, cells=()))
+    assert (small.position_profiles("sum", "rgb", 2)[:, :, 1] == found[:, :, 1]).all() and not small.has_cells("sum")
+
+
+def test_profiles_do_not_depend_on_blocks_or_on_how_many_units_are_read(tmp_path, monkeypatch):
+    first = contents(run(tmp_path / "f", data=ToyData(20)).path)["sum-s0-e3.profiles.safetensors"]
+    monkeypatch.setattr(profiles, "VALUES", 1)
+    second = contents(run(tmp_path / "g", data=ToyData(20), batch_size=7).path)["sum-s0-e3.profiles.safetensors"]
+    assert first == second
+
+
+def test_too_few_groups_for_folds_give_no_profiles(tmp_path):
+    features = run(tmp_path / "f", data=ToyData(8))
+    assert features.has_cells("sum")
+    with pytest.raises(FeaturesError, match="no profiles at positions for 'rgb/1/rgb'.*of 5 groups or more"):
+        features.position_profiles("sum", "rgb", 1)
+
+
+def test_memory_does_not_grow_with_the_number_of_images(tmp_path):
+    done = script("measure", tmp_path, TOY_CELLS="16")
+    assert done.returncode == 0, done.stderr
+    _, few, many = map(int, done.stdout.split())
+    assert many <= 1.1 * few  # as without cells
