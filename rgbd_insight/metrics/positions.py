@@ -14,6 +14,7 @@ from rgbd_insight.stats.groups import checked_blocks, counted_once, group_folds
 from rgbd_insight.utils.threads import one_thread
 
 BINS, MIDDLE = 10, 30  # a standard deviation of scores, and to either side of their mean, where densities are taken
+EXPECTED = 0.25  # how much likelier a rival has to be than elsewhere, to count as seen
 LEAST_PAIRS = 1e-3  # share of all pairs that must be left inside the strata
 
 
@@ -31,6 +32,11 @@ class PositionDecodability:
     strata : array of int (C, K)
         From 0, by concept: only cells of one stratum and fold are compared. See `cooccurrence_strata`, which must have
         been given the same folds and seed.
+    rivals : array of bool (K,), optional
+        Concepts one of which stands in a cell, if anything does. A cell in which another of them is likelier than
+        elsewhere, by `EXPECTED`, then counts as showing the concept most clearly: δ gives no credit for places that
+        look empty and may be negative. For saying that a modality does not show a concept; what it shows of one reads
+        too low.
     components, folds, seed : int
         Principal components given to the probe, number of folds (5 or more for `concept_variance`), seed of these.
 
@@ -51,6 +57,10 @@ class PositionDecodability:
     changes the share of pairs out of order by more than a factor of e: where all of them are in one block, their number
     is as uncertain as a Poisson count of one. What hangs on two blocks together is counted once (`counted_once`). To
     sort anew without every block would take forty times as long and moves intervals by a few percent.
+
+    Where a concept is that a modality does not show, the place looks empty. Among other places that are labelled as
+    empty there are some at which something without a name is seen: strata cannot know it, and whoever sees it knows
+    that the hidden concept is not there. With `rivals` that is held against the concept.
 
     References
     ----------
@@ -75,6 +85,7 @@ class PositionDecodability:
         groups: ArrayLike,
         *,
         strata: ArrayLike,
+        rivals: ArrayLike | None = None,
         components: int = 32,
         folds: int = 5,
         seed: int = 0,
@@ -89,6 +100,12 @@ class PositionDecodability:
             )
         if components < 1:
             raise ValueError(f"`components` must be 1 or more; got {components}.")
+        self.rivals = None if rivals is None else np.asarray(rivals, bool)
+        if self.rivals is not None and self.rivals.shape != self.present.shape[1:]:
+            raise ValueError(
+                f"`rivals` must say of each of {self.present.shape[1]} concepts whether it is one; got shape "
+                f"{self.rivals.shape}. Leave it out to judge presence."
+            )
         self.x = x - x.mean(0)
         self.fold = group_folds(groups, folds, seed)
         self.reason = enough(self.present, self.groups)[0]
@@ -127,6 +144,7 @@ class PositionDecodability:
         x, fold, kept = self.x[rows], self.fold[rows], self.reason == ""
         x = x / np.maximum(np.abs(x).max(0), 1e-300)  # the scale cancels; squares then neither vanish nor overflow
         y, strata = self.present[partner][:, kept], self.strata[partner][:, kept].astype(int)
+        rivals = self.rivals
         left = np.hstack([np.ones((len(x), 1)), x])  # (n, 1 + U)
         right = np.hstack([left, y])  # (n, 1 + U + K)
         counts = _Counts.empty(self.fold.max() + 1, len(kept), None if block is None else block.max() + 1)
@@ -134,13 +152,17 @@ class PositionDecodability:
             test = fold == f
             fit = probe_fitter(x, y, left, right, ~test, self.components)
             weights = fit(np.zeros(len(x), bool))  # (U, K)
-            inside = (x[test] @ weights).T, y[test].T, strata[test].T  # (K, n) each
+            scores = x[test] @ weights  # (n, K)
+            beyond = scores - x[~test].mean(0) @ weights  # how much more a concept is expected than elsewhere
+            others = np.zeros(scores.shape, bool) if rivals is None else _other_expected(beyond, rivals[kept])
+            scores = np.where(others, scores.max(0, initial=0) + 1, scores)
+            inside = scores.T, y[test].T, strata[test].T  # (K, n) each
             counts.wins[f, kept], counts.pairs[f, kept] = pair_counts(*inside)
             if block is None:
                 continue
             change = np.stack([fit(block == g) for g in range(block.max() + 1)]) - weights  # (G, U, K)
             wins, counts.pairs_left[:, f, kept] = _without(*inside, block[test], len(change))
-            swaps = _swaps(*inside, x[test], block[test], len(change))  # (G, U, K)
+            swaps = _swaps(*inside, ~others.T, x[test], block[test], len(change))  # (G, U, K)
             traded = np.einsum("juk,guk->gjk", swaps, change)  # (G, G, K): of pairs of block j without block g
             own = np.arange(len(change))
             traded[own, own] = 0
@@ -188,18 +210,31 @@ def _without(
     return wins - (2 * parts - within).T, (left[0] * left[1]).sum(1).T  # pairs within a block went off twice
 
 
+def _other_expected(beyond: np.ndarray, rivals: np.ndarray) -> np.ndarray:
+    """Whether a rival that is not the concept itself (n, K) is expected more than elsewhere, by what `beyond` says."""
+    there = (beyond >= EXPECTED) & rivals
+    return there.sum(1, keepdims=True) - there > 0
+
+
 def _swaps(
-    scores: np.ndarray, present: np.ndarray, strata: np.ndarray, x: np.ndarray, block: np.ndarray, blocks: int
+    scores: np.ndarray,
+    present: np.ndarray,
+    strata: np.ndarray,
+    moving: np.ndarray,
+    x: np.ndarray,
+    block: np.ndarray,
+    blocks: int,
 ) -> np.ndarray:
     """How many more pairs come into order a unit that a probe's weights grow, of each block's cells (G, U, K).
 
-    The score of a positive passes as many negatives of its stratum as there are near it, a unit of the score.
+    The score of a positive passes as many negatives of its stratum as there are near it, a unit of the score; where
+    `moving` (K, n).
     """
     spread = np.maximum(scores.std(1, keepdims=True), 1e-300)
     bins = np.clip((scores - scores.mean(1, keepdims=True)) / spread * BINS + MIDDLE, 0, 2 * MIDDLE).astype(int)
     above, below = (_smoothed(side) for side in _table(present, strata, bins, 2 * MIDDLE + 1))
     rows = np.arange(len(scores))[:, None]
-    passed = np.where(present, below[rows, strata, bins], -above[rows, strata, bins]) * BINS / spread  # (K, n)
+    passed = np.where(present, below[rows, strata, bins], -above[rows, strata, bins]) * moving * BINS / spread  # (K, n)
     order = np.argsort(block, kind="stable")
     starts = np.searchsorted(block[order], np.arange(blocks))
     ends = np.append(starts[1:], len(block))

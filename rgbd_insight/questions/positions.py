@@ -21,7 +21,7 @@ CUT = 0.25  # share of a cell from which a concept is there: of the coarsest gri
 TRACE = 0.05  # share of a cell from which something is there in part: too much for "absent", too little for "present"
 FOLDS, COMPONENTS, STRATA = 5, 32, 10
 WIDESPREAD = 0.5  # share of the images from which a class is what other things stand in front of
-ABSENCE = "images"  # what is judged by: at positions the bound of hidden planted things is above the margin (`hidden`)
+CERTIFIED = True  # whether the bound of what is hidden, measured on planted scenes, is below the margin at positions
 LOOKS = frozenset(
     ("hue", "texture", "colour edge", "depth edge", "depth range", "orientation")
 )  # measured, not labelled
@@ -49,11 +49,16 @@ def cell_context(features: Features) -> np.ndarray:
     shares, sample = features.cell_shares, features.cell_table["sample"].to_numpy()
     cells = np.prod(features.manifest["cells"]["grid"])
     rest = np.maximum(features.areas[sample] - shares / cells, 0)  # (C, K)
-    widespread = (features.areas >= CUT / cells).mean(0) >= WIDESPREAD
-    labelled = ~features.concepts["family"].isin(LOOKS).to_numpy()
     row, column = features.cell_table[["row", "column"]].to_numpy().T
     place = np.stack([row, column, row**2, column**2, row * column], 1)
-    return np.hstack([(shares >= TRACE) & labelled & ~widespread, rest, place])
+    return np.hstack([(shares >= TRACE) & things(features), rest, place])
+
+
+def things(features: Features) -> np.ndarray:
+    """Which concepts are things, of which one hides what is behind it (K,): labels that are not widespread."""
+    cells = np.prod(features.manifest["cells"]["grid"])
+    widespread = (features.areas >= CUT / cells).mean(0) >= WIDESPREAD
+    return ~features.concepts["family"].isin(LOOKS).to_numpy() & ~widespread
 
 
 class Cells:
@@ -65,13 +70,15 @@ class Cells:
         Which cell shows which concept: at least `CUT` of it.
     groups : array of int (C,)
         Of each cell, as `neighbours_of` has them.
+    things : array of bool (K,)
+        As `things`.
     strata : array of int (C, K)
         Cells in which a concept is about equally expected from all else (those with a little of it by themselves); one
         stratum where `context` is False.
     """
 
     def __init__(self, features: Features, *, context: bool = True) -> None:
-        self.present = features.cell_shares >= CUT
+        self.present, self.things = features.cell_shares >= CUT, things(features)
         self.groups = neighbours_of(features).groups[features.cell_table["sample"].to_numpy()]
         self.strata = np.zeros(self.present.shape, np.int8)
         if context:
@@ -79,24 +86,63 @@ class Cells:
             self.strata = cooccurrence_strata(cell_context(features), self.present, self.groups, **options)
             self.strata[~self.present & (features.cell_shares >= TRACE)] = STRATA  # where a concept is in part
 
-    def probe(self, x: np.ndarray, plan: Resampling) -> tuple[Estimate, np.ndarray]:
-        """δ from responses (C, U), over all folds and in each (1 + F, K), and why a concept has none (K,)."""
+    def probe(self, x: np.ndarray, plan: Resampling, *, absence: bool = False) -> tuple[Estimate, np.ndarray]:
+        """δ from responses (C, U), over all folds and in each (1 + F, K), and why a concept has none (K,).
+
+        With `absence`, δ gives no credit for places that look empty: `PositionDecodability`, `rivals`.
+        """
+        rivals = self.things if absence else None
         statistic = PositionDecodability(
-            x, self.present, self.groups, strata=self.strata, components=COMPONENTS, folds=FOLDS
+            x, self.present, self.groups, strata=self.strata, rivals=rivals, components=COMPONENTS, folds=FOLDS
         )
         return stats.estimate(statistic, self.groups, plan, null=False), statistic.reason
 
 
 def decoded_at_cells(
-    features: Features, run: str, modality: str, level: int, plan: Resampling, *, context: bool = True
+    nets: Networks, modality: str, level: int, plan: Resampling, *, context: bool = True, absence: bool = False
 ) -> tuple[Estimate, np.ndarray]:
-    """δ of every concept at cells from a run's stream of a modality, as `Cells.probe`; level 0 is all side by side."""
+    """δ of every concept at cells from the first network's stream of a modality, as `Cells.probe`.
+
+    Level 0 is all side by side; without `context`, all cells of a fold are compared.
+    """
+    features, run = nets.features, nets.members[0][modality]
     cells = remembered(features, ("cells", context), lambda: Cells(features, context=context))
 
     def found() -> tuple[Estimate, np.ndarray]:
-        return cells.probe(_responses(features, run, modality, level), plan)
+        return cells.probe(_responses(features, run, modality, level), plan, absence=absence)
 
-    return remembered(features, ("at cells", context, run, modality, level, plan.blocks), found)
+    return remembered(features, ("at cells", context, absence, run, modality, level, plan.blocks), found)
+
+
+def decoded_from_images(nets: Networks, modality: str, level: int, plan: Resampling) -> Estimate:
+    """δ (K,) of whole images, by the same statistic. Strata as `specificity` has them."""
+    features, groups = nets.features, nets.groups
+
+    def found() -> Estimate:
+        strata = np.zeros(features.present.shape, np.int8)
+        if not planted(features):  # planted presence is independent
+            strata = cooccurrence_strata(features.areas, features.present, groups, folds=FOLDS)
+        x = nets.view(0, modality, level)
+        one = PositionDecodability(x, features.present, groups, strata=strata, components=COMPONENTS, folds=FOLDS)
+        return stats.estimate(one, groups, plan, null=False)[0]
+
+    return remembered(features, ("from images", *nets.members[0].items(), modality, level, plan.blocks), found)
+
+
+def absence(nets: Networks, modality: str, level: int, plan: Resampling) -> Estimate:
+    """δ (K,) whose upper bound says that a modality does not show a concept.
+
+    At positions where concepts are planted: there the largest upper bound of what is hidden was measured below the
+    margin (the table "positions_scenes", `hidden_bound`). Else of whole images.
+    """
+    if CERTIFIED and planted(nets.features):
+        return decoded_at_cells(nets, modality, level, plan, absence=True)[0][0]
+    return decoded_from_images(nets, modality, level, plan)
+
+
+def planted(features: Features) -> bool:
+    """Whether it is known of some concept who shows it."""
+    return bool(features.concepts["kind"].ne("unknown").any())
 
 
 def _responses(features: Features, run: str, modality: str, level: int) -> np.ndarray:
@@ -105,21 +151,6 @@ def _responses(features: Features, run: str, modality: str, level: int) -> np.nd
     joined = np.hstack([features.cells(run, modality, lv) for lv in features.levels(run)])
     spread = joined.std(0)
     return (joined - joined.mean(0)) / np.where(spread > 0, spread, 1)
-
-
-def decoded_from_images(nets: Networks, modality: str, level: int, plan: Resampling) -> Estimate:
-    """δ (K,) of whole images, by the same statistic: what absence is judged by. Strata as `specificity` has them."""
-    features, groups = nets.features, nets.groups
-
-    def found() -> Estimate:
-        strata = np.zeros(features.present.shape, np.int8)
-        if not features.concepts["kind"].ne("unknown").any():  # planted presence is independent
-            strata = cooccurrence_strata(features.areas, features.present, groups, folds=FOLDS)
-        x = nets.view(0, modality, level)
-        one = PositionDecodability(x, features.present, groups, strata=strata, components=COMPONENTS, folds=FOLDS)
-        return stats.estimate(one, groups, plan, null=False)[0]
-
-    return remembered(features, ("from images", *nets.members[0].items(), modality, level, plan.blocks), found)
 
 
 def position_labels(
@@ -138,9 +169,8 @@ def position_labels(
 
     Notes
     -----
-    As `concept_labels`, but for two things. Absence is that of whole images (`ABSENCE`): a place at which a modality
-    sees nothing is likelier to hold what it cannot see than one at which it sees something that has no label. And
-    nothing is `together`: halves of a conjunction are rare at any one place, so that each tells nearly as much as both.
+    As `concept_labels`, but for two things. Presence and absence have a δ each (`absence`). And nothing is `together`:
+    halves of a conjunction are rare at any one place, so that each tells nearly as much as both.
     """
     there, gone = [e.low > margin for e in seen], [e.high < margin for e in absent]
     there = [a & ~b for a, b in zip(there, gone, strict=True)]  # bounds that contradict each other decide nothing
@@ -181,7 +211,7 @@ def position_rows(
         return [], [
             Missing(f"{run}{AT}", "no responses at cells were recorded", call) for run in dict.fromkeys(without)
         ]
-    (a, b), found = names, [decoded_at_cells(features, runs[m], m, level, plan) for m in names]
+    (a, b), found = names, [decoded_at_cells(nets, m, level, plan) for m in names]
     first, second = (delta for delta, _ in found)
     valued = np.flatnonzero(np.isfinite(first[0].value) & np.isfinite(second[0].value))
     together = max(2 * len(valued), 1)
@@ -201,7 +231,7 @@ def position_rows(
         for m, delta in zip(names, sides, strict=True):
             rows += _delta_rows(nets, level, m, delta, valued)
     if POSITIONS[2] in measures:
-        absent = [decoded_from_images(nets, m, level, plan).simultaneous(together) for m in names]
+        absent = [absence(nets, m, level, plan).simultaneous(together) for m in names]
         labels = position_labels(sides, absent, names=names, margin=margin)
         rows += [concept_cells(nets, level, k) | {"measure": POSITIONS[2], "label": labels[k]} for k in valued]
     reasons = np.where(found[0][1] == "", found[1][1], found[0][1])
@@ -214,10 +244,10 @@ def position_rows(
 
 
 def _delta_rows(nets: Networks, level: int, modality: str, delta: Estimate, valued: np.ndarray) -> list[dict]:
-    planted = nets.features.concepts.get(f"visible_{modality}")
+    seen = nets.features.concepts.get(f"visible_{modality}")
     return [
         concept_cells(nets, level, k)
-        | {"measure": POSITIONS[0], "modality": modality, "planted": np.nan if planted is None else planted[k]}
+        | {"measure": POSITIONS[0], "modality": modality, "planted": np.nan if seen is None else seen[k]}
         | numbers(delta, k)
         for k in valued
     ]

@@ -106,6 +106,27 @@ def test_what_merely_stands_beside_a_thing_gets_no_credit_inside_strata():
     assert found.low[1] > 0.9  # what is seen stays seen
 
 
+def test_looking_empty_is_no_evidence_for_a_hidden_thing_where_rivals_are_named():
+    """Things without a label at some places: without `rivals` the hidden thing gains by their being seen."""
+    rng = np.random.default_rng(5)
+    groups = np.arange(24000) // 12
+    what = rng.choice(4, len(groups), p=[0.5, 0.1, 0.2, 0.2])  # nothing, hidden, two that are seen
+    present = what[:, None] == [1, 2, 3]
+    unnamed = (what == 0) & (rng.random(len(groups)) < 0.3)  # looks as the third, and has no label
+    looks = np.stack([what == 2, (what == 3) | unnamed], 1)
+    x = rng.normal(size=(len(groups), 6)) + np.pad(6.0 * looks, [(0, 0), (0, 4)])
+    strata = cooccurrence_strata(present, present, groups)
+    plain, judged = (
+        estimate(PositionDecodability(x, present, groups, strata=strata, rivals=rivals), groups, null=False)[0]
+        for rivals in (None, [True] * 3)
+    )
+    assert plain.low[0] > 0.2
+    assert judged.high[0] < 0
+    assert judged.value[1] == pytest.approx(0.5, abs=0.03)  # what is seen reads lower: 1 - 2 · .15 / .6
+    with pytest.raises(ValueError, match="`rivals` must say of each of 3 concepts"):
+        PositionDecodability(x, present, groups, strata=strata, rivals=[True])
+
+
 def test_the_interval_covers_what_new_scenes_would_give():
     """Of a concept that is not there: δ is 0 whatever the probe."""
     covered = []
