@@ -24,6 +24,8 @@ from rgbd_insight.experiments import (
     copies,
     everything,
     isolation_tables,
+    position_plans,
+    position_tables,
     run_all,
     run_claims,
     ship,
@@ -53,6 +55,11 @@ def add(commands: argparse._SubParsersAction) -> None:
         "overlaps": (_compare, "only two seeds of every operator, for their IoU", _RUNS | {"book"}),
         "balance": (_balance, "only (C, S) of the committed features", {"book"}),
         "plane": (_plane, "only both axes of the committed features", {"book"}),
+        "positions": (
+            _positions,
+            "only what positions certify: twins on scenes, and on NYUv2",
+            _PLANS | {"work", "book"},
+        ),
         "isolation": (_isolation, "only how much of the views is their guests', on one core", {"work", "book"}),
     }
     sub = command(commands, "campaign", None, "many runs, their tables, and the small copies that the book is built on")
@@ -157,6 +164,12 @@ def _balance(options: argparse.Namespace) -> None:
 
 def _plane(options: argparse.Namespace) -> None:
     write_plane(options.book)
+    _say(options)
+
+
+def _positions(options: argparse.Namespace) -> None:
+    chosen = position_plans(options.profile, options.nyuv2, options.seed)
+    position_tables(chosen, options.profile, options.work, options.book)
     _say(options)
 
 

@@ -5,6 +5,7 @@ from rgbd_insight.experiments.encodings import COMPARED, compare
 from rgbd_insight.experiments.isolation import isolation_tables
 from rgbd_insight.experiments.plane import plane_table, write_plane
 from rgbd_insight.experiments.plans import Plan, encoding_plans, overlap_plans, zoo_plans
+from rgbd_insight.experiments.positions import position_plans, position_tables
 from rgbd_insight.experiments.steps import JobName, finished, zoo_jobs
 from rgbd_insight.utils.arguments import explain_arguments
 
@@ -21,6 +22,8 @@ __all__ = [
     "isolation_tables",
     "overlap_plans",
     "plane_table",
+    "position_plans",
+    "position_tables",
     "run_all",
     "run_claims",
     "ship",

@@ -40,7 +40,7 @@ IMAGES, PLACES, PLAIN, EMPTY = "images", "positions", "positions, no strata", "p
 
 
 def position_plans(profile: str, nyuv2: str | None, seed: int = 0, scenes: int = SCENES) -> list[Plan]:
-    """Two seeds of the twins on scenes, and on NYUv2 where its folder is given, as the profile trains them.
+    """Two seeds of the twins on scenes, and one on NYUv2 where its folder is given, as the profile trains them.
 
     Examples
     --------
@@ -51,7 +51,8 @@ def position_plans(profile: str, nyuv2: str | None, seed: int = 0, scenes: int =
     bare = {"fusions": ISOLATED, "twin_seeds": (), "silenced": (), "trajectories": (), "located": (), "deep": ()}
     plans = [replace(plan, name=f"{plan.name}-positions", seeds=plan.seeds[:2], **bare) for plan in plans]
     planted = replace(plans[0], data=partial(_scenes, plans[0].data, scenes))
-    return [planted, *(replace(p, recipe=p.recipe | {"epochs": min(PASSES, p.recipe["epochs"])}) for p in plans[1:])]
+    passes = {"epochs": min(PASSES, plans[-1].recipe["epochs"])}
+    return [planted, *(replace(real, seeds=real.seeds[:1], recipe=real.recipe | passes) for real in plans[1:])]
 
 
 def _scenes(data: object, scenes: int, split: str) -> Scenes:
@@ -113,14 +114,16 @@ def planted_table(features: Features, levels: tuple[int, ...] = LEVELS) -> pd.Da
         the label (measure "label", label, expected, verdict: "right", "wrong", "undecided", or "" where the planted
         visibility is at the margin or the concept a conjunction). Bounds hold for all concepts and both modalities.
     """
-    nets = networks(features, TWINS)
-    parts = [
-        _planted(nets.seen_from(i), level, place)
-        for i in range(len(nets.members))
-        for level in levels
-        for place in (IMAGES, PLACES, PLAIN, EMPTY)
-    ]
+    places = (IMAGES, PLACES, PLAIN, EMPTY)
+    parts = [_planted(nets, level, place) for nets in _pairs(features) for level in levels for place in places]
     return pd.concat(parts, ignore_index=True)
+
+
+def _pairs(features: Features) -> list[Networks]:
+    """The twins of each seed by themselves, with all of their units."""
+    nets = networks(features, TWINS)
+    members = list({tuple(member.items()): member for member in nets.members}.values())
+    return [replace(nets, members=(member,), ceiling_kind="none") for member in members]
 
 
 def _planted(nets: Networks, level: int, place: str) -> pd.DataFrame:
@@ -232,10 +235,9 @@ def real_table(features: Features) -> pd.DataFrame:
         A row a seed, level (0: all), place and concept: value, low, high (simultaneous), se, n, groups, and δ of either
         modality. Whole images as `specificity` answers them.
     """
-    nets = networks(features, TWINS)
     parts = [
-        _differences(nets.seen_from(i), level, place)
-        for i in range(len(nets.members))
+        _differences(nets, level, place)
+        for nets in _pairs(features)
         for level in (*nets.levels, WHOLE)
         for place in (IMAGES, PLACES)
     ]

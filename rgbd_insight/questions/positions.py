@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from rgbd_insight import stats
-from rgbd_insight.features import Features
+from rgbd_insight.features import Features, TensorKey
 from rgbd_insight.metrics.positions import PositionDecodability
 from rgbd_insight.metrics.semantic import concept_variance
 from rgbd_insight.metrics.strata import cooccurrence_strata
@@ -241,6 +241,12 @@ def position_rows(
         if reason
     ]
     return rows, rare
+
+
+def _recorded(features: Features, run: str, modality: str) -> bool:
+    """Whether responses at cells to one modality alone were recorded."""
+    files = (features.entry(run).get("cells") or {"files": {}})["files"]
+    return any(TensorKey.parse(key).condition == modality for keys in files.values() for key in keys)
 
 
 def _delta_rows(nets: Networks, level: int, modality: str, delta: Estimate, valued: np.ndarray) -> list[dict]:

@@ -26,6 +26,7 @@ from rgbd_insight.questions.networks import (
     networks,
     remembered,
 )
+from rgbd_insight.questions.positions import POSITIONS, concept_cells, position_rows
 from rgbd_insight.questions.units import ranked
 from rgbd_insight.result import Missing, Result, numbers
 from rgbd_insight.stats import Estimate, Resampling
@@ -41,6 +42,7 @@ MEASURES = (
     SHARE + UNCORRECTED,
     "level semantic variance",
     *RANKINGS,
+    *POSITIONS,
 )
 CONCEPTS = ("decodability", "difference", "label", "semantic variance")
 COMPONENTS = 32
@@ -50,7 +52,7 @@ CONTROLS = 10  # times that labels are shuffled, to say what δ is by chance
 
 
 def specificity(
-    features: Features, run: str, *, levels: Sequence[int] | None = None, measures: Sequence[str] = MEASURES
+    features: Features, run: str, *, levels: Sequence[int] | None = None, measures: Sequence[str] | None = None
 ) -> Result:
     """What each modality's stream says that the other's does not: of every concept, every unit, every level.
 
@@ -93,12 +95,20 @@ def specificity(
     """
     nets = networks(features, run)
     plan = nets.plan()
-    levels, measures = chosen_levels(nets, levels, whole=True), chosen_measures(measures, MEASURES)
+    levels = chosen_levels(nets, levels, whole=True)
+    if measures is None:
+        at_cells = all(features.has_cells(member) for member in nets.members[0].values())
+        measures = [m for m in MEASURES if at_cells or m not in POSITIONS]
+    measures = chosen_measures(measures, MEASURES)
     found = Answer(features, [*missing_seeds(nets), *(missing_correction(nets) if SHARE in measures else [])])
     for level in levels:
         if asked := [m for m in CONCEPTS if m in measures]:
             with found.asking(listed(asked), nets, level):
                 rows, absent = _concepts(nets, level, measures, plan)
+                found.rows, found.missing = found.rows + rows, found.missing + absent
+        if asked := [m for m in POSITIONS if m in measures]:
+            with found.asking(listed(asked), nets, level):
+                rows, absent = position_rows(nets, level, asked, plan, MARGIN)
                 found.rows, found.missing = found.rows + rows, found.missing + absent
         if level == WHOLE:
             continue
@@ -185,14 +195,16 @@ def _concepts(
     gap = stats.combine(np.subtract, first.delta, second.delta).simultaneous(max(together, 1))
     if "difference" in measures:
         rows += [
-            _concept(nets, level, k) | {"measure": "difference", "modality": a, "versus": b} | numbers(gap, k)
+            concept_cells(nets, level, k) | {"measure": "difference", "modality": a, "versus": b} | numbers(gap, k)
             for k in valued
         ]
     if "semantic variance" in measures:
-        rows += [_concept(nets, level, k) | row for k, row in _variances(first, second, gap).items() if k in valued]
+        rows += [
+            concept_cells(nets, level, k) | row for k, row in _variances(first, second, gap).items() if k in valued
+        ]
     if "label" in measures:
         labels = _labels(nets, level, first, second, plan)
-        rows += [_concept(nets, level, k) | {"measure": "label", "label": labels[k]} for k in valued]
+        rows += [concept_cells(nets, level, k) | {"measure": "label", "label": labels[k]} for k in valued]
     names = nets.features.concepts["name"]
     rare = [
         Missing(f"{names[k]} (concept)", first.reason[k] or second.reason[k], "extract more images that show it")
@@ -227,14 +239,8 @@ def _delta_rows(nets: Networks, level: int, modality: str, found: Probed, togeth
         truth = np.nan if planted is None else planted[k]
         row = {"measure": "decodability", "modality": modality, "planted": truth}
         chance = {"null": found.control[:, k].mean(), "null_high": above[k]}
-        rows.append(_concept(nets, level, k) | row | numbers(delta, k) | chance)
+        rows.append(concept_cells(nets, level, k) | row | numbers(delta, k) | chance)
     return rows
-
-
-def _concept(nets: Networks, level: int, k: int) -> dict:
-    concept = nets.features.concepts.iloc[k]
-    family = concept["family"] if concept["kind"] == "unknown" else f"planted: {concept['kind']}"
-    return nets.cells(level) | {"concept": concept["name"], "family": family}
 
 
 def _labels(nets: Networks, level: int, first: Probed, second: Probed, plan: Resampling) -> np.ndarray:
