@@ -9,8 +9,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from rgbd_insight.utils.messages import TooFew, Undefined
-
+from rgbd_insight.utils.messages import Constant, TooFew
 
 def check_rows(x: ArrayLike, name: str = "x", least: int = 4) -> np.ndarray:
     """`x` as a finite float64 (N, U) array of at least `least` rows, or a ValueError that says what to do."""
@@ -21,6 +20,8 @@ def check_rows(x: ArrayLike, name: str = "x", least: int = 4) -> np.ndarray:
         )
     if len(x) < least:
         raise TooFew(f"`{name}` must have at least {least} images; got {len(x)}. Pass more images.")
+    if np.iscomplexobj(x):
+        raise ValueError(f"`{name}` must be real numbers; got complex ones. Take their real part, or their size.")
     x = x.astype(np.float64)  # (N, U), a copy
     if not np.isfinite(x).all():
         row, unit = np.argwhere(~np.isfinite(x))[0]
@@ -55,7 +56,7 @@ def varying_rows(streams: Mapping[str, ArrayLike]) -> list[np.ndarray]:
     found = {name: from_first_row(stream) for name, stream in checked.items()}
     for name, stream in found.items():
         if not stream.any():
-            raise Undefined(f"`{name}` must vary over the images; it is constant. Leave this tap out.")
+            raise Constant(f"`{name}` must vary over the images; it is constant. Leave this tap out.")
     return list(found.values())
 
 

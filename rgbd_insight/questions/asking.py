@@ -13,7 +13,7 @@ from rgbd_insight.questions.chance import at_chance
 from rgbd_insight.questions.isolation import judged
 from rgbd_insight.questions.networks import WHOLE, Networks
 from rgbd_insight.result import Missing, Result
-from rgbd_insight.utils.messages import TooFew, Undefined
+from rgbd_insight.utils.messages import Constant, TooFew, Undefined
 
 SCENES = "more scenes, ri.extract(model, data, out=…)"
 LEAVE = "leave the level out, levels=[…], or extract another tap for it, ri.extract(model, data, taps=[…], out=…)"
@@ -84,7 +84,7 @@ class Answer:
         except TooFew as error:
             self.missing.append(Missing(place, str(error), SCENES))
         except Undefined as error:
-            flat = constant(nets, level) if nets and level is not None else []
+            flat = constant(nets, level) if nets and level is not None and isinstance(error, Constant) else []
             why = f"{' and '.join(flat)} there {'is' if len(flat) == 1 else 'are'} constant over the images"
             self.missing.append(Missing(place, why if flat else str(error), LEAVE))
 

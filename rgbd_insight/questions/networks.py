@@ -14,7 +14,7 @@ from rgbd_insight.features import Features, FeaturesError
 from rgbd_insight.questions.guests import WHOLE, freed, remembered
 from rgbd_insight.result import Missing
 from rgbd_insight.stats import Neighbours, Resampling
-from rgbd_insight.utils.messages import TooFew, unknown
+from rgbd_insight.utils.messages import TooFew, Undefined, unknown
 
 TWINS = "twins"
 LEAST = 5  # groups: with fewer nothing has an interval
@@ -73,6 +73,11 @@ class Networks:
         member = self.members[network]
         levels = self.levels if level == WHOLE else (level,)
         views = [self._half(network, freed(self.features, member[modality], modality, lv)) for lv in levels]
+        if not any(view.shape[1] for view in views):
+            raise Undefined(
+                f"`run` must have two units or more at level {level}, or another seed; of one unit no half is left "
+                "to compare it with. Extract another seed."
+            )
         if level != WHOLE:
             return views[0]
         joined = np.hstack(views)
@@ -108,7 +113,8 @@ class Networks:
     def cells(self, level: int | None = None) -> dict:
         """The columns of a result's row that say which network this is."""
         e = self.features.entry(next(iter(self.members[0].values())))
-        return {"run": self.name, "fusion": self.name, "seed": e["seed"], "epoch": e["epoch"], "level": level}
+        epoch = np.nan if "epoch" in e["about"].get("unknown", "") else e["epoch"]  # it is filed under one at any rate
+        return {"run": self.name, "fusion": self.name, "seed": e["seed"], "epoch": epoch, "level": level}
 
 
 def networks(features: Features, run: str) -> Networks:

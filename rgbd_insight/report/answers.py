@@ -16,11 +16,14 @@ READING = (
     "intervals, at least as wide as its own."
 )
 REFUSED = "most of a view is the scenes that stood in for the other input"
+MISSING = "what is missing says why"
 CEILINGS = {"other seed": "two seeds of one modality", "split half": "two halves of one stream's units"}
 
 
 def number(value: float) -> str:
-    """Three digits after the point, never "-0.000"."""
+    """Three digits after the point, never "-0.000"; "not defined" for NaN."""
+    if not np.isfinite(value):
+        return "not defined"
     return f"{value:.3f}" if abs(value) >= 0.0005 else "0.000"
 
 
@@ -87,10 +90,12 @@ def _moved(row: pd.Series) -> str:
 def consistency(result: Result) -> str:
     """Do the two streams say the same?"""
     rows = result.rows("cka")
+    if not len(rows):
+        return f"Whether the two streams say the same cannot be told: {MISSING}."
     a, b, kind = rows["modality"].iloc[0], rows["versus"].iloc[0], rows["ceiling_kind"].iloc[0]
     refused, rows = rows.loc[rows["value"].isna(), "level"], rows[rows["value"].notna()]
     if not len(rows):
-        return f"Whether {a} and {b} say the same cannot be told: {REFUSED} at every level."
+        return f"Whether {a} and {b} say the same cannot be told at any level: {_unsaid(result)}."
     clear = rows["low"] > rows["null_high"]
     seen = ~clear & (rows["p"] <= 0.05)
     whole = mean(rows)
@@ -114,8 +119,14 @@ def consistency(result: Result) -> str:
         if len(levels):
             lines.append(text.format(listed(levels)))
     if len(refused):
-        lines.append(f"Of {listed(refused)} nothing is said: {REFUSED}.")
+        lines.append(f"Of {listed(refused)} nothing is said: {_unsaid(result)}.")
     return " ".join([*lines, *_share(result), *_controlled(result)])
+
+
+def _unsaid(result: Result) -> str:
+    """Why similarities are none: for a reason that is given, or their views are refused."""
+    named = any(m.what.startswith(("cka", "level similarity")) for m in result.missing)
+    return MISSING if named else REFUSED
 
 
 def _share(result: Result) -> list[str]:
@@ -197,7 +208,7 @@ def evolution(result: Result) -> str:
     lines = []
     for modality in dict.fromkeys(result.rows(["family", "level similarity"])["modality"]):
         lines += _best_level(result, modality) + _change(result, modality) + _order(result, modality)
-    return " ".join([*lines, *_training(result)])
+    return " ".join([*lines, *_training(result)]) or f"How they change cannot be told: {MISSING}."
 
 
 def _best_level(result: Result, modality: str) -> list[str]:
@@ -221,6 +232,8 @@ def _change(result: Result, modality: str) -> list[str]:
         return []
     first, last = rows["level"].min(), rows["level"].max()
     row = rows[(rows["level"] == first) & (rows["versus"] == f"{last:g}")].iloc[0]
+    if not np.isfinite(row["value"]):
+        return [f"What is left of {modality} level {first:g} at level {last:g} cannot be told: {_unsaid(result)}."]
     kept = (
         "which is above chance"
         if row["low"] > row["null_high"]
@@ -286,6 +299,8 @@ def _utilisation(result: Result) -> list[str]:
     rows = result.rows("utilisation")
     if not len(rows):
         return ["How much each modality is used cannot be told: not all four conditions were recorded."]
+    if rows["value"].isna().all():
+        return [f"How much each modality is used cannot be told: {MISSING}."]
     lines, shares = [], []
     for modality in dict.fromkeys(rows["modality"].dropna()):
         lost = result.one("utilisation", modality=modality, label="conditional")

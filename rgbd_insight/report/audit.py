@@ -14,7 +14,7 @@ import pandas as pd
 from rgbd_insight.features import SAME, Features, FeaturesError
 from rgbd_insight.questions import collaboration, consistency, evolution, joint, specificity
 from rgbd_insight.questions.guests import OwnShare, own_share
-from rgbd_insight.questions.networks import WHOLE
+from rgbd_insight.questions.networks import WHOLE, networks
 from rgbd_insight.report.answers import ANSWERS, READING
 from rgbd_insight.report.compare import FORMAT, Comparison, compare_reports
 from rgbd_insight.report.page import figures, render, tables, write
@@ -68,6 +68,11 @@ class Audit:
         object.__setattr__(self, "answers", {name: ANSWERS[name](r) for name, r in self.results.items()})
 
     @property
+    def title(self) -> str:
+        """The run's name; where nobody said how far it was trained, the epoch that it is filed under is no epoch."""
+        return f"{self.run} (epoch unknown)" if self.card["epoch"] == "unknown" else self.run
+
+    @property
     def missing(self) -> tuple[Missing, ...]:
         """What could not be said, each once; rare concepts are among the warnings."""
         every = dict.fromkeys(m for result in self.results.values() for m in result.missing)
@@ -76,7 +81,7 @@ class Audit:
     def text(self) -> str:
         """The answers, the warnings and what is missing, as plain text."""
         card = self.card
-        parts = [f"Audit of {self.run} on {card['data']}: {card['images']} images, {card['groups']} groups"]
+        parts = [f"Audit of {self.title} on {card['data']}: {card['images']} images, {card['groups']} groups"]
         parts += [fill(f"{name.upper()}. {answer}", 100) for name, answer in self.answers.items()]
         parts.append(fill(READING, 100))
         if self.warnings:
@@ -153,7 +158,7 @@ def audit(features: Features, run: str | None = None, *, permutations: int = 200
     run = _first(features) if run is None else features.resolve(run)
     options = dict.fromkeys(("joint", "consistency", "evolution"), {"permutations": permutations})
     results = {name: ask(features, run, **chosen, **options.get(name, {})) for name, (ask, chosen) in QUESTIONS.items()}
-    return Audit(run, results, _card(features, run, results, permutations), tuple(_warnings(features, run, results)))
+    return Audit(run, results, _card(features, run, permutations), tuple(_warnings(features, run, results)))
 
 
 def compare(a: Audit, b: Audit) -> Comparison:
@@ -194,12 +199,11 @@ def _first(features: Features) -> str:
     return final[0]
 
 
-def _card(features: Features, run: str, results: dict[str, Result], permutations: int) -> dict[str, str | int]:
+def _card(features: Features, run: str, permutations: int) -> dict[str, str | int]:
     entry, manifest = features.entry(run), features.manifest
     done = [r for r in features.execution["runs"] if r["run"] == run]
     units = [f"{m.name} ({m.low:g} to {m.high:g}{' ' + m.unit if m.unit else ''})" for m in features.modalities]
     seeds = sorted({entry["seed"], *(features.entry(r)["seed"] for r in features.siblings(run))})
-    kinds = results["consistency"].rows("cka")["ceiling_kind"]
     moved, unknown = _impure(features, run), _unknown(entry)
     return {
         "run": run,
@@ -222,7 +226,7 @@ def _card(features: Features, run: str, results: dict[str, Result], permutations
         "called by": str(entry["about"].get("called by", "model(rgb, depth)")),
         "taps": f"{', '.join(features.streams(run))} at levels {', '.join(map(str, features.levels(run)))}",
         "purity": "; ".join(moved) or "every stream is moved by its own modality only",
-        "ceiling": kinds.iloc[0],
+        "ceiling": networks(features, run).ceiling_kind,
         "permutations": permutations,
         "device": ", ".join(sorted({r["device"].get("name") or r["device"]["type"] for r in done})) or "not recorded",
         "versions": ", ".join([f"rgbd_insight {manifest['version']}", *sorted({f"torch {r['torch']}" for r in done})]),
@@ -287,4 +291,5 @@ def _warnings(features: Features, run: str, results: dict[str, Result]) -> list[
         found.append("The run is untrained (epoch 0): what it shows is what the architecture alone does.")
     if entry.get("quantised") is not None:
         found.append("These features hold a selection of units, rounded to one byte.")
-    return found
+    said = dict.fromkeys(warning for result in results.values() for warning in result.warnings)
+    return [*(f"{warning[0].upper()}{warning[1:]}." for warning in said), *found]

@@ -18,6 +18,10 @@ class Undefined(ValueError):
     """What a measure was given has no value, such as responses that are constant: a question goes on without it."""
 
 
+class Constant(Undefined):
+    """Responses do not vary over the images."""
+
+
 class TooFew(Undefined):
     """There are too few samples, groups or concepts for a value: more of them would give one."""
 
