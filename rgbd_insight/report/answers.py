@@ -95,7 +95,8 @@ def consistency(result: Result) -> str:
     a, b, kind = rows["modality"].iloc[0], rows["versus"].iloc[0], rows["ceiling_kind"].iloc[0]
     refused, rows = rows.loc[rows["value"].isna(), "level"], rows[rows["value"].notna()]
     if not len(rows):
-        return f"Whether {a} and {b} say the same cannot be told at any level: {_unsaid(result)}."
+        why = _unsaid(result)
+        return f"Whether {a} and {b} say the same cannot be told: {why}{' at every level' * (why == REFUSED)}."
     clear = rows["low"] > rows["null_high"]
     seen = ~clear & (rows["p"] <= 0.05)
     whole = mean(rows)

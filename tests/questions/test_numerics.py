@@ -89,11 +89,11 @@ def test_what_can_be_said_beside_it_is_said(gallery):
 
 def test_the_size_of_responses_changes_no_number(tmp_path):
     measures = ("cka", "matching", "predictivity", "consistent share")
-    for kind in ("usual", "huge", "denormal"):
-        features = hostile(tmp_path / kind, (kind,))
-        found = QUESTIONS["consistency"].consistency(features, "sum", measures=measures, permutations=20).table
-        usual = found if kind == "usual" else usual
-        np.testing.assert_allclose(found.value, usual.value, atol=1e-3)  # of 1e-40 four digits are kept
+    ask = partial(QUESTIONS["consistency"].consistency, measures=measures, permutations=20)
+    kinds = ("usual", "huge", "denormal")
+    usual, *others = (ask(hostile(tmp_path / kind, (kind,)), "sum").table.value for kind in kinds)
+    for found in others:
+        np.testing.assert_allclose(found, usual, atol=1e-3)  # of 1e-40 four digits are kept
 
 
 @pytest.mark.parametrize("layout", [name for name in LAYOUTS if name not in ("usual", "4 groups")])
