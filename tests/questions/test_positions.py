@@ -14,7 +14,7 @@ from rgbd_insight.stats import estimate
 
 
 def _features() -> SimpleNamespace:
-    """Three images of 2 x 2 cells: a wall everywhere, a lamp in one cell and a little of it in another, red beside it."""
+    """Three images of 2 x 2 cells: a wall everywhere, a lamp in one cell, a little of it in another, red beside it."""
     shares = np.zeros((12, 3), np.float32)
     shares[:, 0] = 1
     shares[1, :2] = 0.4, 0.6
