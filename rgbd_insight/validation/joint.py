@@ -33,6 +33,8 @@ def joint(plan: dict, seed: int) -> list[dict]:
     rgb, depth = world.streams("rgb", [0, 1]), world.streams("depth", [0, 1])
     truth = world.shared_concepts([0, 1])
     found = compared(rgb, depth, world.groups, seed)
+    told = information_decomposition(world.areas, rgb[0], depth[0], world.groups)
+    found["raw"]["redundant information"] = float(told.level[0])
     found |= joined(rgb, depth, world, found["normalised"]["debiased_cka"])
     base = {"part": "shared concepts", "n": len(world.groups), "width": world.knobs.width, "truth": truth}
     base |= {k: float(getattr(world.knobs, k)) for k in KNOBS}
