@@ -131,7 +131,7 @@ def _planted(nets: Networks, level: int, place: str) -> pd.DataFrame:
     concepts = nets.features.concepts
     found = [_delta(nets, m, level, place) for m in ISOLATED]
     known = np.flatnonzero(concepts["kind"].ne("unknown") & np.isfinite([f.value for f in found]).all(0))
-    bounds = [delta[known].simultaneous(2 * len(known)) for delta in found]
+    bounds = [delta[known].simultaneous(max(2 * len(known), 1)) for delta in found]
     about = {"concept": concepts["name"][known], "family": "planted: " + concepts["kind"][known]}
     rows = [
         pd.DataFrame(about | {"measure": "decodability", "modality": m, "planted": concepts[f"visible_{m}"][known]})
@@ -141,7 +141,7 @@ def _planted(nets: Networks, level: int, place: str) -> pd.DataFrame:
     table = pd.concat(rows, ignore_index=True)
     if place != EMPTY:
         absent = bounds if place != PLACES else [absence(nets, m, level, nets.plan())[known] for m in ISOLATED]
-        absent = [e.simultaneous(2 * len(known)) for e in absent]
+        absent = [e.simultaneous(max(2 * len(known), 1)) for e in absent]
         labels = position_labels(bounds, absent, names=ISOLATED, margin=MARGIN)
         table = _judged(pd.concat([table, pd.DataFrame(about | {"measure": "label", "label": labels})]))
     return table.assign(seed=nets.cells()["seed"], level=level, place=place)
@@ -252,7 +252,7 @@ def _differences(nets: Networks, level: int, place: str) -> pd.DataFrame:
     else:
         first, second = (_delta(nets, m, level, place) for m in nets.modalities)
     known = np.flatnonzero(np.isfinite(first.value) & np.isfinite(second.value))
-    gap = stats.combine(np.subtract, first[known], second[known]).simultaneous(2 * len(known))
+    gap = stats.combine(np.subtract, first[known], second[known]).simultaneous(max(2 * len(known), 1))
     table = pd.DataFrame({name: concepts[name][known] for name in ("name", "family")})
     sides = {f"decoded_{m}": delta.value[known] for m, delta in zip(nets.modalities, (first, second), strict=True)}
     numbers = {"value": gap.value, "low": gap.low, "high": gap.high, "se": gap.se, "n": gap.n, "groups": gap.groups}
