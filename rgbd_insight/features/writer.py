@@ -15,7 +15,14 @@ import pandas as pd
 from safetensors.numpy import save_file
 
 from rgbd_insight.features.cell_writing import BESIDE, MAPS, PRESENT, QUANTISED, WritesCells
-from rgbd_insight.features.checks import first_wrong, wrong_areas, wrong_places, wrong_samples, wrong_values
+from rgbd_insight.features.checks import (
+    first_wrong,
+    wrong_areas,
+    wrong_places,
+    wrong_profiles,
+    wrong_samples,
+    wrong_values,
+)
 from rgbd_insight.features.directory import (
     COMPLETE,
     PROGRESS,
@@ -190,6 +197,8 @@ class FeatureWriter(WritesCells):
             manifest = self._describe(purity, isolated, self._quantise())
             if profiles:
                 name, keys = self._name("profiles.safetensors"), sorted(key for key in profiles if "#" not in key)
+                for key, values in profiles.items():
+                    self._refuse(wrong_profiles(key, values, len(self.head["concepts"])))
                 save_file(profiles, self.partial / PROFILES)
                 manifest["runs"][self.id]["cells"]["profiles"][name] = keys
             self._refuse(first_wrong(manifest))

@@ -189,7 +189,10 @@ SPOIL = {
     "no json": (lambda f: (f / "manifest.json").write_text("{"), "manifest.json is not readable JSON"),
     "web manifest": (lambda f: (f / "manifest.json").write_text('{"manifest_version": 3}'), "not written by rgbd"),
     "a list": (lambda f: (f / "manifest.json").write_text("[]"), "not written by rgbd"),
-    "schema": (lambda f: edit(f / "manifest.json", lambda m: m.update(schema=2)), "schema 2 .* reads 1, and 2 where there are cells; install"),
+    "schema": (
+        lambda f: edit(f / "manifest.json", lambda m: m.update(schema=2)),
+        "schema 2 .* reads 1, and 2 where there are cells; install",
+    ),
     "no runs": (lambda f: edit(f / "manifest.json", lambda m: m.pop("runs")), "'runs' is not a dict"),
     "bad run": (lambda f: edit(f / "manifest.json", lambda m: m["runs"]["sum-s0-e2"].pop("files")), "'files' of run"),
     "upwards": (lambda f: edit(f / "manifest.json", rename_file("../x.safetensors")), "leaves the folder"),
@@ -434,3 +437,87 @@ def test_curves(tmp_path):
     pd.testing.assert_frame_equal(load(tmp_path / "f").curves("sum"), curves)
     small = load(write_quantised(load(tmp_path / "f"), tmp_path / "q"))
     pd.testing.assert_frame_equal(small.curves("sum"), curves)
+
+
+GRID, COUNT, SIDE = (2, 3), 2, 6  # rows and columns, cells of an image, cells of the grid
+
+
+def with_cells(rows, **changes):
+    keys, b = ["rgb/1/both", "rgb/1/rgb"], len(rows)
+    places = {"row": (COUNT, 2), "column": (COUNT, 3), "shares": (COUNT * K, 256)}
+    random = np.random.default_rng(0)
+    drawn = {part: random.integers(0, most, (N, width), np.uint8)[rows] for part, (width, most) in places.items()}
+    responses = {key: random.normal(size=(N, COUNT * 2)).astype(np.float32)[rows] for key in keys}
+    maps = {"rgb/1/rgb": random.normal(size=(N, U * SIDE)).astype(np.float32)[rows]}
+    present = {"present": random.integers(0, 2, (b, SIDE * K), np.uint8)}
+    cells = {"places": drawn, "responses": responses, "maps": maps, "present": present}
+    return block(rows) | {"cells": cells | changes}
+
+
+def celled(out, grid=GRID):
+    writer = FeatureWriter(out, head(), about(cells=COUNT))
+    writer.place_cells(grid, {"rgb/1": [1, 4]})
+    return writer
+
+
+def test_cells_are_written_and_read_back_quantised(tmp_path):
+    writer = celled(tmp_path / "f")
+    assert writer.cells == ["both", "rgb"]
+    for start in range(0, N, BLOCK):
+        writer.write(start, **with_cells(range(start, min(start + BLOCK, N))))
+    assert writer.map_units == {"rgb/1/rgb": U} and writer.present().shape == (N, SIDE, K)
+    made = with_cells(range(N))["cells"]
+    maps = made["maps"]["rgb/1/rgb"].reshape(N, U, SIDE)
+    assert (writer.maps("rgb/1/rgb", slice(1, 3)) == maps[:, 1:3]).all()
+    profiles = {"rgb/1/rgb": np.zeros((5, U, K), np.float16), "rgb/1/rgb#iou": np.ones((U, K), np.float16)}
+    features = load(writer.finish(profiles=profiles))
+    want = made["responses"]["rgb/1/rgb"].reshape(N * COUNT, 2)
+    step = np.ptp(want, axis=0) / 255
+    assert (np.abs(features.cells("sum", "rgb", 1) - want) <= 0.501 * step + 1e-6).all()
+    loss = features.entry("sum")["cells"]["loss"]["rgb/1/rgb"]
+    assert loss == round(quantise(want)[3], 6) > 0
+    np.testing.assert_array_equal(features.cell_table["row"], (made["places"]["row"].ravel() + 0.5) / 2)
+    np.testing.assert_allclose(features.cell_shares, made["places"]["shares"].reshape(-1, K) / 255, rtol=1e-6)
+    assert features.position_profiles("sum", "rgb", 1).shape == (5, U, K)
+    assert features.position_iou("sum", "rgb", 1).max() == 1
+    assert not [name for name in contents(features.path) if name.startswith(("maps", "present", "quantised"))]
+
+
+@pytest.mark.parametrize(
+    ("part", "values", "words"),
+    [
+        ("row", np.full((BLOCK, COUNT), 2, np.uint8), "row of the cells must be 0 to 1; got 2"),
+        ("column", np.zeros((BLOCK, COUNT)), "column of the cells must be 2 bytes of 4 images; got .*float64"),
+        ("shares", np.zeros((BLOCK, K), np.uint8), "shares of the cells must be 6 bytes"),
+    ],
+)
+def test_cells_that_could_not_be_read_back_are_refused(tmp_path, part, values, words):
+    writer, cells = celled(tmp_path / "f"), with_cells(range(BLOCK))
+    cells["cells"]["places"][part] = values
+    with pytest.raises(FeaturesError, match=f"could not be read back: {words}"):
+        writer.write(0, **cells)
+    writer.close()
+    assert not list(tmp_path.iterdir())
+
+
+def test_responses_at_cells_and_profiles_out_of_range_are_refused(tmp_path):
+    writer, cells = celled(tmp_path / "f"), with_cells(range(BLOCK))
+    cells["cells"]["responses"]["rgb/1/rgb"][0, 0] = np.nan
+    with pytest.raises(FeaturesError, match="'rgb/1/rgb' must be finite"):
+        writer.write(0, **cells)
+    for start in range(0, N, BLOCK):
+        writer.write(start, **with_cells(range(start, min(start + BLOCK, N))))
+    wrong = {"rgb/1/rgb": np.full((5, U, K), 2, np.float16), "rgb/1/rgb#iou": np.ones((U, K), np.float16)}
+    with pytest.raises(FeaturesError, match="'rgb/1/rgb' must be -1 to 1"):
+        writer.finish(profiles=wrong)
+    with pytest.raises(FeaturesError, match="'rgb/1/rgb#iou' must be half-precision numbers for 3 concepts"):
+        writer.finish(profiles={"rgb/1/rgb": wrong["rgb/1/rgb"] / 2, "rgb/1/rgb#iou": np.ones((U, K))})
+    assert load(writer.finish()).has_cells("sum")
+
+
+def test_an_unfinished_run_keeps_its_grid(tmp_path):
+    writer = celled(tmp_path / "f")
+    writer.write(0, **with_cells(range(BLOCK)))
+    writer.close()
+    with pytest.raises(FeaturesError, match=r"'grid' = \[2, 3\], and now \[3, 3\]"):
+        celled(tmp_path / "f", grid=(3, 3))
