@@ -29,6 +29,7 @@ from rgbd_insight.plots.style import (
     one_network,
 )
 from rgbd_insight.questions.balance import UNCORRECTED
+from rgbd_insight.questions.positions import AT
 from rgbd_insight.result import Result
 
 DELTA = "decodability δ (0: chance, 1: perfect)"
@@ -41,6 +42,7 @@ def concepts(
     *,
     families: Sequence[str] | None = None,
     top: int | None = None,
+    positions: bool = False,
 ) -> Axes:
     """How well every concept is decoded from each modality: a row a concept, a point with its interval a modality.
 
@@ -56,6 +58,8 @@ def concepts(
         Only concepts of these families; planted ones are "planted: rgb" and so on.
     top : int, optional
         Only this many concepts, those on which the modalities differ most.
+    positions : bool, optional
+        Of cells of the images ("decodability at positions", "label at positions"), not of whole images.
 
     Returns
     -------
@@ -76,7 +80,8 @@ def concepts(
     >>> [label.get_text() for label in ax.get_yticklabels()]
     ['rug']
     """
-    table, level = at_level(need(result, "specificity", "decodability"), level)
+    where = AT if positions else ""
+    table, level = at_level(need(result, "specificity", "decodability" + where), level)
     network = one_network(table)
     ax, rows, colours = concept_rows(ax, table, "modality", families=families, top=top)
     margin = float(result.made.get("margin", 0.1))
@@ -85,7 +90,7 @@ def concepts(
         known = table[(table["modality"] == modality) & table["concept"].isin(rows) & np.isfinite(table["planted"])]
         at = known["concept"].map(rows).to_numpy(float) + (-0.13 if modality == next(iter(colours)) else 0.13)
         ax.plot(known["planted"], at, "D", mfc="none", mec=colour, ms=8, mew=1.2, zorder=2)
-    labels = result.rows("label", level=level)
+    labels = result.rows("label" + where, level=level)
     for concept, label in zip(labels["concept"], labels["label"], strict=True):
         if concept in rows:
             ax.annotate(
@@ -114,7 +119,7 @@ def concepts(
     if table["planted"].notna().any():
         key["planted visibility"] = Line2D([], [], color=INK, marker="D", mfc="none", ls="none", ms=7)
     key[f"within ±{margin:g}: absent"] = Patch(color=SHADE)
-    title = f"What is decoded from each modality: {network}, {level_title(level)}"
+    title = f"What is decoded from each modality{where}: {network}, {level_title(level)}"
     return finish(ax, title, x=DELTA, key=key)
 
 

@@ -153,6 +153,19 @@ def test_shares_that_are_uncorrected_are_drawn_as_such():
         plots.partitioning(shared, made.specificity(), "rgb")  # never one form beside the other
 
 
+def test_concepts_at_positions_are_drawn_from_their_own_rows():
+    row = {"level": 0, "concept": "rug", "family": "planted: rgb", "modality": "rgb"}
+    rows = [
+        row | {"measure": f"{measure}{where}", "value": value, "label": label}
+        for where, value, label in (("", 0.2, "undecided"), (" at positions", 0.9, "rgb"))
+        for measure in ("decodability", "label")
+    ]
+    ax = plots.concepts(Result.of("specificity", rows, made={}), positions=True)
+    assert "at positions" in ax.get_title("left")
+    assert "rgb" in [text.get_text() for text in ax.texts] and "undecided" not in [t.get_text() for t in ax.texts]
+    assert any(0.9 in np.atleast_1d(line.get_xdata()) for line in ax.lines)
+
+
 def test_concepts_have_a_row_each_with_interval_label_and_planted_diamond():
     result = made.specificity(count=5)
     ax, table = plots.concepts(result), result.rows("decodability", level=0)
