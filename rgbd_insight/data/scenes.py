@@ -25,8 +25,9 @@ from rgbd_insight.data.catalogue import (
 from rgbd_insight.data.concepts import image_concepts, image_maps
 from rgbd_insight.data.depth import Intrinsics, Sensor, sense
 from rgbd_insight.features import Features, Modality
-from rgbd_insight.utils.messages import unknown
+from rgbd_insight.utils.messages import checked_whole, unknown
 
+MOST = 10**7  # scenes, beyond which no run would end
 SPLITS = {"train": 0, "tune": 1, "test": 2, "label": 3, "pairs": 4}
 PRESENT = 0.25  # how often each thing and tag is in a scene
 ACTIVE = 0.75  # how often a conjunction has any of its halves; a third of these have both
@@ -106,8 +107,8 @@ class Scenes:
         redundancy: float = 1 / 3,
         sensor: Sensor | None = None,
     ):
-        if n < 1 or seed < 0:
-            raise ValueError(f"`n` must be at least 1 and `seed` at least 0; got n={n}, seed={seed}")
+        checked_whole("n", n, 1, MOST, "1000 are the default")
+        checked_whole("seed", seed, 0, 2**63 - 1, "0 is the default")
         _one_of("split", split, SPLITS)
         toggle = (toggle,) if isinstance(toggle, str) else tuple(toggle)
         for thing in toggle:

@@ -195,9 +195,3 @@ def _check_ablations(ablations: list[Ablation], known: list[str], taps: list[Tap
                 raise ValueError(unknown(f"units of {a.name}", str(place), [str(p) for p in places]))
             if not all(isinstance(u, int | np.integer) and u >= 0 for u in units):
                 raise ValueError(f"units of ablation {a.name!r} at {place} must be whole numbers from 0; got {units}")
-
-
-def check_number(name: str, value: int) -> None:
-    """Raise a ValueError where `value` is no whole number from 1."""
-    if not isinstance(value, int) or value < 1:
-        raise ValueError(f"`{name}` must be a whole number from 1; got {value!r}")

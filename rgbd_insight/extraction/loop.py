@@ -18,13 +18,13 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from rgbd_insight.data import Dataset
-from rgbd_insight.extraction.blocks import check_conditions, check_dataset, check_number, check_taps
+from rgbd_insight.extraction.blocks import check_conditions, check_dataset, check_taps
 from rgbd_insight.extraction.extractor import Extractor, at_rest
 from rgbd_insight.extraction.profiles import profiles_of
 from rgbd_insight.features import ROLES, SAME, Ablation, Features, FeatureWriter, load
 from rgbd_insight.hooks import Tap, bare
 from rgbd_insight.utils.distributed import processes
-from rgbd_insight.utils.messages import unknown
+from rgbd_insight.utils.messages import checked_whole, unknown
 
 
 def extract(
@@ -124,10 +124,9 @@ def extract(
     model = bare(model)
     taps = check_taps(model, taps)
     names, ablations = check_conditions(conditions, data, model, taps)
-    check_number("draws", draws)
-    check_number("batch_size", batch_size)
-    if cells:
-        check_number("cells", cells)
+    checked_whole("draws", draws, 1, 10**3, "4 are usual, 16 where guests move a tap much")
+    checked_whole("batch_size", batch_size, 1, 10**6, "64 are usual, fewer where memory is short")
+    checked_whole("cells", cells, 0, 10**4, "16 suit most grids, 0 is none")
     about, curves = _describe_run(model, run)
     if adapt is not None:
         about["about"] = {"called by": call_name(adapt)} | about["about"]

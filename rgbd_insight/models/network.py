@@ -14,9 +14,10 @@ from rgbd_insight.data import ENCODINGS, NEED_INTRINSICS
 from rgbd_insight.hooks import Tap
 from rgbd_insight.models.encoder import GROUP, Decoder, Encoder, exactly
 from rgbd_insight.models.fusion import Fusion, find
-from rgbd_insight.utils.messages import unknown
+from rgbd_insight.utils.messages import checked_whole, unknown
 
 SEEDS = 2**63  # what a table can hold
+WIDEST = 2**15  # channels, beyond which no memory holds a level
 OPTIONS = {
     "levels": None,
     "rgb_scale": (0.5, 0.25),
@@ -240,7 +241,9 @@ def build(
             raise ValueError(unknown("option", name, OPTIONS))
     count = classes if isinstance(classes, int) else len(classes)
     widths = [width * k for k in (1, 2, 3, 4)] if isinstance(width, int) else list(width)
-    config = {"fusion": fusion, "classes": count, "seed": int(seed), "widths": widths, "blocks": int(blocks)}
+    seed = checked_whole("seed", seed, 0, SEEDS - 1, "0 is the default")
+    blocks = checked_whole("blocks", blocks, 1, 100, "one residual block is the least")
+    config = {"fusion": fusion, "classes": count, "seed": seed, "widths": widths, "blocks": blocks}
     config |= OPTIONS | options
     _check_config(config, operator)
     return Network(_widened(config) if operator.widens else config)
@@ -264,14 +267,11 @@ def _check_config(config: dict, operator: type[Fusion]) -> None:
     widths, levels = config["widths"], config["levels"]
     if not 1 <= config["classes"] <= 255:
         raise ValueError(f"`classes` must be 1 to 255; got {config['classes']}: 255 is the ignore label")
-    if not widths or any(w < GROUP or w % GROUP for w in widths):
+    if not widths or any(w < GROUP or w % GROUP or w > WIDEST for w in widths):
         raise ValueError(
-            f"`width` must be multiples of {GROUP}; got {widths}: channels are normalised {GROUP} to a group"
+            f"`width` must be multiples of {GROUP} up to {WIDEST}; got {widths}: channels are normalised {GROUP} to "
+            "a group"
         )
-    if not 0 <= config["seed"] < SEEDS:
-        raise ValueError(f"`seed` must be 0 to {SEEDS - 1}; got {config['seed']}: choose another")
-    if config["blocks"] < 1:
-        raise ValueError(f"`blocks` must be 1 or more; got {config['blocks']}: one residual block is the least")
     _check_encoding(config["encoding"], config["intrinsics"])
     if levels is None:
         return

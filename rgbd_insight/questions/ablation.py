@@ -10,6 +10,7 @@ from rgbd_insight import stats
 from rgbd_insight.features import USUAL_SHARE, Ablation, AblationName, Features
 from rgbd_insight.questions.networks import Networks, networks
 from rgbd_insight.questions.units import ranked
+from rgbd_insight.utils.messages import checked_whole
 
 
 def chosen_on(nets: Networks) -> np.ndarray:
@@ -57,8 +58,9 @@ def ablations(
     ValueError
         Where a share or `draws` is out of range, or the features hold a selection of the units only.
     """
-    if not shares or not all(0 < share <= 0.5 for share in shares) or draws < 1:
-        raise ValueError(f"`shares` must be in (0, 0.5] and `draws` at least 1; got {tuple(shares)} and {draws}")
+    checked_whole("draws", draws, 1, 10**3, "19 are usual, 99 for a claim")
+    if not shares or not all(0 < share <= 0.5 for share in shares):
+        raise ValueError(f"`shares` must be in (0, 0.5]; got {tuple(shares)}")
     nets = networks(features, run)
     if features.entry(run).get("quantised") is not None:
         raise ValueError(f"`features` must hold all units of {run!r}; these are a selection. Extract the run anew.")

@@ -12,13 +12,14 @@ import torch
 
 from rgbd_insight.data import Dataset
 from rgbd_insight.models import Network, save
+from rgbd_insight.models.network import SEEDS
 from rgbd_insight.training import state
 from rgbd_insight.training.cache import Cache
 from rgbd_insight.training.recipe import Recipe, log_spaced
 from rgbd_insight.training.run import Run, repeatable
 from rgbd_insight.utils.distributed import device_for, processes
 from rgbd_insight.utils.files import Lock, room, sweep
-from rgbd_insight.utils.messages import unknown
+from rgbd_insight.utils.messages import checked_whole, unknown
 
 
 def train(
@@ -86,12 +87,16 @@ def train(
     for name in recipe:
         if name not in {f.name for f in fields(Recipe)}:
             raise ValueError(unknown("option", name, [f.name for f in fields(Recipe)]))
+    recipe = Recipe(**recipe)  # it says what is wrong with it before any image is read
+    checked_whole("seed", seed, 0, SEEDS - 1, "0 is the default")
+    kept = set(log_spaced(recipe.epochs) if checkpoints is None else checkpoints)
+    for epoch in kept:
+        checked_whole("checkpoints", epoch, 0, recipe.epochs, "name epochs of this training")
     team, device = processes(), device_for(device)
     progress = progress and team.first
-    run = Run(model, Cache(data, progress=progress) if not isinstance(data, Cache) else data, Recipe(**recipe))
+    run = Run(model, Cache(data, progress=progress) if not isinstance(data, Cache) else data, recipe)
     run.prepare(device, seed)
     out = Path(out)
-    kept = set(log_spaced(run.recipe.epochs) if checkpoints is None else checkpoints)
     with room(out, "every whole epoch is safe there"), Lock(out) if team.first else nullcontext():
         if team.first:
             sweep(out)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 
 from rgbd_insight.training.alignment import Alignment
+from rgbd_insight.utils.messages import checked_whole
+
+MOST_EPOCHS = 10**5  # beyond which no training would end
 
 # what goes to the dataset, to build() and to train(): seconds on a CPU, minutes on a laptop, a GPU
 PROFILES: dict[str, dict[str, dict]] = {
@@ -46,9 +50,13 @@ class Recipe:
     alignment: Alignment | None = None
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("batch_size", 1), ("lr", 0), ("clip", 0), ("weight_decay", 0)):
-            if not getattr(self, name) >= least:
-                raise ValueError(f"`{name}` must be {least} or more; got {getattr(self, name)}: choose a larger one")
+        checked_whole("epochs", self.epochs, 1, MOST_EPOCHS, "8 to 64 are usual")
+        checked_whole("batch_size", self.batch_size, 1, 10**6, "32 or 64 are usual")
+        for name, most in (("lr", inf), ("clip", inf), ("weight_decay", inf), ("warmup", 1)):
+            value = getattr(self, name)
+            if not 0 <= value <= most or value == inf:
+                upper = "" if most == inf else f" to {most}"
+                raise ValueError(f"`{name}` must be a number from 0{upper}; got {value}: choose another")
         if not 0 <= self.modality_dropout <= 0.5:
             raise ValueError(
                 f"`modality_dropout` must be 0 to 0.5; got {self.modality_dropout}: it is drawn for each input"

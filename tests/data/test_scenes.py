@@ -130,7 +130,7 @@ def test_the_sensor_takes_readings_away():
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        ({"n": 0}, "at least 1"),
+        ({"n": 0}, "a whole number from 1 to"),
         ({"split": "tset"}, "the nearest are test"),
         ({"toggle": "bal"}, "the nearest are ball"),
         ({"redundancy": 1.5}, r"\[0, 1\]"),

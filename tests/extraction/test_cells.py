@@ -198,7 +198,7 @@ def test_more_cells_than_there_are_and_none_that_fit(tmp_path):
         run(tmp_path / "f", cells=16)
     with pytest.raises(FeaturesError, match=r"got 5: ask for 4"):
         run(tmp_path / "f", cells=5)
-    with pytest.raises(ValueError, match="`cells` must be a whole number from 1; got -1"):
+    with pytest.raises(ValueError, match="`cells` must be a whole number from 0 to 10,000; got -1"):
         run(tmp_path / "f", cells=-1)
     assert not list(tmp_path.iterdir())
     assert run(tmp_path / "f", cells=12).cells("sum", "rgb", 1).shape == (12 * 12, 3)

@@ -389,7 +389,7 @@ def with_(model=None, **attributes):
         ({"conditions": [Ablation("x", {("rgb", 7): (0,)})]}, r"got .*7"),
         ({"conditions": [Ablation("x", {("rgb", 1): (9,)})]}, "must be 0 to 2; got 9"),
         ({"conditions": [Ablation("both", {})]}, "Ablation's name"),
-        ({"draws": 0}, "`draws` must be a whole number from 1; got 0"),
+        ({"draws": 0}, "`draws` must be a whole number from 1 to 1,000; got 0"),
         ({"batch_size": 1.5}, "`batch_size`"),
         ({"run": {"role": "finl"}}, "'finl'.*final"),
         ({"run": {"fusion": "../x"}}, "plain file name"),
