@@ -155,13 +155,7 @@ def extract(
                         writer.place_cells(plan.grid, plan.units)
                 _extract_blocks(extractor, writer, todo, wanted, progress=progress and team.first)
                 if writer:
-                    moved = extractor.purity() if writer.fresh else None
-                    isolated = extractor.isolation() if extractor.isolates(todo.conditions) else None
-                    execution = _provenance(chosen, claims) | {"processes": team.count}
-                    profiles = profiles_of(writer, data.groups) if todo.cells else None
-                    writer.finish(
-                        purity=moved, isolated=isolated, curves=curves, execution=execution, profiles=profiles
-                    )
+                    _finish(extractor, writer, todo, curves, _provenance(chosen, claims) | {"processes": team.count})
     finally:
         if writer:
             writer.close()
@@ -214,6 +208,19 @@ def _extract_blocks(
             raise KeyboardInterrupt(
                 f"stopped; {writer.done} of {n} samples are safe in {writer.partial}: the same call goes on from there"
             ) from None
+
+
+def _finish(
+    extractor: Extractor, writer: FeatureWriter, todo: _Todo, curves: pd.DataFrame | None, execution: dict
+) -> None:
+    """Add what is asked of the run as a whole, and move it into the directory."""
+    writer.finish(
+        purity=extractor.purity() if writer.fresh else None,
+        isolated=extractor.isolation() if extractor.isolates(todo.conditions) else None,
+        curves=curves,
+        execution=execution,
+        profiles=profiles_of(writer, extractor.data.groups) if todo.cells else None,
+    )
 
 
 def _head(data: Dataset) -> dict:
