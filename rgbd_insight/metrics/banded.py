@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
+from rgbd_insight.metrics.checks import check_rows
 from rgbd_insight.metrics.ridge import deviations, leading
 from rgbd_insight.stats.groups import group_folds
 from rgbd_insight.utils.threads import in_threads
@@ -278,11 +279,9 @@ def checked_streams(
         )
     arrays = []
     for name, a in [("y", y), *((name, z) for name, streams in inputs.items() for z in streams)]:
-        a = np.asarray(a, float)
-        if a.ndim != 2 or a.shape[0] != len(groups) or a.shape[1] == 0:
+        a = check_rows(a, name, least=0)
+        if len(a) != len(groups):
             raise ValueError(f"`{name}` must have shape ({len(groups)}, columns); got {a.shape}. Pair rows by sample.")
-        if not np.isfinite(a).all():
-            raise ValueError(f"`{name}` must be finite; got {(~np.isfinite(a)).sum()} other values. Drop those rows.")
         a = a - a[:1]  # a constant column becomes exactly 0
         a = a - a.mean(0) * a.any(0)
         arrays.append(a / np.maximum(a.std(0), 1e-300))

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from rgbd_insight.utils.messages import Constant, TooFew
 
+
 def check_rows(x: ArrayLike, name: str = "x", least: int = 4) -> np.ndarray:
     """`x` as a finite float64 (N, U) array of at least `least` rows, or a ValueError that says what to do."""
     x = np.asarray(x)

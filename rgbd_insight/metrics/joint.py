@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from rgbd_insight.metrics.auroc import checked, enough
+from rgbd_insight.metrics.checks import check_rows
 from rgbd_insight.metrics.semantic import concept_variance, fold_profiles, semantic_variance
 from rgbd_insight.metrics.soft_matching import Matching, matching
 from rgbd_insight.stats.groups import group_folds
@@ -176,7 +177,10 @@ def partner_axes(
     >>> r.round(9), v
     (array([1., 1., 1.]), array([0., 0., 0.]))
     """
-    x, y, first, second, fold = (np.asarray(z) for z in (x, y, first, second, fold))
+    x, y = check_rows(x, "x"), check_rows(y, "y")
+    first, second, fold = (np.asarray(z) for z in (first, second, fold))
+    if not (np.isfinite(first).all() and np.isfinite(second).all()):
+        raise ValueError("`first` and `second` must be finite; got NaN or infinity. Leave those concepts out.")
     folds, width, concepts = first.shape
     total, count = np.zeros((2, width)), np.zeros(width)
     for f, (partner, sign) in enumerate(zip(found.partner, found.sign, strict=True)):

@@ -1,15 +1,18 @@
-"""What is said where a public function meets something that it cannot use: which argument it was, and what it must be."""
+"""What is said where a public function cannot use what it was given: which argument it was, and what it must be."""
 
 from __future__ import annotations
 
+import dataclasses
+import dis
 import functools
 import inspect
 import re
 import types
+import warnings
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 import numpy as np
 import pandas as pd
@@ -18,7 +21,10 @@ from numpy.typing import ArrayLike
 
 PACKAGE = Path(__file__).parents[1]
 SIZE = 1e100  # of numbers whose squares and sums can still be told apart from infinity
+COUNTS = 2**31  # of anything: a loop over more never ends
+BEYOND = (f"a number below {COUNTS}", "real numbers: take the real part, or the size, of complex ones")
 FEW = 12  # columns that a message lists
+RAISE = dis.opmap["RAISE_VARARGS"]
 ROUNDED = (int, float, np.integer, np.floating)
 
 
@@ -59,34 +65,91 @@ def explain_arguments(namespace: MutableMapping[str, Any]) -> None:
 
 
 def _explaining(function: Callable, text: str | None) -> Callable:
+    text = text or ""
+    silent = "NaN" not in text and "infin" not in text
+    real = "complex" not in text
+
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
+        met: list[str] = []
+        if any(_is_beyond(value, real) for value in (*args, *kwargs.values())):
+            for name, value in _given(function, args, kwargs).items():
+                if name != "seed" and _is_beyond(value, real):
+                    raise ValueError(f"`{name}` must be {BEYOND[not isinstance(value, int)]}; got {shown(value)}")
         try:
-            return function(*args, **kwargs)
+            with np.errstate(over="call", invalid="call", divide="call", call=lambda kind, _: met.append(kind)):
+                result = function(*args, **kwargs)
         except Exception as error:
-            said = None if _is_ours(error) else _what_is_wrong(function, text or "", args, kwargs, error)
+            said = None if _is_ours(error) else _what_is_wrong(function, text, args, kwargs, error)
             if said is None:
                 raise
             raise ValueError(said) from error
+        if met or (silent and unreal(result)):
+            said = _not_finite(function, args, kwargs)
+            if said:
+                raise ValueError(said)
+            for kind in dict.fromkeys(met):  # as NumPy would have
+                warnings.warn(f"{kind} encountered in {function.__name__}", RuntimeWarning, stacklevel=2)
+        return result
 
     return call
 
 
+def _is_beyond(value: object, real: bool) -> bool:
+    """Whether no call with such a value ever ends, or it would lose a half of each number."""
+    if type(value) is int:
+        return not -COUNTS < value < COUNTS
+    one = value[0] if isinstance(value, list | tuple) and value else value
+    return real and isinstance(one, np.ndarray) and one.dtype.kind == "c"
+
+
 def _is_ours(error: Exception) -> bool:
-    """Whether an error was written for whoever reads it, not met by accident."""
+    """Whether an error says by itself what is wrong: it was not met by accident."""
+    if isinstance(error, OSError | torch.OutOfMemoryError):
+        return True  # the system's, which names the file or what there was too little of
     trace = error.__traceback__
     while trace.tb_next is not None:
         trace = trace.tb_next
-    known = isinstance(error, ValueError | OSError | RuntimeError) and not isinstance(error, np.linalg.LinAlgError)
-    return known and Path(trace.tb_frame.f_code.co_filename).is_relative_to(PACKAGE)
+    code = trace.tb_frame.f_code
+    return code.co_code[trace.tb_lasti] == RAISE and Path(code.co_filename).is_relative_to(PACKAGE)
 
 
-def _what_is_wrong(function: Callable, text: str, args: tuple, kwargs: dict, error: Exception) -> str | None:
+def _given(function: Callable, args: tuple, kwargs: dict) -> dict[str, Any]:
     try:
         bound = inspect.signature(function).bind(*args, **kwargs)
     except TypeError:
-        return None  # Python's own words name the argument
-    given = {name: value for name, value in bound.arguments.items() if name != "self"}
+        return {}  # Python's own words name the argument
+    return {name: value for name, value in bound.arguments.items() if name != "self"}
+
+
+def _not_finite(function: Callable, args: tuple, kwargs: dict) -> str | None:
+    """What is infinite, or so large that its square is."""
+    for name, value in _given(function, args, kwargs).items():
+        for found in _oddities(value, None):
+            if "finite" in found:
+                return f"`{name}` must {found}"
+    return None
+
+
+def unreal(value: object) -> bool:
+    """Whether a number is NaN or infinite, or one in an array, or in what an answer holds.
+
+    Examples
+    --------
+    >>> unreal(np.array([1, np.nan])), unreal((1.0, 2))
+    (True, False)
+    """
+    if isinstance(value, tuple):
+        return any(map(unreal, value))
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return any(unreal(getattr(value, field.name, None)) for field in dataclasses.fields(value))
+    return isinstance(value, float | np.floating | np.ndarray) and (
+        np.asarray(value).dtype.kind == "f" and not np.isfinite(value).all()
+    )
+
+
+def _what_is_wrong(function: Callable, text: str, args: tuple, kwargs: dict, error: Exception) -> str | None:
+    given = _given(function, args, kwargs)
     hints = {name: _hint(function, name) for name in given}
     for parameter in inspect.signature(function).parameters.values():  # *names and **names are looked at one by one
         if parameter.name in given and parameter.kind is parameter.VAR_POSITIONAL:
@@ -99,7 +162,21 @@ def _what_is_wrong(function: Callable, text: str, args: tuple, kwargs: dict, err
     for name, value in given.items():
         for found in _oddities(value, error):
             return f"`{name}` must {found}"
+    for name, value in given.items():
+        if not _has_documented_shape(value, _documented(text, name)):
+            return f"`{name}` must be {_documented(text, name)}; got shape {np.shape(value)}"
+    other = re.search(r"unexpected keyword argument '(.+)'", str(error))
+    if other and other[1] not in inspect.signature(function).parameters:
+        return f"`{other[1]}` must not be given: {function.__name__} has no such option; see its documentation"
     return _lengths(given)
+
+
+def _has_documented_shape(value: object, documented: str) -> bool:
+    """Whether an array has as many dimensions as one of the shapes, such as (N, U), that a docstring names."""
+    shapes = re.findall(r"\(([A-Z][\w ]*(?:, [\w ]+)*),?\)", documented)
+    if not shapes or isinstance(value, Mapping | str) or not _is_array(value):
+        return True
+    return isinstance(value, list | tuple) or np.ndim(value) in {len(shape.split(",")) for shape in shapes}
 
 
 def _hint(function: Callable, name: str) -> Any:
@@ -167,8 +244,12 @@ def fits(value: object, hint: Any) -> bool:
         return True
     if hint is None or hint is type(None):
         return value is None
-    if hint == ArrayLike or hint is np.ndarray or get_origin(hint) is np.ndarray:
+    if isinstance(hint, TypeVar):
+        return any(fits(value, part) for part in hint.__constraints__ or (hint.__bound__ or Any,))
+    if hint == ArrayLike:
         return _is_array(value)
+    if hint is np.ndarray or get_origin(hint) is np.ndarray:
+        return _is_array(value) and np.ndim(value) > 0
     origin, parts = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
         return any(fits(value, part) for part in parts)
@@ -208,7 +289,7 @@ def _is_array(value: object) -> bool:
         return isinstance(value, torch.Tensor)
 
 
-def _oddities(value: object, error: Exception) -> Iterator[str]:
+def _oddities(value: object, error: Exception | None) -> Iterator[str]:
     """What is strange about a value of the right kind, as what it "must" be."""
     if isinstance(value, pd.DataFrame):
         yield from _table(value, error)
@@ -220,8 +301,8 @@ def _oddities(value: object, error: Exception) -> Iterator[str]:
         elif value < 0 or isinstance(value, int) and value >= 2**31:
             yield f"be in its range; got {shown(value)}"
     elif isinstance(value, Path | str):
-        if isinstance(error, OSError | ValueError) or not value:
-            yield f"be a name that can be used ({getattr(error, 'strerror', None) or error}); got {shown(value)}"
+        if "\0" in str(value) or (not str(value) and error):
+            yield f"be a name that can be used; got {shown(value)}"
         elif isinstance(error, KeyError):
             yield f"be a name that is known here; got {shown(value)}"
     elif isinstance(value, Mapping):
@@ -229,17 +310,19 @@ def _oddities(value: object, error: Exception) -> Iterator[str]:
             for found in _oddities(one, error):
                 yield f"have another {key!r}: it must {found}"
     elif isinstance(value, np.ndarray | torch.Tensor | list | tuple | range) and _is_array(value):
-        yield from _array(value if isinstance(value, torch.Tensor) else np.asarray(value))
+        yield from _array(value if isinstance(value, torch.Tensor) else np.asarray(value), error)
     elif isinstance(value, list | tuple):
         for one in value:
             for found in _oddities(one, error):
                 yield f"have other members: each must {found}"
 
 
-def _array(x: np.ndarray | torch.Tensor) -> Iterator[str]:
+def _array(x: np.ndarray | torch.Tensor, error: Exception | None) -> Iterator[str]:
     x = x.detach().cpu().numpy() if isinstance(x, torch.Tensor) and x.dtype != torch.bfloat16 else np.asarray(x)
     if x.size == 0:
         yield f"not be empty; got shape {x.shape}"
+    if x.dtype.kind in "US" and re.search("str|<U|U1|not supported|dtype", str(error)):
+        yield f"be numbers; got texts such as {shown(x.reshape(-1)[0] if x.size else '')}"
     if x.dtype.kind == "c":
         yield "be real numbers; got complex ones: take their real part, or their size"
     if x.dtype.kind == "f":
@@ -247,7 +330,7 @@ def _array(x: np.ndarray | torch.Tensor) -> Iterator[str]:
             yield f"be finite and below {SIZE:g}; got {x[tuple(place)]:g} at {tuple(map(int, place))}"
 
 
-def _table(table: pd.DataFrame, error: Exception) -> Iterator[str]:
+def _table(table: pd.DataFrame, error: Exception | None) -> Iterator[str]:
     has = ", ".join(map(str, table.columns[:FEW])) or "none"
     if not len(table):
         yield f"have rows; got a table of none, with the columns {has}"

@@ -77,7 +77,8 @@ def unknown(argument: str, name: object, known: Iterable[object]) -> str:
     """
     known = [str(k) for k in known]
     listed = ", ".join(known) if len(known) <= FEW else f"{len(known)} known names"
-    return f"`{argument}` must be one of {listed}; got {name!r}: the nearest are {nearest(name, known)}"
+    got = repr(name) if len(repr(name)) <= LONGEST // 2 else f"{repr(name)[: LONGEST // 2]}…"
+    return f"`{argument}` must be one of {listed}; got {got}: the nearest are {nearest(name, known)}"
 
 
 def checked_whole(name: str, value: object, least: int, most: int, fix: str) -> int:
