@@ -73,6 +73,8 @@ def proportion_interval(hits: ArrayLike, count: ArrayLike, wrong: float = 0.025)
     [0.067, 0.652]
     """
     hits, count = np.asarray(hits, float), np.asarray(count, float)
+    if not ((hits >= 0) & (hits <= count)).all() or not 0 < wrong < 1:
+        raise ValueError(f"`hits` must be 0 to `count`, and `wrong` in (0, 1); got {hits} of {count}, and {wrong}")
     low, high = (
         distributions.beta.ppf(wrong, hits, count - hits + 1),
         distributions.beta.ppf(1 - wrong, hits + 1, count - hits),

@@ -44,7 +44,7 @@ class Resampling:
     shifts: Shifts | None = None
 
     def __post_init__(self) -> None:
-        if self.blocks < BLOCKS:
+        if not BLOCKS <= self.blocks < np.inf:
             raise ValueError(
                 f"`blocks` must be at least {BLOCKS}; got {self.blocks}. With few groups it is reduced by itself."
             )

@@ -168,15 +168,22 @@ def _what_is_wrong(function: Callable, text: str, args: tuple, kwargs: dict, err
     other = re.search(r"unexpected keyword argument '(.+)'", str(error))
     if other and other[1] not in inspect.signature(function).parameters:
         return f"`{other[1]}` must not be given: {function.__name__} has no such option; see its documentation"
-    return _lengths(given)
+    said = _lengths(given)
+    nothing = next((name for name, value in given.items() if type(value) in (int, float) and not value), None)
+    return said or (nothing and f"`{nothing}` must be in its range; got 0")
 
 
 def _has_documented_shape(value: object, documented: str) -> bool:
     """Whether an array has as many dimensions as one of the shapes, such as (N, U), that a docstring names."""
-    shapes = re.findall(r"\(([A-Z][\w ]*(?:, [\w ]+)*),?\)", documented)
-    if not shapes or isinstance(value, Mapping | str) or not _is_array(value):
+    shapes = re.findall(r"\(([A-Z\d][\w ]*(?:, [\w ]+)*),?\)", documented)
+    if not shapes or not isinstance(value, np.ndarray | torch.Tensor | int | float):
         return True
-    return isinstance(value, list | tuple) or np.ndim(value) in {len(shape.split(",")) for shape in shapes}
+    sides = [shape.split(", ") for shape in shapes]
+    return any(
+        len(side) == np.ndim(value)
+        and all(not one.isdecimal() or int(one) == n for one, n in zip(side, np.shape(value), strict=True))
+        for side in sides
+    )
 
 
 def _hint(function: Callable, name: str) -> Any:
@@ -264,7 +271,7 @@ def fits(value: object, hint: Any) -> bool:
         return isinstance(value, bool | np.bool_)
     if getattr(kind, "_is_protocol", False):
         wanted = {n for n in (*vars(kind), *getattr(kind, "__annotations__", {})) if not n.startswith("_")}
-        return all(hasattr(value, n) for n in wanted)
+        return all(hasattr(value, n) for n in wanted) and (callable(value) or "__call__" not in vars(kind))
     if not isinstance(kind, type) or kind is type:
         return True
     return isinstance(value, kind) and _members_fit(value, parts)
@@ -328,6 +335,9 @@ def _array(x: np.ndarray | torch.Tensor, error: Exception | None) -> Iterator[st
     if x.dtype.kind == "f":
         for place in np.argwhere(~(np.abs(x) < SIZE))[:1]:
             yield f"be finite and below {SIZE:g}; got {x[tuple(place)]:g} at {tuple(map(int, place))}"
+        largest = np.abs(x).max(initial=0)
+        if 0 < largest < 1 / SIZE:
+            yield f"be finite when its inverse is squared; the largest is {largest:g}: give it in another unit"
 
 
 def _table(table: pd.DataFrame, error: Exception | None) -> Iterator[str]:
