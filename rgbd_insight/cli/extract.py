@@ -23,6 +23,7 @@ from rgbd_insight.cli.sources import (
 from rgbd_insight.extraction import extract
 from rgbd_insight.features import ROLES
 from rgbd_insight.hooks import candidates
+from rgbd_insight.questions import at_chance
 
 SEEN = 4  # images that show where a network could be tapped
 
@@ -116,5 +117,9 @@ def run_extract(options: argparse.Namespace) -> None:
             cells=options.cells,
             device=options.device,
         )
-    runs, path = ", ".join(features.runs.index), features.path
+    unknown = {run: features.entry(run)["about"].get("unknown") for run in features.runs.index}
+    runs = ", ".join(run + (f" ({what} unknown)" if what else "") for run, what in unknown.items())
+    path = features.path
     print(f"{len(features)} images, {runs} in {path}. Next: rgbd-insight audit {path}")
+    for text in filter(None, (at_chance(features, run) for run in features.runs.index)):
+        print(f"MIND: {text}")

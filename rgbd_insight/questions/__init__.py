@@ -2,6 +2,7 @@
 
 from rgbd_insight.questions.ablation import ablations
 from rgbd_insight.questions.balance import as_made, balance
+from rgbd_insight.questions.chance import at_chance
 from rgbd_insight.questions.collaboration import collaboration
 from rgbd_insight.questions.consistency import consistency
 from rgbd_insight.questions.evolution import evolution
@@ -16,6 +17,7 @@ __all__ = [
     "ablations",
     "accuracy_estimate",
     "as_made",
+    "at_chance",
     "balance",
     "best_unit",
     "collaboration",

@@ -6,7 +6,7 @@ import numpy as np
 
 from rgbd_insight import stats
 from rgbd_insight.features import Features
-from rgbd_insight.questions.networks import neighbours_of, remembered
+from rgbd_insight.questions.networks import LEAST, neighbours_of, remembered
 
 INPUTS = (
     "are the inputs as in its training (scale, mean and deviation, order of channels, encoding and unit of depth), and "
@@ -27,7 +27,8 @@ def at_chance(features: Features, run: str) -> str:
     Returns
     -------
     str
-        A sentence with the accuracy and what it should have passed, for the warnings of a result.
+        A sentence with the accuracy and what it should have passed, for the warnings of a result; "" too where nothing
+        is labelled, or fewer than 5 groups give no interval.
 
     Notes
     -----
@@ -52,7 +53,7 @@ def _at_chance(features: Features, run: str) -> str:
     entry, known = features.entry(run), features.conditions(run)
     named = entry["role"] == "untrained" or (entry["epoch"] == 0 and not entry["about"].get("unknown"))
     condition = next((c for c in ("both", *(m.name for m in features.modalities)) if c in known), None)
-    if named or condition is None:
+    if named or condition is None or features.groups.max() + 1 < LEAST:
         return ""
     counts = features.predictions(run, condition)
     hit, target = counts["hit"].astype(float), counts["target"].astype(float)
