@@ -268,6 +268,15 @@ def test_a_copy_without_cells_is_of_schema_1(extracted, tmp_path):
     assert (alone.cells("sum", "rgb", 1) == extracted.cells("sum", "rgb", 1)).all()
 
 
+class Speckled(ToyData):
+    """Concept 1 at pixels here and there: cells hold any share of it."""
+
+    def batch(self, indices):
+        batch = super().batch(indices)
+        batch.concepts[:, 1] = torch.where(batch.rgb[:, 0] > 0.5, 1, -1)
+        return batch
+
+
 def rank_agreement(x, there):
     """2·AUROC − 1 by comparing every pair."""
     above = x[there][:, None] - x[~there]
@@ -276,7 +285,7 @@ def rank_agreement(x, there):
 
 @torch.no_grad()
 def test_profiles_and_overlaps_over_all_cells_are_those_of_every_pair(tmp_path):
-    data, model = ToyData(40), Deep()
+    data, model = Speckled(40), Deep()
     features = run(tmp_path / "f", data=data)
     own, fold = data.batch(range(40)), group_folds(data.groups, 5)
     maps = means(model.maps(own.rgb, own.depth)[0]["rgb", 2], GRID)  # (40, 3, 3, 4), a pure stream
