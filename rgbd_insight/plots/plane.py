@@ -16,14 +16,13 @@ from rgbd_insight.plots.style import (
     INK,
     MARKERS,
     NETWORKS,
-    by_level,
     canvas,
     filled,
     finish,
     intervals,
     panels,
 )
-from rgbd_insight.questions.joint import MOVED, PAIRS, SCORE, SIMILARITY, UNITS, VARIANCE
+from rgbd_insight.questions.joint import MOVED, PAIRS, RAW, SCORE, SIMILARITY, UNITS, VARIANCE
 from rgbd_insight.result import Result
 
 Rows = Result | pd.DataFrame
@@ -162,12 +161,23 @@ def axis(found: Rows, ax: Axes | None = None, *, measure: str = SCORE) -> Axes:
     'joint discrepancy'
     """
     rows = found.table if isinstance(found, Result) else found
-    rows = filled(rows[rows["measure"] == measure], repr(measure)).assign(label=None)
-    raw = measure.endswith(" raw")
-    title = f"{measure.removesuffix(' raw').capitalize()} of the two modalities{', as measured' if raw else ''}"
-    if not raw:
-        rows = rows.assign(null=np.nan)  # 1 or 0 by construction
-    return by_level(ax, rows, title, measure.removesuffix(" raw"))
+    rows = filled(rows[rows["measure"] == measure], repr(measure))
+    names, ax = list(rows["fusion"].unique()), canvas(ax)
+    for i, name in enumerate(names):
+        part = rows[rows["fusion"] == name].sort_values("level")
+        colour, marker, line = _look(name, names)
+        at = part["level"] + 0.07 * (i - (len(names) - 1) / 2)
+        intervals(ax, at, part, colour, marker=marker, ls=line, lw=1.3, mfc="white")
+    seeds = rows.groupby("level")["ceiling"].mean() if "ceiling" in rows else pd.Series(dtype=float)
+    key = {_shown(name): _arrow_key(*_look(name, names)) for name in names}
+    if seeds.notna().any():
+        ax.plot(seeds.index, seeds, ls="--", color=INK, lw=1.4, zorder=1)
+        key["two seeds of one modality"] = Line2D([], [], color=INK, ls="--")
+    ax.set_xticks(sorted(rows["level"].unique()))
+    ax.grid(axis="x", visible=False)
+    axis_name, as_measured = measure.removesuffix(RAW), ", as measured" if measure.endswith(RAW) else ""
+    title = f"{axis_name.capitalize()} of the two modalities{as_measured}"
+    return finish(ax, title, x="level of the encoder", y=axis_name, key=key)
 
 
 def moved(found: Rows, ax: Axes | None = None) -> Axes:
