@@ -7,6 +7,7 @@ import dis
 import functools
 import inspect
 import re
+import sysconfig
 import types
 import warnings
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
@@ -21,6 +22,8 @@ from numpy.typing import ArrayLike
 
 PACKAGE = Path(__file__).parents[1]
 SIZE = 1e100  # of numbers whose squares and sums can still be told apart from infinity
+LIBRARIES = (str(PACKAGE), *{sysconfig.get_path(name) for name in ("purelib", "platlib", "stdlib")}, "<")
+COMPILED = (".pyx", ".pxi", ".pyi")
 COUNTS = 2**31  # of anything: a loop over more never ends
 BEYOND = (f"a number below {COUNTS}", "real numbers: take the real part, or the size, of complex ones")
 FEW = 12  # columns that a message lists
@@ -77,7 +80,8 @@ def _explaining(function: Callable, text: str | None) -> Callable:
                 if name != "seed" and _is_beyond(value, real):
                     raise ValueError(f"`{name}` must be {BEYOND[not isinstance(value, int)]}; got {shown(value)}")
         try:
-            with np.errstate(over="call", invalid="call", divide="call", call=lambda kind, _: met.append(kind)):
+            heard = {kind: "call" for kind in ("over", "invalid", "divide") if np.geterr()[kind] != "ignore"}
+            with np.errstate(**heard, call=lambda kind, _: met.append(kind)):  # a caller who expects it says so
                 result = function(*args, **kwargs)
         except Exception as error:
             said = None if _is_ours(error) else _what_is_wrong(function, text, args, kwargs, error)
@@ -110,6 +114,9 @@ def _is_ours(error: Exception) -> bool:
     trace = error.__traceback__
     while trace.tb_next is not None:
         trace = trace.tb_next
+        file = trace.tb_frame.f_code.co_filename
+        if not (file.startswith(LIBRARIES) or file.endswith(COMPILED)):
+            return True  # of a network, a dataset or a statistic of the caller's own
     code = trace.tb_frame.f_code
     return code.co_code[trace.tb_lasti] == RAISE and Path(code.co_filename).is_relative_to(PACKAGE)
 
@@ -310,7 +317,7 @@ def _oddities(value: object, error: Exception | None) -> Iterator[str]:
     elif isinstance(value, Path | str):
         if "\0" in str(value) or (not str(value) and error):
             yield f"be a name that can be used; got {shown(value)}"
-        elif isinstance(error, KeyError):
+        elif isinstance(error, KeyError) and error.args[:1] == (value,):
             yield f"be a name that is known here; got {shown(value)}"
     elif isinstance(value, Mapping):
         for key, one in value.items():
@@ -333,7 +340,7 @@ def _array(x: np.ndarray | torch.Tensor, error: Exception | None) -> Iterator[st
     if x.dtype.kind == "c":
         yield "be real numbers; got complex ones: take their real part, or their size"
     if x.dtype.kind == "f":
-        for place in np.argwhere(~(np.abs(x) < SIZE))[:1]:
+        for place in np.argwhere(~(np.abs(x, dtype=float) < SIZE))[:1]:
             yield f"be finite and below {SIZE:g}; got {x[tuple(place)]:g} at {tuple(map(int, place))}"
         largest = np.abs(x).max(initial=0)
         if 0 < largest < 1 / SIZE:
