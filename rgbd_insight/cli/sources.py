@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -14,6 +13,7 @@ from rgbd_insight.data import Folder, Scenes
 from rgbd_insight.data.batch import Dataset, batches
 from rgbd_insight.models.network import SEEDS
 from rgbd_insight.training import checkpoints, state
+from rgbd_insight.utils.files import nothing_left  # noqa: F401
 
 NETWORK = "folder of a run, one of its .safetensors, or MODULE:FACTORY for a network of your own code, which is run"
 DATA = 'what to use: "scenes", or "folder:PATH" or "folder:PATH:SPLIT" for a folder of images'
@@ -121,19 +121,6 @@ def _place(word: str, what: str) -> Path:
     if not os.access(there, os.W_OK):
         raise argparse.ArgumentTypeError(f"must be a place to write to; {there} cannot be written")
     return path
-
-
-@contextmanager
-def nothing_left(out: Path) -> Iterator[None]:
-    """Inside the ``with``, folders that were made for `out` and are still empty go where an error ends the work."""
-    made = [folder for folder in (out, *out.parents) if not folder.exists()]
-    try:
-        yield
-    except BaseException:
-        for folder in made:
-            with suppress(OSError):  # it is not empty: what is finished is kept
-                folder.rmdir()
-        raise
 
 
 def data_from(word: str, *, split: str, n: int | None = None, size: tuple[int, int] | None = None) -> Dataset:

@@ -17,7 +17,6 @@ from rgbd_insight.cli.sources import (
     data_from,
     depth_scale,
     new_folder,
-    nothing_left,
 )
 from rgbd_insight.experiments import everything, zoo_plans
 from rgbd_insight.features import RunId
@@ -65,8 +64,7 @@ def run(options: argparse.Namespace) -> None:
         folder = str(RunId(name, options.seed))
         out = Path("runs", folder) if options.out is None else Path(options.out, folder if len(names) > 1 else "")
         state = {"seed": options.seed, "device": options.device, "resume": not options.restart}
-        with nothing_left(out):
-            last = train(model, cache, out=out, **state, **recipe).iloc[-1]
+        last = train(model, cache, out=out, **state, **recipe).iloc[-1]
         print(
             f"{folder}: loss {last['loss']:.3f}, accuracy {last['accuracy']:.3f} after epoch {last['epoch']:g}; "
             f"weights in {out}. Next: rgbd-insight extract --model {out}"

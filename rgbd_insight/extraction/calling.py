@@ -68,19 +68,23 @@ def _larger(images: Tensor, step: int) -> tuple[int, int]:
 
 def _step(model: nn.Module, rgb: Tensor, depth: Tensor, adapt: Adapt) -> int | None:
     """The first of `STEPS` at whose multiples the network runs; None where it does at none, or at the size as it is."""
+    if _runs(model, rgb, depth, adapt):  # another time: it was not the size
+        return None
     tried = {tuple(rgb.shape[-2:])}
     for step in STEPS:
         size = _larger(rgb, step)
-        if size in tried:
-            continue
+        if size not in tried and _runs(model, F.interpolate(rgb, size), F.interpolate(depth, size), adapt):
+            return step
         tried.add(size)
-        try:
-            pair = F.interpolate(rgb, size), F.interpolate(depth, size)
-            model(*pair) if adapt is None else adapt(model, *pair)
-        except Exception:  # whatever else is wrong with it; the first error is told
-            continue
-        return step
     return None
+
+
+def _runs(model: nn.Module, rgb: Tensor, depth: Tensor, adapt: Adapt) -> bool:
+    try:
+        model(rgb, depth) if adapt is None else adapt(model, rgb, depth)
+    except Exception:  # whatever else is wrong with it; the first error is told
+        return False
+    return True
 
 
 @contextmanager

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from rgbd_insight.extraction.profiles import profiles_of
 from rgbd_insight.features import ROLES, SAME, Ablation, Features, FeatureWriter, load
 from rgbd_insight.hooks import Tap, bare
 from rgbd_insight.utils.distributed import processes
+from rgbd_insight.utils.files import nothing_left
 from rgbd_insight.utils.messages import checked_whole, unknown
 
 
@@ -140,8 +142,7 @@ def extract(
         "ablations": {a.name: a.as_json() for a in ablations},
     }
     team = processes()
-    writer = FeatureWriter(out, _head(data), run) if team.first else None
-    try:
+    with _writing(out, data, run, first=team.first) as writer:
         todo = team.broadcast(
             writer and _Todo(writer.done, writer.conditions, tuple(writer.ablations), writer.cells, writer.complete)
         )
@@ -156,11 +157,20 @@ def extract(
                 _extract_blocks(extractor, writer, todo, wanted, progress=progress and team.first)
                 if writer:
                     _finish(extractor, writer, todo, curves, _provenance(chosen, claims) | {"processes": team.count})
-    finally:
-        if writer:
-            writer.close()
     team.barrier()
     return load(out)
+
+
+@contextmanager
+def _writing(out: str | Path, data: Dataset, run: dict, *, first: bool) -> Iterator[FeatureWriter | None]:
+    """The writer, in the first process; where an error comes before a block is whole, nothing is left of it."""
+    with nothing_left(Path(out)):
+        writer = FeatureWriter(out, _head(data), run) if first else None
+        try:
+            yield writer
+        finally:
+            if writer:
+                writer.close()
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from rgbd_insight.training.cache import Cache
 from rgbd_insight.training.recipe import Recipe, log_spaced
 from rgbd_insight.training.run import Run, repeatable
 from rgbd_insight.utils.distributed import device_for, processes
-from rgbd_insight.utils.files import Lock, room, sweep
+from rgbd_insight.utils.files import Lock, nothing_left, room, sweep
 from rgbd_insight.utils.messages import checked_whole, unknown
 
 
@@ -97,7 +97,7 @@ def train(
     run = Run(model, Cache(data, progress=progress) if not isinstance(data, Cache) else data, recipe)
     run.prepare(device, seed)
     out = Path(out)
-    with room(out, "every whole epoch is safe there"), Lock(out) if team.first else nullcontext():
+    with nothing_left(out), room(out, "every whole epoch is safe there"), Lock(out) if team.first else nullcontext():
         if team.first:
             sweep(out)
         if not resume and team.first:

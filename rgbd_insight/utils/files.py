@@ -162,7 +162,7 @@ def whole(path: str | Path, *, patience: float = PATIENCE) -> Iterator[Path]:
     partial = home / path.name
     if home.is_file():
         home.unlink()  # as an earlier version left it
-    with room(path):
+    with nothing_left(path.parent), room(path):
         lock = Lock(home, patience=patience)
         try:
             _clear(home, path.name)
@@ -219,6 +219,35 @@ def _clear(home: Path, name: str) -> None:
             raise ValueError(f"{home} is no unfinished write of {name}: it holds {path.name!r}; move it away")
         if path.name != LOCK:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+@contextmanager
+def nothing_left(folder: Path) -> Iterator[None]:
+    """Inside the ``with``, folders that are made on the way to `folder` and stay empty go where an error ends the work.
+
+    Parameters
+    ----------
+    folder : Path
+        What is to be written to.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> home = Path(tempfile.mkdtemp())
+    >>> with suppress(ValueError), nothing_left(home / "a" / "b"):
+    ...     (home / "a" / "b").mkdir(parents=True)
+    ...     raise ValueError
+    >>> list(home.iterdir())
+    []
+    """
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        yield
+    except BaseException:
+        for path in made:
+            with suppress(OSError):  # it is not empty: what is finished is kept
+                path.rmdir()
+        raise
 
 
 @contextmanager
