@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -129,6 +130,9 @@ def hha(
     >>> values[0, :, 3, 4].tolist()
     [0.5, 1.625, 90.0]
     """
+    given = [*(() if gravity is None else torch.as_tensor(gravity).flatten().tolist()), camera_height or 0.0]
+    if not all(map(math.isfinite, given)):
+        raise ValueError(f"`gravity` and `camera_height` must be finite; got {gravity} and {camera_height}")
     surface, valid = normals(depth, intrinsics)  # (B, 3, H, W), (B, 1, H, W)
     down = gravity_of(surface) if gravity is None else torch.as_tensor(gravity, dtype=depth.dtype, device=depth.device)
     down = torch.nn.functional.normalize(down.expand(len(depth), 3), dim=1)[:, :, None, None]  # (B, 3, 1, 1)

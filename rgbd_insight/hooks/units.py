@@ -298,7 +298,7 @@ def _unit_axis(tap: Tap, x: Tensor) -> int:
 
 
 def as_maps(tap: Tap, x: Tensor, size: tuple[int, int] | None) -> Tensor:
-    """A tap's tensor in one layout.
+    """A tap's tensor in one layout; NaN and infinity stay as they are.
 
     Parameters
     ----------

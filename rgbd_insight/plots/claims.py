@@ -20,6 +20,7 @@ from rgbd_insight.plots.style import (
     filled,
     finish,
     intervals,
+    no_formula,
     panels,
 )
 from rgbd_insight.questions.balance import UNCORRECTED
@@ -265,6 +266,7 @@ def class_iou(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     rows = rows[(rows.condition == "both") | (rows.condition == rows.fusion.str.removesuffix("_wide"))]
     filled(rows, 'rows "class IoU" under "both", or under the one input')
     wide = 100 * rows.pivot_table(index="concept", columns="fusion", values="value", sort=False)
+    wide = wide.rename(index=no_formula, columns=no_formula)  # seaborn measures the labels at once
     ax = canvas(ax, 1.5 + 0.24 * len(wide), 2.0 + 0.42 * wide.shape[1])
     sns.heatmap(
         wide,

@@ -17,6 +17,7 @@ from rgbd_insight.plots.style import (
     COLOURS,
     INK,
     PAPER,
+    as_written,
     canvas,
     filled,
     finish,
@@ -139,7 +140,7 @@ def cues(data: Scenes, ax: Axes | None = None) -> Axes:
             box.set(xticks=[], yticks=[])
             box.set_title(title if i == 0 else "", fontsize=9.5, pad=4)
         boxes[0].set_ylabel(thing, fontsize=9.5)
-    return ax
+    return as_written(ax)
 
 
 def _who(ax: Axes, things: np.ndarray, tags: np.ndarray, seen: np.ndarray, data: Scenes) -> None:

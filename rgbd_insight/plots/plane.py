@@ -20,6 +20,7 @@ from rgbd_insight.plots.style import (
     filled,
     finish,
     intervals,
+    no_formula,
     panels,
 )
 from rgbd_insight.questions.joint import MOVED, PAIRS, RAW, SCORE, SIMILARITY, UNITS, VARIANCE
@@ -302,6 +303,7 @@ def level_pairs(found: Rows, ax: Axes | None = None, *, measure: str = VARIANCE)
     rows = rows.assign(place=rows["modality"] + " " + rows["level"].astype(int).astype(str))
     wide = rows.pivot_table(index="place", columns="versus", values="value", sort=False)
     wide = wide.reindex(columns=[*wide.index, *wide.columns.difference(wide.index)])
+    wide = wide.rename(index=no_formula, columns=no_formula)  # seaborn measures the labels at once
     ax, digits = canvas(ax, 4.8, 6.2), ".2f" if measure == SIMILARITY else ".3f"
     sns.heatmap(wide, ax=ax, annot=True, fmt=digits, cmap="Greys", vmin=0, square=True, linewidths=1, cbar=False)
     ax.grid(visible=False)

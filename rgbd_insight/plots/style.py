@@ -109,6 +109,11 @@ def finish(ax: Axes, title: str, *, x: str = "", y: str = "", key: dict | None =
     return as_written(ax)
 
 
+def no_formula(label: object) -> str:
+    """A label in which nothing is taken for a formula, as it stands in tables that seaborn draws."""
+    return FORMULA.sub(r"\\$", str(label))
+
+
 def as_written(ax: Axes) -> Axes:
     """Names of concepts, classes and networks are no formulas: what stands between two $ is drawn as it is written."""
     for axes in ax.findobj(Axes):
@@ -116,7 +121,7 @@ def as_written(ax: Axes) -> Axes:
             if isinstance(axis.get_major_formatter(), FixedFormatter | FuncFormatter):  # others write powers of ten
                 labels = [label.get_text() for label in axis.get_ticklabels()]
                 if any(map(FORMULA.search, labels)):
-                    axis.set_ticks(axis.get_ticklocs(), [FORMULA.sub(r"\\$", label) for label in labels])
+                    axis.set_ticks(axis.get_ticklocs(), list(map(no_formula, labels)))
     ticks = {text for axes in ax.findobj(Axes) for text in (*axes.get_xticklabels(), *axes.get_yticklabels())}
     for text in set(ax.findobj(Text)) - ticks:
         text.set_parse_math(False)

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
 from rgbd_insight.features import Features
-from rgbd_insight.plots.style import INK, PAPER, SHADE, filled, modality_colours, settings
+from rgbd_insight.plots.style import INK, PAPER, SHADE, as_written, filled, modality_colours, settings
 from rgbd_insight.questions import Unit
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def gallery(
         total, below = each * len(units), top + HEAD + 2 * high + FOOT
         box = (0.35 / WIDTH, 1 - below / total, (WIDTH - 0.45) / WIDTH, (FOOT - 0.24) / total)
         _histogram(ax.inset_axes(box), features, unit)
-    return ax
+    return as_written(ax)
 
 
 def _sheet(ax: Axes | None, height: float) -> Axes:
@@ -335,7 +335,7 @@ def locations(table: pd.DataFrame, data: Dataset, ax: Axes | None = None) -> Axe
         borderaxespad=0.1,
         columnspacing=1.2,
     )
-    return ax
+    return as_written(ax)
 
 
 def _who(row: Any) -> str:

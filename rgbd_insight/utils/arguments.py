@@ -24,8 +24,10 @@ PACKAGE = Path(__file__).parents[1]
 SIZE = 1e100  # of numbers whose squares and sums can still be told apart from infinity
 LIBRARIES = (str(PACKAGE), *{sysconfig.get_path(name) for name in ("purelib", "platlib", "stdlib")}, "<")
 COMPILED = (".pyx", ".pxi", ".pyi")
+NUMBERS = set(  # columns that hold them wherever they occur
+    "value low high null null_high p ceiling planted level epoch seed unit n count groups width other worlds".split()
+)
 COUNTS = 2**31  # of anything: a loop over more never ends
-BEYOND = (f"a number below {COUNTS}", "real numbers: take the real part, or the size, of complex ones")
 FEW = 12  # columns that a message lists
 RAISE = dis.opmap["RAISE_VARARGS"]
 ROUNDED = (int, float, np.integer, np.floating)
@@ -61,24 +63,29 @@ def explain_arguments(namespace: MutableMapping[str, Any]) -> None:
         value = namespace[name]
         if inspect.isclass(value) and value.__module__.startswith(root):
             if inspect.isfunction(value.__init__) and not issubclass(value, Exception):
-                value.__init__ = _explaining(value.__init__, value.__doc__)
+                value.__init__ = _explaining(value.__init__, value.__doc__, made=hasattr(value, "__post_init__"))
         elif inspect.isfunction(value) and value.__module__.startswith(root):
             namespace[name] = _explaining(value, value.__doc__)
             namespace[name].__module__ = namespace["__name__"]  # where pickle finds it
 
 
-def _explaining(function: Callable, text: str | None) -> Callable:
+def _explaining(function: Callable, text: str | None, *, made: bool = False) -> Callable:
     text = text or ""
     silent = "NaN" not in text and "infin" not in text
     real = "complex" not in text
+    later = inspect.isgeneratorfunction(inspect.unwrap(function))  # what is wrong would be met after the call
+    writes = "out" in inspect.signature(function).parameters  # or after a folder was begun
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         met: list[str] = []
-        if any(_is_beyond(value, real) for value in (*args, *kwargs.values())):
+        if any(_beyond(value, real) for value in (*args, *kwargs.values())):
             for name, value in _given(function, args, kwargs).items():
-                if name != "seed" and _is_beyond(value, real):
-                    raise ValueError(f"`{name}` must be {BEYOND[not isinstance(value, int)]}; got {shown(value)}")
+                if name != "seed" and _beyond(value, real):
+                    raise ValueError(f"`{name}` must be {_beyond(value, real)}; got {shown(value)}")
+        said = _of_other_kind(function, text, _given(function, args, kwargs)) if later or writes else None
+        if said:
+            raise ValueError(said)
         try:
             heard = {kind: "call" for kind in ("over", "invalid", "divide") if np.geterr()[kind] != "ignore"}
             with np.errstate(**heard, call=lambda kind, _: met.append(kind)):  # a caller who expects it says so
@@ -88,7 +95,7 @@ def _explaining(function: Callable, text: str | None) -> Callable:
             if said is None:
                 raise
             raise ValueError(said) from error
-        if met or (silent and unreal(result)):
+        if met or (silent and unreal(args[1:] + tuple(kwargs.values()) if made else result)):
             said = _not_finite(function, args, kwargs)
             if said:
                 raise ValueError(said)
@@ -99,12 +106,14 @@ def _explaining(function: Callable, text: str | None) -> Callable:
     return call
 
 
-def _is_beyond(value: object, real: bool) -> bool:
-    """Whether no call with such a value ever ends, or it would lose a half of each number."""
-    if type(value) is int:
-        return not -COUNTS < value < COUNTS
-    one = value[0] if isinstance(value, list | tuple) and value else value
-    return real and isinstance(one, np.ndarray) and one.dtype.kind == "c"
+def _beyond(value: object, real: bool) -> str:
+    """What a value must be with which no call ever ends, or that would lose a half of each number; "" if it may be."""
+    if type(value) is int and not -COUNTS < value < COUNTS:
+        return f"a number below {COUNTS}"
+    if isinstance(value, list | tuple) and value:
+        return _beyond(value[0], real)
+    complex_ = real and isinstance(value, np.ndarray) and value.dtype.kind == "c"
+    return "real numbers: take the real part, or the size, of complex ones" if complex_ else ""
 
 
 def _is_ours(error: Exception) -> bool:
@@ -157,15 +166,12 @@ def unreal(value: object) -> bool:
 
 def _what_is_wrong(function: Callable, text: str, args: tuple, kwargs: dict, error: Exception) -> str | None:
     given = _given(function, args, kwargs)
-    hints = {name: _hint(function, name) for name in given}
-    for parameter in inspect.signature(function).parameters.values():  # *names and **names are looked at one by one
-        if parameter.name in given and parameter.kind is parameter.VAR_POSITIONAL:
-            hints[parameter.name] = tuple[hints[parameter.name], ...]
-        elif parameter.name in given and parameter.kind is parameter.VAR_KEYWORD:
-            hints[parameter.name] = dict[str, hints[parameter.name]]
+    said = _of_other_kind(function, text, given)
+    if said:
+        return said
     for name, value in given.items():
-        if not fits(value, hints[name]):
-            return f"`{name}` must be {_documented(text, name) or _spoken(hints[name])}; got {shown(value)}"
+        if isinstance(error, AttributeError) and error.obj is value and value is not function:
+            return f"`{name}` must be {_documented(text, name) or 'another object'}; got {shown(value)}"
     for name, value in given.items():
         for found in _oddities(value, error):
             return f"`{name}` must {found}"
@@ -178,6 +184,20 @@ def _what_is_wrong(function: Callable, text: str, args: tuple, kwargs: dict, err
     said = _lengths(given)
     nothing = next((name for name, value in given.items() if type(value) in (int, float) and not value), None)
     return said or (nothing and f"`{nothing}` must be in its range; got 0")
+
+
+def _of_other_kind(function: Callable, text: str, given: Mapping[str, Any]) -> str | None:
+    """The argument that is not of the kind that it is annotated with."""
+    hints = {name: _hint(function, name) for name in given}
+    for parameter in inspect.signature(function).parameters.values():  # *names and **names are looked at one by one
+        if parameter.name in given and parameter.kind is parameter.VAR_POSITIONAL:
+            hints[parameter.name] = tuple[hints[parameter.name], ...]
+        elif parameter.name in given and parameter.kind is parameter.VAR_KEYWORD:
+            hints[parameter.name] = dict[str, hints[parameter.name]]
+    for name, value in given.items():
+        if not fits(value, hints[name]):
+            return f"`{name}` must be {_documented(text, name) or _spoken(hints[name])}; got {shown(value)}"
+    return None
 
 
 def _has_documented_shape(value: object, documented: str) -> bool:
@@ -211,17 +231,7 @@ def _spoken(hint: Any) -> str:
 
 
 def shown(value: object) -> str:
-    """A value in a few words, for an error message.
-
-    Parameters
-    ----------
-    value : object
-        Anything.
-
-    Returns
-    -------
-    str
-        Arrays and tables by their kind and shape, all else as Python writes it, shortened.
+    """A value in a few words, for a message: arrays and tables by kind and shape, all else as Python writes it.
 
     Examples
     --------
@@ -281,6 +291,8 @@ def fits(value: object, hint: Any) -> bool:
         return all(hasattr(value, n) for n in wanted) and (callable(value) or "__call__" not in vars(kind))
     if not isinstance(kind, type) or kind is type:
         return True
+    if isinstance(value, str) and parts and parts[0] not in (str, Any):
+        return False  # a sequence, but not of these
     return isinstance(value, kind) and _members_fit(value, parts)
 
 
@@ -354,6 +366,10 @@ def _table(table: pd.DataFrame, error: Exception | None) -> Iterator[str]:
     for name in re.findall(r"'([^']+)'", str(error)) if isinstance(error, KeyError | AttributeError) else ():
         if name not in table.columns:
             yield f"have the column {name!r}; it has {has}"
+    for name in NUMBERS & set(table.columns):
+        texts = [value for value in table[name] if isinstance(value, str)]
+        if texts:
+            yield f"hold numbers in its column {name!r}; got {shown(texts[0])}"
     for name in table.columns:
         column = table[name]
         if any(not isinstance(v, str | int | float | bool | np.generic | None) for v in column[:1000]):

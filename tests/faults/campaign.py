@@ -1,4 +1,5 @@
-"""The fault campaign, `make faults`: kills, flipped bytes, full disks, two writers at once, readers meanwhile.
+"""The fault campaign, `make faults`: kills, flipped bytes, full disks, two writers at once, readers meanwhile,
+errors inside networks, and every public function called wrongly.
 
 A short form of it is a test. Every fault must end in one line that names a file or a process, or in the same bytes as
 without it; what is left over by a kill must be gone when the same work was done again.
@@ -26,6 +27,7 @@ from rgbd_insight.models import build
 from rgbd_insight.models import load as load_model
 from rgbd_insight.training import state
 from tests.faults import _work
+from tests.faults._forward import forwards
 from tests.faults._inject import (
     ALLOCATES,
     BAD,
@@ -38,6 +40,7 @@ from tests.faults._inject import (
     operations,
     started,
 )
+from tests.faults._malformed import malformed
 from tests.faults._work import WORKS, Work, contents
 from tests.features.test_features import written
 
@@ -278,6 +281,13 @@ GOOD = {
     "pairs",
     "writers told to wait",
     "reads meanwhile",
+    "errors in forward",
+    "called less often",
+    "functions",
+    "malformed calls",
+    "malformed calls refused",
+    "malformed calls fine",
+    *(f"malformed: {kind}" for kind in ("type", "number", "name", "values", "names", "shape", "members")),
 }
 
 
@@ -291,7 +301,8 @@ def run(short: bool = False) -> dict[str, dict[str, int]]:
         def part(name: str, do: object, *given: object) -> None:
             begun, place = time.monotonic(), home / name.replace(" ", "-")
             place.mkdir()
-            counts[name] = dict(do(*given[:1], place, *given[1:]) if isinstance(given[0], Work) else do(place, *given))
+            of_work = given and isinstance(given[0], Work)
+            counts[name] = dict(do(*given[:1], place, *given[1:]) if of_work else do(place, *given))
             print(f"{name}: {json.dumps(counts[name])} ({time.monotonic() - begun:.0f} s)", flush=True)
 
         for name, count in KILLS.items():
@@ -301,6 +312,9 @@ def run(short: bool = False) -> dict[str, dict[str, int]]:
         part("flip", flips, FLIPS // 20 if short else FLIPS)
         part("two at once", pairs, 2 if short else 20, ("train", "convert sunrgbd", "tables") if short else None)
         part("read meanwhile", readers, 5 if short else 40)
+        if not short:  # tests of their own have short forms of these
+            part("fail in forward", forwards, 110)
+            part("call wrongly", malformed)
     return counts
 
 
