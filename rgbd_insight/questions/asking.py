@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -79,7 +80,8 @@ class Answer:
         """
         place = what if level is None else f"{what} at {_where([level])}"
         try:
-            with np.errstate(all="ignore"):
+            with np.errstate(all="ignore"), warnings.catch_warnings():
+                warnings.simplefilter("ignore", RuntimeWarning)  # of means of nothing
                 yield
         except TooFew as error:
             self.missing.append(Missing(place, str(error), SCENES))
@@ -101,8 +103,8 @@ class Answer:
         What is said of views that are mixed with other scenes' is in `missing` too.
         """
         runs = dict.fromkeys(run for one in nets for member in one.members for run in member.values())
-        warnings = [*made.get("warnings", ()), *filter(None, (at_chance(self.features, run) for run in runs))]
-        made = {**made, **({"warnings": tuple(warnings)} if warnings else {})}
+        said = [*made.get("warnings", ()), *filter(None, (at_chance(self.features, run) for run in runs))]
+        made = {**made, **({"warnings": tuple(said)} if said else {})}
         result = Result.of(question, self.rows, made=made)
         missing = dict.fromkeys([*self.missing, *unvalued(result.table)])
         return judged(self.features, Result(question, result.table, tuple(missing), result.made))

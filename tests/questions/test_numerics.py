@@ -18,9 +18,9 @@ from tests._hostile import AREAS, LAYOUTS, RESPONSES, hostile
 
 QUESTIONS = {
     name: import_module(f"rgbd_insight.questions.{name}")
-    for name in ("consistency", "specificity", "evolution", "collaboration")
+    for name in ("joint", "consistency", "specificity", "evolution", "collaboration")
 }
-NULLS = ("consistency", "evolution")
+NULLS = ("joint", "consistency", "evolution")
 
 
 def asked(features, alone=False):
@@ -70,7 +70,7 @@ def test_every_number_that_is_none_is_named(gallery):
 
 def test_what_can_be_said_beside_it_is_said(gallery):
     level = {kind: i for i, kind in enumerate(RESPONSES, 1)}
-    consistency, evolution = (QUESTIONS[name] for name in NULLS)
+    consistency, evolution = (QUESTIONS[name] for name in NULLS[1:])
     found = consistency.consistency(gallery, "sum", measures=["cka"], permutations=20)
     flat = [level[kind] for kind in ("constant", "nothing", "one constant unit", "vanishing")]
     alone = [level[kind] for kind in ("one active image", "an outlier", "an outlier of one unit")]
