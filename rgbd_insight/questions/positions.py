@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from rgbd_insight.metrics.strata import cooccurrence_strata
 from rgbd_insight.questions.networks import WHOLE, Networks, neighbours_of, remembered
 from rgbd_insight.result import Missing, numbers
 from rgbd_insight.stats import Estimate, Resampling
+from rgbd_insight.stats.estimates import jackknife_error
 
 AT = " at positions"
 POSITIONS = tuple(measure + AT for measure in ("decodability", "difference", "label", "semantic variance"))
@@ -21,7 +23,7 @@ CUT = 0.25  # share of a cell from which a concept is there: of the coarsest gri
 TRACE = 0.05  # share of a cell from which something is there in part: too much for "absent", too little for "present"
 FOLDS, COMPONENTS, STRATA = 5, 32, 10
 WIDESPREAD = 0.5  # share of the images from which a class is what other things stand in front of
-CERTIFIED = True  # whether the bound of what is hidden, measured on planted scenes, is below the margin at positions
+CERTIFIED = (WHOLE,)  # levels at which the bound of what is hidden, measured on planted scenes, is below the margin
 LOOKS = frozenset(
     ("hue", "texture", "colour edge", "depth edge", "depth range", "orientation")
 )  # measured, not labelled
@@ -95,7 +97,20 @@ class Cells:
         statistic = PositionDecodability(
             x, self.present, self.groups, strata=self.strata, rivals=rivals, components=COMPONENTS, folds=FOLDS
         )
-        return stats.estimate(statistic, self.groups, plan, null=False), statistic.reason
+        return _estimated(statistic, self.groups, plan), statistic.reason
+
+
+def _estimated(statistic: PositionDecodability, groups: np.ndarray, plan: Resampling) -> Estimate:
+    """δ with its interval, in which the share of pairs out of order is no less certain than a Poisson count of one.
+
+    Of a nearly perfect order the overlap of both sides is smoothed from few pairs, and so is how it hangs on the images
+    that the probe was fitted to: without this, [-1, 1] would be the interval of .9999.
+    """
+    found = stats.estimate(statistic, groups, plan, null=False)
+    lost = np.maximum(1 - found.value, np.finfo(float).tiny)
+    change = np.clip(np.log(np.maximum(1 - found.leave_outs, lost / np.e) / lost), -1, 1)
+    leave_outs = 1 - lost * np.exp(change / np.maximum(jackknife_error(change), 1))
+    return replace(found, leave_outs=leave_outs, se=jackknife_error(leave_outs)).simultaneous(1)
 
 
 def decoded_at_cells(
@@ -124,7 +139,7 @@ def decoded_from_images(nets: Networks, modality: str, level: int, plan: Resampl
             strata = cooccurrence_strata(features.areas, features.present, groups, folds=FOLDS)
         x = nets.view(0, modality, level)
         one = PositionDecodability(x, features.present, groups, strata=strata, components=COMPONENTS, folds=FOLDS)
-        return stats.estimate(one, groups, plan, null=False)[0]
+        return _estimated(one, groups, plan)[0]
 
     return remembered(features, ("from images", *nets.members[0].items(), modality, level, plan.blocks), found)
 
@@ -132,10 +147,10 @@ def decoded_from_images(nets: Networks, modality: str, level: int, plan: Resampl
 def absence(nets: Networks, modality: str, level: int, plan: Resampling) -> Estimate:
     """δ (K,) whose upper bound says that a modality does not show a concept.
 
-    At positions where concepts are planted: there the largest upper bound of what is hidden was measured below the
-    margin (the table "positions_scenes", `hidden_bound`). Else of whole images.
+    At positions where concepts are planted and the level is in `CERTIFIED`: the largest upper bound of what is hidden
+    was measured below the margin there (the table "positions_scenes", `hidden_bound`). Else of whole images.
     """
-    if CERTIFIED and planted(nets.features):
+    if level in CERTIFIED and planted(nets.features):
         return decoded_at_cells(nets, modality, level, plan, absence=True)[0][0]
     return decoded_from_images(nets, modality, level, plan)
 
