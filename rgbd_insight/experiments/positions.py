@@ -32,8 +32,8 @@ from rgbd_insight.validation.scenes import expected_labels
 
 COMMAND = "rgbd-insight campaign positions"
 BARS = {"wrong": 0.05, "undecided": 0.25}
-# Seed of the scenes, how many. On those of seed 30000, seen first, nearly perfect probes had intervals of [-1, 1] (of 27
-# labels none wrong, 4 undecided); that was mended on scenes of seed 100, and others were drawn.
+# Seed of the scenes, how many. On those of seed 30000, seen first, nearly perfect probes had intervals of [-1, 1] (of
+# 27 labels none wrong, 4 undecided); that was mended on scenes of seed 100, and others were drawn.
 HELD_OUT, SCENES = 30001, 4000
 LEVELS = (WHOLE, 4)
 CELLS = {"scenes": 12, "nyuv2": 16}  # of an image: scenes have 3 x 4 in all
