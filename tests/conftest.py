@@ -16,7 +16,14 @@ def _needs_chapters(nodeid):
     return Path(nodeid.partition("::")[0]).stem in EXECUTED
 
 
+def _again(item):
+    """Whether an example is a public function's own, seen a second time where its package lists it."""
+    dtest = getattr(item, "dtest", None)
+    return dtest is not None and hasattr(dtest.globs.get(dtest.name.rpartition(".")[2]), "__wrapped__")
+
+
 def pytest_collection_modifyitems(items):
+    items[:] = [item for item in items if not (item.path.name == "__init__.py" and _again(item))]
     items.sort(key=lambda item: not _needs_chapters(item.nodeid))  # the longest part begins first
 
 
