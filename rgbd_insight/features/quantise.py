@@ -17,7 +17,7 @@ from rgbd_insight.features.directory import COMPLETE, PROGRESS, place, publish, 
 from rgbd_insight.features.files import CELLS, MANIFEST, SCHEMA, WITH_CELLS, quantise, read_tensors, write_columns
 from rgbd_insight.features.reader import Features
 from rgbd_insight.features.schema import FeaturesError, TensorKey
-from rgbd_insight.utils.files import LOCK, room, write_json
+from rgbd_insight.utils.files import LOCK, nothing_left, room, write_json
 
 Chosen = Callable[[str, str], bool]
 Keep = Iterable[str] | Chosen | None
@@ -79,7 +79,7 @@ def write_quantised(
     """
     out, chosen = Path(out), _choose_samples(features, samples, seed)
     partial = place(out)
-    with room(out):
+    with nothing_left(partial), room(out):
         with take(partial):
             if (partial / PROGRESS).exists():
                 raise FeaturesError(f"{partial} holds an unfinished extraction; finish or delete it")

@@ -74,7 +74,6 @@ def _explaining(function: Callable, text: str | None, *, made: bool = False) -> 
     silent = "NaN" not in text and "infin" not in text
     real = "complex" not in text
     later = inspect.isgeneratorfunction(inspect.unwrap(function))  # what is wrong would be met after the call
-    writes = "out" in inspect.signature(function).parameters  # or after a folder was begun
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -83,7 +82,7 @@ def _explaining(function: Callable, text: str | None, *, made: bool = False) -> 
             for name, value in _given(function, args, kwargs).items():
                 if name != "seed" and _beyond(value, real):
                     raise ValueError(f"`{name}` must be {_beyond(value, real)}; got {shown(value)}")
-        said = _of_other_kind(function, text, _given(function, args, kwargs)) if later or writes else None
+        said = _of_other_kind(function, text, _given(function, args, kwargs)) if later else None
         if said:
             raise ValueError(said)
         try:
@@ -288,11 +287,15 @@ def fits(value: object, hint: Any) -> bool:
         return isinstance(value, bool | np.bool_)
     if getattr(kind, "_is_protocol", False):
         wanted = {n for n in (*vars(kind), *getattr(kind, "__annotations__", {})) if not n.startswith("_")}
-        return all(hasattr(value, n) for n in wanted) and (callable(value) or "__call__" not in vars(kind))
+        if "__call__" in vars(kind) or not wanted:
+            return callable(value)
+        return any(hasattr(value, n) for n in wanted)  # not all are needed everywhere
     if not isinstance(kind, type) or kind is type:
         return True
-    if isinstance(value, str) and parts and parts[0] not in (str, Any):
+    if isinstance(value, str) and parts and not fits(value, parts[0]):
         return False  # a sequence, but not of these
+    if kind is tuple and isinstance(value, list):
+        value = tuple(value)
     return isinstance(value, kind) and _members_fit(value, parts)
 
 

@@ -41,13 +41,13 @@ SAMPLED = (
     "plots.coverage",
     "training.Recipe",
 )
-NAMES = (r"$\frac0$", "$", "5 $ or 6 $", "a_b^c{", "}", "<b>&", "two\nlines", "\\", "%", "x" * 300)
+NAMES = (r"$\frac0$", "$", "5 $ or 6 $", "a_b^c{", "}", "<b>&", "two\nlines", "\\", "%", "x" * 60)
 
 
 def test_malformed_calls_name_what_is_wrong(tmp_path):
-    found = malformed(tmp_path.resolve(), SAMPLED, every=4)
+    found = malformed(tmp_path.resolve(), SAMPLED, every=9)
     assert not {what: n for what, n in found.items() if what not in GOOD and n}
-    assert found["functions"] == len(SAMPLED) and found["malformed calls"] >= 100
+    assert found["functions"] == len(SAMPLED) and found["malformed calls"] > 60
     assert sum(found[f"malformed calls {how}"] for how in WELL) == found["malformed calls"]
 
 
