@@ -13,7 +13,7 @@ from rgbd_insight.report import Audit, audit, check_suffix, compare_reports, rea
 
 def add(commands: argparse._SubParsersAction) -> None:
     """The command `audit`."""
-    sub = command(commands, "audit", run, "print both axes and the answers to the four questions, or compare two audits")
+    sub = command(commands, "audit", run, "print both axes and the four answers, or compare two audits")
     sub.add_argument(
         "features",
         nargs="*",
