@@ -5,7 +5,13 @@ from rgbd_insight.experiments.encodings import COMPARED, compare
 from rgbd_insight.experiments.isolation import isolation_tables
 from rgbd_insight.experiments.plane import plane_table, write_plane
 from rgbd_insight.experiments.plans import Plan, encoding_plans, overlap_plans, zoo_plans
-from rgbd_insight.experiments.positions import position_plans, position_tables
+from rgbd_insight.experiments.positions import (
+    clear_differences,
+    hidden_bound,
+    label_shares,
+    position_plans,
+    position_tables,
+)
 from rgbd_insight.experiments.steps import JobName, finished, zoo_jobs
 from rgbd_insight.utils.arguments import explain_arguments
 
@@ -28,6 +34,9 @@ __all__ = [
     "run_claims",
     "ship",
     "tabulate",
+    "clear_differences",
+    "hidden_bound",
+    "label_shares",
     "weigh",
     "write_plane",
     "zoo_jobs",
