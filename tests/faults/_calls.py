@@ -122,7 +122,6 @@ CALLS: dict[str, Callable[[Path], object]] = {
     "experiments.tabulate": lambda at: experiments.tabulate([PLAN], "tiny", at / "work", at / "other"),
     "experiments.everything": lambda at: experiments.everything([PLAN], "tiny", at / "work", at / "other"),
     "experiments.compare": lambda at: experiments.compare([PLAN], "no such thing", "tiny", at / "work", at / "other"),
-    "experiments.run_claims": lambda at: experiments.run_claims(PLAN, "tiny", at / "work", at / "other"),
     "experiments.isolation_tables": lambda at: experiments.isolation_tables(at / "work", at / "other"),
     "experiments.weigh": lambda at: experiments.weigh("no such thing", at / "other"),
     "validation.validate": lambda at: validation.validate(at / "file" / "below", quick=True, workers=1, progress=False),

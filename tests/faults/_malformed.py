@@ -394,6 +394,7 @@ WELL = ("refused", "fine")
 UNCALLED = {  # made by others of these, or for tests of their own, or nothing is given to them
     "claims.digest",
     "claims.specification",
+    "experiments.run_claims",  # hundreds of jobs, of which each says what is wrong with it
     "features.Features",
     "models.Fusion",
     "models.Network",
@@ -411,13 +412,13 @@ def malformed(home: Path, only: Sequence[str] | None = None, every: int = 1) -> 
     for name in ("features", "results"):
         shutil.copytree(HOME.parent / "book" / name, home / "book" / name)
     (home / "file").touch()
-    wanted = {name: f for name, f in public().items() if only is None or name in only}
+    wanted = {name: f for name, f in public().items() if name not in UNCALLED and (only is None or name in only)}
     found, begun = Counter(), Path.cwd()
     os.chdir(home)
     try:
         good = calls(home, wanted, CALLS)
         found["functions"] = len(good)
-        for name in wanted.keys() - good.keys() - UNCALLED:
+        for name in wanted.keys() - good.keys():
             found["functions without a good call"] += 1
             print(f"{name}: no good call", file=sys.stderr)
         for call in good.values():
