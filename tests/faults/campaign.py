@@ -313,7 +313,7 @@ def run(short: bool = False) -> dict[str, dict[str, int]]:
         part("two at once", pairs, 2 if short else 20, ("train", "convert sunrgbd", "tables") if short else None)
         part("read meanwhile", readers, 5 if short else 40)
         if not short:  # tests of their own have short forms of these
-            part("fail in forward", forwards, 110)
+            part("fail in forward", forwards, 150)
             part("call wrongly", malformed)
     return counts
 
