@@ -67,7 +67,8 @@ class Knobs:
         A unit's signal is the standardised ReLU of its mixture and a bias of its network in [−.5, .5], so that every
         network sees other half-spaces; the truths are then those of a reference draw.
     tails : float
-        Degrees of freedom of the noise, Student's t of the same standard deviation: from 3, or 0 for normal noise.
+        Degrees of freedom of the noise, Student's t of the same standard deviation: from 3; 0 or infinite for normal
+        noise.
     uneven : float
         How unequal the groups are, in [0, 1]: at 0 all have `group_size` images, at 1 their sizes are spread like an
         exponential variable of that mean, from 1 to about five times as many. `n` is then met roughly.

@@ -38,7 +38,7 @@ def test_a_published_network_is_attached_and_audited(name, data, tmp_path):
     assert set(found.streams(name)) == ({"fused"} if name == "DFormerv2" else {"rgb", "depth", "fused"})
     assert found.levels(name) == (1, 2, 3, 4)
     report = audit(found, name, permutations=20)
-    assert list(report.answers) == ["consistency", "specificity", "evolution", "collaboration"]
+    assert list(report.answers) == ["joint", "consistency", "specificity", "evolution", "collaboration"]
     rows = report.results["consistency"].rows("cka")
     refused = {m.what for m in report.results["consistency"].missing if "mostly other scenes'" in m.why}
     assert sorted(rows["level"]) == [1, 2, 3, 4]
