@@ -17,7 +17,6 @@ from rgbd_insight.cli.sources import (
     command,
     data_from,
     new_folder,
-    nothing_left,
     number,
 )
 from rgbd_insight.extraction import extract
@@ -104,19 +103,18 @@ def run_extract(options: argparse.Namespace) -> None:
             f"{options.data} {len(data.classes)}. Name the data it was trained on."
         )
     rehearse(found, data)
-    with nothing_left(options.out):
-        features = extract(
-            found.model,
-            data,
-            found.taps,
-            options.out,
-            adapt=found.adapt,
-            run=found.run,
-            claims=digest(),
-            draws=options.draws,
-            cells=options.cells,
-            device=options.device,
-        )
+    features = extract(
+        found.model,
+        data,
+        found.taps,
+        options.out,
+        adapt=found.adapt,
+        run=found.run,
+        claims=digest(),
+        draws=options.draws,
+        cells=options.cells,
+        device=options.device,
+    )
     unknown = {run: features.entry(run)["about"].get("unknown") for run in features.runs.index}
     runs = ", ".join(run + (f" ({what} unknown)" if what else "") for run, what in unknown.items())
     path = features.path

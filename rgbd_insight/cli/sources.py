@@ -13,7 +13,6 @@ from rgbd_insight.data import Folder, Scenes
 from rgbd_insight.data.batch import Dataset, batches
 from rgbd_insight.models.network import SEEDS
 from rgbd_insight.training import checkpoints, state
-from rgbd_insight.utils.files import nothing_left  # noqa: F401
 
 NETWORK = "folder of a run, one of its .safetensors, or MODULE:FACTORY for a network of your own code, which is run"
 DATA = 'what to use: "scenes", or "folder:PATH" or "folder:PATH:SPLIT" for a folder of images'

@@ -94,7 +94,13 @@ def _explaining(function: Callable, text: str | None, *, made: bool = False) -> 
             if said is None:
                 raise
             raise ValueError(said) from error
-        if met or (silent and unreal(args[1:] + tuple(kwargs.values()) if made else result)):
+        if made:
+            given = _given(function, args, kwargs)
+            given = {name: value for name, value in given.items() if isinstance(value, float) and unreal(value)}
+            said = _of_other_kind(function, text, given)  # infinity may be meant, but never of a whole number
+            if said or (silent and any(np.isnan(v) for v in given.values())):
+                raise ValueError(said or _not_finite(function, args, kwargs))
+        if met or (silent and unreal(result)):
             said = _not_finite(function, args, kwargs)
             if said:
                 raise ValueError(said)
@@ -149,8 +155,6 @@ def _not_finite(function: Callable, args: tuple, kwargs: dict) -> str | None:
 def unreal(value: object) -> bool:
     """Whether a number is NaN or infinite, or one in an array, or in what an answer holds.
 
-    Examples
-    --------
     >>> unreal(np.array([1, np.nan])), unreal((1.0, 2))
     (True, False)
     """

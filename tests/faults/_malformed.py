@@ -102,6 +102,8 @@ def wrongs(call: Call) -> Iterator[tuple[str, str, str, Any]]:
     for parameter, good in call.given.items():
         many = {inspect.Parameter.VAR_POSITIONAL: (list, tuple), inspect.Parameter.VAR_KEYWORD: (dict,)}
         for kind, name, value in wrong(good):
+            if value is None and inspect.signature(call.function).parameters[parameter].default is None:
+                continue  # that is its default
             own = kinds[parameter] in many and not isinstance(value, many[kinds[parameter]])
             if not own and name != "a number as name":  # f(*3) and f(**{3: 1}) are Python's own to refuse
                 yield parameter, kind, name, value
