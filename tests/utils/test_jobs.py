@@ -116,7 +116,9 @@ def test_ctrl_c_ends_all_processes_and_says_nothing_of_its_own(after):
             assert process.stdout.readline() == "one\n"
         os.killpg(process.pid, signal.SIGINT)
         out, err = process.communicate(timeout=30)
-    assert (out.replace("one\n", ""), err, process.returncode) == ("stopped\n", "", 0)
+    # loky's tracker may complain that a semaphore was removed by both sides; no process may say that it was stopped
+    ours = [line for line in err.splitlines() if "resource_tracker" not in line and "warnings.warn(" not in line]
+    assert (out.replace("one\n", ""), ours, process.returncode) == ("stopped\n", [], 0)
     for _ in range(100):  # loky's own tracker ends a moment later
         try:
             os.killpg(process.pid, 0)
