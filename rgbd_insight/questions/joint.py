@@ -28,6 +28,7 @@ from rgbd_insight.result import Missing, Result, numbers
 from rgbd_insight.stats import Estimate, Resampling, averaged
 from rgbd_insight.utils.messages import TooFew
 
+Number = float | np.ndarray
 SIMILARITY, VARIANCE, SCORE = "feature similarity", "semantic variance", "joint discrepancy"
 MOVED, UNITS = "moved by joint training", "units in quadrant"
 RAW = " raw"  # before it is put between null and ceiling
@@ -163,15 +164,24 @@ def axes_of(nets: Networks, level: int, plan: Resampling) -> Axes:
 
 def _similarity(nets: Networks, level: int, plan: Resampling) -> tuple[Estimate, dict]:
     """Between null and ceiling; and as measured, with both."""
-
-    def found(pairs: list[tuple[np.ndarray, np.ndarray]], null: bool) -> Estimate:
-        every = [metrics.MEASURES["debiased_cka"].statistic(x, y, nets.groups) for x, y in pairs]
-        return stats.estimate(averaged(every), nets.groups, plan, null=null)
-
-    across = found(nets.across(level), True)
-    own = [found(nets.within(m, level), False) for m in nets.modalities]
+    across = _alike(nets, nets.across(level), plan)
+    own = [_alike(nets, nets.within(m, level), plan, null=False) for m in nets.modalities]
     ceiling = float(np.mean([one.value for one in own]))
     return stats.normalised([across], across.null, own), numbers(across) | {"ceiling": ceiling}
+
+
+def _alike(
+    nets: Networks, pairs: Sequence[tuple[np.ndarray, np.ndarray]], plan: Resampling, *, null: bool = True
+) -> Estimate:
+    """Debiased CKA of streams, mean over pairs of networks."""
+    every = [metrics.MEASURES["debiased_cka"].statistic(x, y, nets.groups) for x, y in pairs]
+    return stats.estimate(averaged(every), nets.groups, plan, null=null)
+
+
+def _unbiased(value: Number, plain: Callable[..., Number], deltas: Sequence[Estimate]) -> Estimate:
+    """`value`, with the leave-outs of `plain` of all δ: what that is biased by is the same without a block."""
+    bias = plain(*(delta.value for delta in deltas)) - value
+    return stats.combine(lambda *values: plain(*values) - bias, *deltas)
 
 
 def _variance(nets: Networks, level: int, plan: Resampling) -> tuple[Estimate, dict]:
@@ -182,12 +192,11 @@ def _variance(nets: Networks, level: int, plan: Resampling) -> tuple[Estimate, d
     deltas = [one.delta for side in found for one in side]
 
     def scale(*values: np.ndarray) -> np.ndarray:
-        """(3,) from δ (K,) of every network; what it is biased by is the same without a block."""
+        """(3,) from δ (K,) of every network."""
         first, second = np.split(np.stack(values)[:, known], 2)
         return np.array(astuple(plug_in_scale(first, second)))
 
-    bias = scale(*(delta.value for delta in deltas)) - whole
-    three = stats.combine(lambda *values: scale(*values) - bias, *deltas)
+    three = _unbiased(whole, scale, deltas)
     between, floor, apart = (three[at] for at in range(3))
     ends = {"null": apart.value, "ceiling": floor.value}
     agreed = [stats.combine(np.negative, one) for one in (between, apart, floor)]  # which rises from apart to seeds
@@ -268,8 +277,7 @@ def _of_places(nets: Networks, levels: Sequence[int], found: Callable[..., Estim
 def _similarity_of_levels(nets: Networks, levels: Sequence[int], plan: Resampling) -> list[dict]:
     def found(first: tuple[str, int], second: tuple[str, int]) -> Estimate:
         pairs = [(nets.view(i, *first), nets.view(j, *second)) for i, j in permutations(range(len(nets.members)), 2)]
-        every = [metrics.MEASURES["debiased_cka"].statistic(x, y, nets.groups) for x, y in pairs]
-        return stats.estimate(averaged(every), nets.groups, plan, null=False)
+        return _alike(nets, pairs, plan, null=False)
 
     return _of_places(nets, levels, found)
 
@@ -285,9 +293,7 @@ def _variance_of_levels(nets: Networks, levels: Sequence[int], plan: Resampling)
         def plain(*deltas: np.ndarray) -> float:
             return float(np.mean([(a - b)[known] ** 2 / 2 for a, b in zip(deltas[::2], deltas[1::2], strict=True)]))
 
-        deltas = [one.delta for pair in pairs for one in pair]
-        bias = plain(*(delta.value for delta in deltas)) - value
-        return stats.combine(lambda *values: plain(*values) - bias, *deltas)
+        return _unbiased(value, plain, [one.delta for pair in pairs for one in pair])
 
     return _of_places(nets, levels, found)
 
