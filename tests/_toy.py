@@ -55,9 +55,8 @@ class ToyData:
             if i % 3 == 0:
                 concepts[row, 1, :, : w // 2] = 1
         return Batch(
-            stack[:, :3],
-            depth,
-            depth > 0,
+            {"rgb": stack[:, :3], "depth": depth},
+            {"depth": depth > 0},
             labels,
             concepts,
             tuple(f"s{i}" for i in indices),

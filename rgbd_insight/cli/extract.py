@@ -46,22 +46,19 @@ def show_taps(options: argparse.Namespace) -> None:
     table = candidates(found.model, batch, adapt=found.adapt, every=options.all)
     if not len(table):
         raise ValueError("no module of this network hands over maps in the aspect of its input; give --adapt, or --all")
-    first, second = (m.name for m in data.modalities)
     for level, rows in table.groupby("level"):
         size = f"{rows['height'].iloc[0]} x {rows['width'].iloc[0]}"
         print(f"level {level}: {size}, 1/{rows['stride'].iloc[0]:g} of the input" if level else f"input size: {size}")
-        for row in rows.itertuples():
-            print(
-                f"  {row.stream or 'unmoved':8}{_place(row):48}{row.units:5} units   moved by {first} {row.rgb:.3f}, "
-                f"by {second} {row.depth:.3f}"
-            )
+        for row in rows.to_dict("records"):
+            moved = ", ".join(f"by {m.name} {row[f'moved by {m.name}']:.3f}" for m in data.modalities)
+            print(f"  {row['stream'] or 'unmoved':8}{_place(row):48}{row['units']:5} units   moved {moved}")
     print("\nName what you choose: ri.taps(pattern, levels=…), or rgbd-insight extract --taps PATTERN")
 
 
-def _place(row: tuple) -> str:
-    parts = [row.module]
+def _place(row: dict) -> str:
+    parts = [row["module"]]
     for name in ("item", "call", "layout"):
-        value = getattr(row, name)
+        value = row[name]
         if isinstance(value, tuple) or not pd.isna(value):
             parts.append(f"{name}={value!r}")
     return " ".join(parts)

@@ -177,7 +177,8 @@ def depth_scale(data: Dataset) -> tuple[float, float]:
     chosen = torch.linspace(0, len(data) - 1, min(SAMPLED, len(data))).long().unique().tolist()
     count, total, squares = 0, 0.0, 0.0
     for batch in batches(data, 16, chosen):
-        readings = batch.depth[batch.valid].double()  # (readings,)
+        name = data.modalities[1].name
+        readings = batch.inputs[name][batch.valid[name]].double()  # (readings,)
         count += len(readings)
         total += float(readings.sum())
         squares += float((readings**2).sum())

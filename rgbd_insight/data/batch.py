@@ -1,9 +1,9 @@
-"""What every dataset hands over: aligned colour, depth, labels and concept maps."""
+"""What every dataset hands over: aligned images of each modality, labels and concept maps."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -16,16 +16,16 @@ IGNORE = 255
 
 @dataclass(frozen=True)
 class Batch:
-    """Aligned image pairs with everything that is known of them.
+    """Aligned images of every modality with everything that is known of them.
 
     Attributes
     ----------
-    rgb : Tensor of float (B, 3, H, W)
-        In [0, 1].
-    depth : Tensor of float (B, 1, H, W)
-        In metres (or the unit of the second modality); 0 where there is no reading.
-    valid : Tensor of bool (B, 1, H, W)
-        False where `depth` has no reading.
+    inputs : dict of str to Tensor of float (B, C, H, W)
+        The images of every modality, in the order of the dataset's `modalities`, which is that in which a network is
+        given them: ``model(*batch.inputs.values())``. In the modality's unit, colour in [0, 1]; 0 where there is no
+        reading.
+    valid : dict of str to Tensor of bool (B, 1, H, W)
+        False where a modality has no reading; modalities that are read everywhere may be left out.
     labels : Tensor of int64 (B, H, W)
         Index into the dataset's `classes`; 255 = ignore.
     concepts : Tensor of int16 (B, F, H, W)
@@ -37,9 +37,8 @@ class Batch:
         The physical scene each sample comes from (the exchangeable thing).
     """
 
-    rgb: Tensor
-    depth: Tensor
-    valid: Tensor
+    inputs: dict[str, Tensor]
+    valid: dict[str, Tensor]
     labels: Tensor
     concepts: Tensor
     ids: tuple[str, ...]
@@ -50,8 +49,12 @@ class Batch:
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch with its tensors on `device`."""
-        moved = {f.name: getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)[:5]}
-        return replace(self, **moved)
+        return self.each(lambda x: x.to(device, non_blocking=True))
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """The same batch with every one of its tensors changed."""
+        inputs, valid = ({name: change(x) for name, x in images.items()} for images in (self.inputs, self.valid))
+        return replace(self, inputs=inputs, valid=valid, labels=change(self.labels), concepts=change(self.concepts))
 
 
 @runtime_checkable
@@ -68,8 +71,8 @@ class Dataset(Protocol):
         In the order of the indices in concept maps.
     families : tuple of str
         Concept families, one plane of the concept maps each.
-    modalities : (Modality, Modality)
-        Colour, then depth or what takes its place.
+    modalities : tuple of Modality
+        Two or more: colour, then depth or what takes its place, then any others; a network is given them in this order.
     size : (int, int)
         (H, W) of every image.
     groups : tuple of str
@@ -86,7 +89,7 @@ class Dataset(Protocol):
     classes: tuple[str, ...]
     concepts: tuple[Concept, ...]
     families: tuple[str, ...]
-    modalities: tuple[Modality, Modality]
+    modalities: tuple[Modality, ...]
     size: tuple[int, int]
     groups: tuple[str, ...]
 
@@ -129,6 +132,37 @@ def batches(data: Dataset, size: int, indices: Sequence[int] | None = None) -> I
         yield data.batch(indices[start : start + size])
 
 
+def joined(parts: Sequence[Batch]) -> Batch:
+    """Batches of the same modalities, one after another.
+
+    Parameters
+    ----------
+    parts : sequence of Batch
+        One or more.
+
+    Returns
+    -------
+    Batch
+        All their samples.
+
+    Examples
+    --------
+    >>> from rgbd_insight.data import Scenes
+    >>> data = Scenes(n=3)
+    >>> joined([data.batch([2]), data.batch([0, 1])]).ids == data.batch([2, 0, 1]).ids
+    True
+    """
+    first = parts[0]
+    return Batch(
+        inputs={name: torch.cat([part.inputs[name] for part in parts]) for name in first.inputs},
+        valid={name: torch.cat([part.valid[name] for part in parts]) for name in first.valid},
+        labels=torch.cat([part.labels for part in parts]),
+        concepts=torch.cat([part.concepts for part in parts]),
+        ids=tuple(name for part in parts for name in part.ids),
+        groups=tuple(name for part in parts for name in part.groups),
+    )
+
+
 class Held:
     """The same samples as `data`, each made once; everything else is asked of `data`.
 
@@ -141,16 +175,13 @@ class Held:
     --------
     >>> from rgbd_insight.data import Scenes
     >>> data = Scenes(n=3)
-    >>> torch.equal(Held(data).batch([2, 0]).depth, data.batch([2, 0]).depth)
+    >>> torch.equal(Held(data).batch([2, 0]).labels, data.batch([2, 0]).labels)
     True
     """
 
     def __init__(self, data: Dataset) -> None:
         self._data = data
-        parts = list(batches(data, 128))
-        tensors = [f.name for f in fields(Batch)[:5]]
-        self._planes = {name: torch.cat([getattr(part, name) for part in parts]) for name in tensors}
-        self._ids = [name for part in parts for name in part.ids]
+        self._all = joined(list(batches(data, 128)))
 
     def __getattr__(self, name: str) -> object:
         if name == "_data":  # asked for before it is there, as by pickle
@@ -163,5 +194,5 @@ class Held:
     def batch(self, indices: Sequence[int]) -> Batch:
         """The samples at `indices`."""
         rows = torch.as_tensor(list(indices))
-        ids, groups = (tuple(names[i] for i in rows.tolist()) for names in (self._ids, self._data.groups))
-        return Batch(**{name: x[rows] for name, x in self._planes.items()}, ids=ids, groups=groups)
+        ids, groups = (tuple(names[i] for i in rows.tolist()) for names in (self._all.ids, self._data.groups))
+        return replace(self._all.each(lambda x: x[rows]), ids=ids, groups=groups)

@@ -203,8 +203,9 @@ def _check_arrays(data: Dataset, sample: int) -> Checkup:
     """What the batches of any data set say."""
     chosen = np.unique(np.linspace(0, len(data) - 1, min(sample, len(data))).astype(int)).tolist()
     batch = data.batch(chosen)
-    colours = list((batch.rgb.movedim(1, -1) * 255).numpy())
-    readings, labels = list(batch.depth[:, 0].numpy()), list(batch.labels.numpy().astype(np.uint8))
+    rgb, second = list(batch.inputs.values())[:2]
+    colours = list((rgb.movedim(1, -1) * 255).numpy())
+    readings, labels = list(second[:, 0].numpy()), list(batch.labels.numpy().astype(np.uint8))
     metric = data.modalities[1].unit == "m"
     tests = [("a wrong unit of depth", lambda: evidence.wrong_unit(readings) if metric else None)]
     found, notes = _judge(data.name, [], tests, (colours, readings, labels, data.classes))

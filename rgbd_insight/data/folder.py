@@ -80,7 +80,7 @@ class Folder:
     >>> _ = (path / "classes.json").write_text(json.dumps(["wall", "floor"]))
     >>> _ = (path / "splits.json").write_text(json.dumps({"test": ["desk"], "groups": {"desk": "office"}}))
     >>> batch = Folder(path, size=(24, 32)).batch([0])
-    >>> batch.rgb.shape, batch.depth.unique(), batch.groups
+    >>> batch.inputs["rgb"].shape, batch.inputs["depth"].unique(), batch.groups
     (torch.Size([1, 3, 24, 32]), tensor([2.5000]), ('office',))
     """
 
@@ -121,8 +121,9 @@ class Folder:
     def batch(self, indices: Sequence[int]) -> Batch:
         """Read the samples at `indices`, in that order; concept maps are made on the way."""
         bare = self.inputs(indices)
-        second = (bare.depth, bare.valid) if self._metric else (None, None)
-        maps = concepts.concept_maps(bare.rgb, *second, bare.labels, self.classes, self.intrinsics)
+        name = self.modalities[1].name
+        second = (bare.inputs[name], bare.valid[name]) if self._metric else (None, None)
+        maps = concepts.concept_maps(bare.inputs["rgb"], *second, bare.labels, self.classes, self.intrinsics)
         return replace(bare, concepts=maps)
 
     def inputs(self, indices: Sequence[int]) -> Batch:
@@ -136,7 +137,8 @@ class Folder:
         labels = torch.from_numpy(label).long()  # (B, H, W)
         none = torch.tensor(-1, dtype=torch.int16).expand(len(rgb), len(self.families), *self.size)
         ids, groups = (tuple(names[i] for i in indices) for names in (self.ids, self.groups))
-        return Batch(rgb, depth, depth != 0, labels, none, ids, groups)
+        name = self.modalities[1].name
+        return Batch({"rgb": rgb, name: depth}, {name: depth != 0}, labels, none, ids, groups)
 
     def fingerprint(self) -> dict:
         """Where the samples come from, and a SHA-256 over the .json files and each image file's size and two ends."""

@@ -85,8 +85,8 @@ class Scenes:
     --------
     >>> data = Scenes(n=2, seed=1)
     >>> batch = data.batch([0, 1])
-    >>> batch.rgb.shape, batch.depth.shape
-    (torch.Size([2, 3, 48, 64]), torch.Size([2, 1, 48, 64]))
+    >>> [tuple(images.shape) for images in batch.inputs.values()]
+    [(2, 3, 48, 64), (2, 1, 48, 64)]
     """
 
     name = "scenes"
@@ -164,7 +164,8 @@ class Scenes:
         looks = torch.where(looks >= 0, looks + self._first_look, looks)
         ids = tuple(self._id(i) for i in indices)
         groups = tuple(self.groups[i] for i in indices)
-        return Batch(rgb, depth, valid, labels, torch.cat([planted, looks.to(torch.int16)], 1), ids, groups)
+        concepts = torch.cat([planted, looks.to(torch.int16)], 1)
+        return Batch({"rgb": rgb, "depth": depth}, {"depth": valid}, labels, concepts, ids, groups)
 
     def visibility(self, indices: Sequence[int]) -> Tensor:
         """Where each modality shows a thing that is there: bool (B, 2, H, W), first rgb, then depth."""

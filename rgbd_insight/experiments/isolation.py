@@ -16,8 +16,8 @@ import pandas as pd
 
 from rgbd_insight.data import Scenes
 from rgbd_insight.data.batch import Dataset, Held
-from rgbd_insight.extraction import INPUTS, at_rest
-from rgbd_insight.features import Features, guests, load, partners, write_table
+from rgbd_insight.extraction import at_rest
+from rgbd_insight.features import USUAL_MODALITIES, Features, guests, load, partners, write_table
 from rgbd_insight.hooks import trace
 from rgbd_insight.metrics import PartitioningStatistic, cka_statistic, level_shares, predictivity
 from rgbd_insight.metrics.partitioning import SHARES
@@ -145,7 +145,7 @@ def trained(work: Path) -> pd.DataFrame:
     data = Held(Scenes(SCENES["test"], split="test"))
     models = {fusion: _model(fusion, work) for fusion in TRAINED}
     groups, every = np.unique(data.groups, return_inverse=True)[1], np.arange(len(data))[None]
-    scene = {m: _views(models[m], data, m, every) for m in INPUTS}
+    scene = {m: _views(models[m], data, m, every) for m in USUAL_MODALITIES}
     rows = []
     for isolation, table in (
         ("guests of its own", partners(data.groups, 2 * DRAWS)),
@@ -174,7 +174,6 @@ def _model(fusion: str, work: Path) -> Network:
 
 def _views(model: Network, data: Dataset, modality: str, table: np.ndarray) -> dict[int, np.ndarray]:
     """Mean responses (N, U) by level of a modality's stream, the other input being that of the samples in `table`."""
-    kept = INPUTS.index(modality)
     taps = [tap for tap in model.taps() if tap.stream == modality]
     found: dict[int, list[np.ndarray]] = {tap.level: [] for tap in taps}
     with at_rest(model, "cpu"):
@@ -182,9 +181,9 @@ def _views(model: Network, data: Dataset, modality: str, table: np.ndarray) -> d
             rows = range(start, min(start + BLOCK, len(data)))
             own, total = data.batch(rows), dict.fromkeys(found, 0.0)
             for hosts in table[:, rows.start : rows.stop]:
-                other = getattr(data.batch(hosts.tolist()), INPUTS[1 - kept])
+                given = data.batch(hosts.tolist()).inputs | {modality: own.inputs[modality]}  # in their order
                 with trace(model, taps, lambda maps: maps.flatten(2).mean(-1)) as now:
-                    model(*((own.rgb, other) if kept == 0 else (other, own.depth)))
+                    model(*given.values())
                 total = {tap.level: total[tap.level] + means.numpy() for tap, means in now.items()}
             for level, values in total.items():
                 found[level].append(values / len(table))

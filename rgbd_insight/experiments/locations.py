@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rgbd_insight import stats
 from rgbd_insight.data.batch import Dataset
-from rgbd_insight.extraction import INPUTS, at_rest
+from rgbd_insight.extraction import at_rest
 from rgbd_insight.features import partners
 from rgbd_insight.hooks import trace
 from rgbd_insight.metrics.dissection import TopValues, active_pixels, iou_statistic
@@ -65,7 +65,7 @@ def _maps(model: Network, data: Dataset, index: int, block: int) -> dict[int, Te
         for start in range(0, len(data), block):
             rows = range(start, min(start + block, len(data)))
             own, other = data.batch(rows).to(device), data.batch(partner[rows.start : rows.stop].tolist()).to(device)
-            given = [getattr(own if i == index else other, name) for i, name in enumerate(INPUTS)]
+            given = [(own if i == index else other).inputs[m.name] for i, m in enumerate(data.modalities)]
             with trace(model, taps) as now:
                 model(*given)
             for tap, maps in now.items():

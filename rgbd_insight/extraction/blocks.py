@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from rgbd_insight.data import IGNORE, Batch, Dataset
-from rgbd_insight.features import Ablation
+from rgbd_insight.features import SAMPLE_COLUMNS, Ablation, subsets
 from rgbd_insight.hooks import Tap
 from rgbd_insight.utils.messages import unknown
 
@@ -32,33 +32,37 @@ def check_dataset(data: Dataset) -> None:
 def check_batch(batch: Batch, data: Dataset) -> Batch:
     """Return `batch`, or raise a ValueError that names the sample and the value that are wrong."""
     b, (h, w), f = len(batch.ids), data.size, len(data.families)
-    shapes = {
-        "rgb": (b, 3, h, w),
-        "depth": (b, 1, h, w),
-        "valid": (b, 1, h, w),
-        "labels": (b, h, w),
-        "concepts": (b, f, h, w),
-    }
-    for name, shape in shapes.items():
-        if tuple(getattr(batch, name).shape) != shape:
+    names = [m.name for m in data.modalities]
+    if list(batch.inputs) != names or not set(batch.valid) <= set(names):
+        raise ValueError(
+            f"`inputs` must be a dict of {', '.join(names)}, the names of data.modalities in their order, and `valid` "
+            f"of some of them; got {list(batch.inputs)} and {list(batch.valid)} for {batch.ids[0]!r}: name them alike"
+        )
+    parts = [(m.name, batch.inputs[m.name], (b, m.planes, h, w)) for m in data.modalities]
+    parts += [(f"valid of {name}", known, (b, 1, h, w)) for name, known in batch.valid.items()]
+    parts += [("labels", batch.labels, (b, h, w)), ("concepts", batch.concepts, (b, f, h, w))]
+    for name, values, shape in parts:
+        if tuple(values.shape) != shape:
             raise ValueError(
-                f"`{name}` must have shape {shape} (from data.size and data.families); got "
-                f"{tuple(getattr(batch, name).shape)} for {batch.ids[0]!r}: resize the pair to data.size"
+                f"`{name}` must have shape {shape} (from data.size, data.modalities and data.families); got "
+                f"{tuple(values.shape)} for {batch.ids[0]!r}: resize the images to data.size"
             )
+    for m, x in zip(data.modalities, batch.inputs.values(), strict=True):
+        if m.planes == 3 and (m.unit, m.low, m.high) == ("", 0, 1):
+            _reject(batch, m.name, x, ~((x >= 0) & (x <= 1)), "in [0, 1]", "divide 8-bit colour by 255")
+        _reject(batch, m.name, x, ~torch.isfinite(x), "finite", "write 0 and valid=False where nothing was read")
     c, k = len(data.classes), len(data.concepts)
-    _reject(batch, "rgb", ~((batch.rgb >= 0) & (batch.rgb <= 1)), "in [0, 1]", "divide 8-bit colour by 255")
-    _reject(batch, "depth", ~torch.isfinite(batch.depth), "finite", "write 0 and valid=False where nothing was read")
     wrong = ((batch.labels < 0) | (batch.labels >= c)) & (batch.labels != IGNORE)
-    _reject(batch, "labels", wrong, f"0 to {c - 1}, or {IGNORE} for ignore", "check data.classes")
+    _reject(batch, "labels", batch.labels, wrong, f"0 to {c - 1}, or {IGNORE} for ignore", "check data.classes")
     wrong = (batch.concepts < -1) | (batch.concepts >= k)
-    _reject(batch, "concepts", wrong, f"-1 (none) to {k - 1}", "check data.concepts")
+    _reject(batch, "concepts", batch.concepts, wrong, f"-1 (none) to {k - 1}", "check data.concepts")
     return batch
 
 
-def _reject(batch: Batch, name: str, wrong: Tensor, must: str, fix: str) -> None:
+def _reject(batch: Batch, name: str, values: Tensor, wrong: Tensor, must: str, fix: str) -> None:
     if bool(wrong.any()):
         sample = int(wrong.flatten(1).any(1).nonzero()[0, 0])
-        value = getattr(batch, name)[sample][wrong[sample]][0].item()
+        value = values[sample][wrong[sample]][0].item()
         raise ValueError(f"`{name}` must be {must}; got {value} in sample {batch.ids[sample]!r}: {fix}")
 
 
@@ -73,27 +77,37 @@ def inputs_of(data: Dataset) -> Callable[[Sequence[int]], Batch]:
 
 
 def describe(batch: Batch) -> dict[str, list]:
-    """The columns of samples.parquet for one batch; mean_depth and depth_std are 0 where no pixel has a reading.
+    """The columns of samples.parquet for one batch; a mean and a deviation are 0 where no pixel has a reading.
 
     Notes
     -----
-    brightness and contrast are mean and standard deviation of the grey image (mean of the channels), in [0, 1];
-    mean_depth and depth_std are over the pixels with a reading; missing is the share of pixels without one.
+    brightness and contrast are mean and standard deviation of the first modality's grey image (mean of the channels);
+    mean_depth and depth_std are those of the second modality, whatever its name, over the pixels with a reading, and
+    missing is the share of pixels without one. Further modalities have mean_NAME, NAME_std and missing_NAME.
     """
-    grey = batch.rgb.float().mean(1).flatten(1).cpu().double()  # (B, HW)
-    depth, valid = batch.depth.flatten(1).cpu().double(), batch.valid.flatten(1).cpu().double()  # (B, HW)
-    count = valid.sum(1).clamp_min(1)  # (B,)
-    mean = (depth * valid).sum(1) / count  # (B,)
-    deviation = (((depth - mean[:, None]) ** 2 * valid).sum(1) / count).sqrt()  # (B,)
-    return {
+    first, second, *further = batch.inputs
+    grey = batch.inputs[first].float().mean(1).flatten(1).cpu().double()  # (B, HW)
+    found = {
         "id": list(batch.ids),
         "group": list(batch.groups),
         "brightness": grey.mean(1).tolist(),
         "contrast": grey.std(1, correction=0).tolist(),
-        "mean_depth": mean.tolist(),
-        "depth_std": deviation.tolist(),
-        "missing": (1 - valid.mean(1)).tolist(),
     }
+    columns = dict.fromkeys([second], SAMPLE_COLUMNS[4:])
+    columns |= {name: (f"mean_{name}", f"{name}_std", f"missing_{name}") for name in further}
+    for name, three in columns.items():
+        found |= dict(zip(three, _readings(batch, name), strict=True))
+    return found
+
+
+def _readings(batch: Batch, name: str) -> tuple[list, list, list]:
+    """Mean and standard deviation of a modality's readings in each image, and the share of pixels without one."""
+    x = batch.inputs[name].mean(1).flatten(1).cpu().double()  # (B, HW)
+    known = batch.valid[name].flatten(1).cpu().double() if name in batch.valid else torch.ones_like(x)  # (B, HW)
+    count = known.sum(1).clamp_min(1)  # (B,)
+    mean = (x * known).sum(1) / count  # (B,)
+    deviation = (((x - mean[:, None]) ** 2 * known).sum(1) / count).sqrt()  # (B,)
+    return mean.tolist(), deviation.tolist(), (1 - known.mean(1)).tolist()
 
 
 def concept_areas(batch: Batch, count: int) -> np.ndarray:
@@ -125,12 +139,12 @@ def replacement(batch: Batch, name: str, kind: str, limits: tuple[float, float])
 
     Returns two (1, channels, 1, 1) tensors; pixels without a reading do not count.
     """
-    values = getattr(batch, name).double().movedim(1, -1)  # (B, H, W, c)
-    if name == "depth":
-        values = values[batch.valid[:, 0]]  # (P, 1)
+    values = batch.inputs[name].double().movedim(1, -1)  # (B, H, W, c)
+    if name in batch.valid:
+        values = values[batch.valid[name][:, 0]]  # (P, c)
     values = values.flatten(0, -2)  # (P, c)
     if kind == "zero" or len(values) == 0:
-        values = torch.zeros_like(values[:1]) if len(values) else values.new_zeros(1, 1)
+        values = torch.zeros_like(values[:1]) if len(values) else values.new_zeros(1, values.shape[1])
     mean = values.mean(0).clamp(*limits) if kind != "zero" else values.mean(0)
     deviation = values.std(0, correction=0) if kind == "noise" else torch.zeros_like(mean)
     return mean.float()[None, :, None, None], deviation.float()[None, :, None, None]
@@ -157,14 +171,16 @@ def check_taps(model: nn.Module, taps: Sequence[Tap] | None) -> list[Tap]:
 
 
 def check_conditions(
-    conditions: Sequence[str | Ablation], data: Dataset, model: nn.Module, taps: list[Tap]
+    conditions: Sequence[str | Ablation] | None, data: Dataset, model: nn.Module, taps: list[Tap]
 ) -> tuple[list[str], list[Ablation]]:
-    """The names of the conditions asked for, those of the data, and the ablations among them."""
+    """The names of the conditions asked for, None being all without stand-ins, and the ablations among them."""
+    if conditions is None:
+        conditions = ["both", *subsets([m.name for m in data.modalities]), "none"]
     conditions = [conditions] if isinstance(conditions, str | Ablation) else list(conditions)
     modalities = [m.name for m in data.modalities]
-    known = ["both", *modalities, "none", *(f"{m}:{kind}" for m in (*modalities, "none") for kind in REPLACEMENTS)]
-    default = {"rgb": modalities[0], "depth": modalities[1]}  # the default's names, whatever the data calls them
-    names = [c if c in known else default.get(c, c) for c in conditions if not isinstance(c, Ablation)]
+    kept = [*subsets(modalities), "none"]
+    known = ["both", *kept, *(f"{m}:{kind}" for m in kept for kind in REPLACEMENTS)]
+    names = [c for c in conditions if not isinstance(c, Ablation)]
     ablations = [c for c in conditions if isinstance(c, Ablation)]
     for name in [*names, *(a.inputs for a in ablations)]:
         if name not in known:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -15,18 +15,19 @@ from rgbd_insight.hooks import Tap, trace
 STEPS = (2, 4, 8, 16, 32, 64)  # what a network may need height and width to be multiples of
 ROUNDING = 1e-4  # of a response's size: another batch rounds otherwise
 
-Adapt = Callable[[nn.Module, Tensor, Tensor], Tensor] | None
+Adapt = Callable[..., Tensor] | None
+Inputs = Sequence[Tensor]
 
 
-def call(model: nn.Module, rgb: Tensor, depth: Tensor, adapt: Adapt = None) -> Tensor:
+def call(model: nn.Module, inputs: Inputs, adapt: Adapt = None) -> Tensor:
     """What the network returns for a batch.
 
     Parameters
     ----------
     model : Module
         The network.
-    rgb, depth : Tensor (B, c, H, W)
-        Its inputs.
+    inputs : sequence of Tensor (B, c, H, W)
+        One a modality, in the order of the data's.
     adapt : callable, optional
         As in `extract`.
 
@@ -42,18 +43,18 @@ def call(model: nn.Module, rgb: Tensor, depth: Tensor, adapt: Adapt = None) -> T
 
     Examples
     --------
-    >>> call(nn.Bilinear(3, 1, 2), torch.rand(4, 3), torch.rand(4, 1)).shape
+    >>> call(nn.Bilinear(3, 1, 2), (torch.rand(4, 3), torch.rand(4, 1))).shape
     torch.Size([4, 2])
     """
     try:
-        return model(rgb, depth) if adapt is None else adapt(model, rgb, depth)
+        return model(*inputs) if adapt is None else adapt(model, *inputs)
     except RuntimeError as error:
-        if isinstance(error, torch.OutOfMemoryError) or str(error).startswith("tap ") or rgb.ndim != 4:
+        if isinstance(error, torch.OutOfMemoryError) or str(error).startswith("tap ") or inputs[0].ndim != 4:
             raise
-        step = _step(model, rgb[:1], depth[:1], adapt)
+        step = _step(model, [x[:1] for x in inputs], adapt)
         if step is None:
             raise
-        (h, w), (height, width) = rgb.shape[-2:], _larger(rgb, step)
+        (h, w), (height, width) = inputs[0].shape[-2:], _larger(inputs[0], step)
         raise ValueError(
             f"`data` must have images of a size that the network's strides divide; it fails at {h}x{w} and runs at "
             f"{height}x{width}: give Folder(size=({height}, {width})), --size {height}x{width}, or an `adapt` that pads"
@@ -66,22 +67,22 @@ def _larger(images: Tensor, step: int) -> tuple[int, int]:
     return h, w
 
 
-def _step(model: nn.Module, rgb: Tensor, depth: Tensor, adapt: Adapt) -> int | None:
+def _step(model: nn.Module, inputs: Inputs, adapt: Adapt) -> int | None:
     """The first of `STEPS` at whose multiples the network runs; None where it does at none, or at the size as it is."""
-    if _runs(model, rgb, depth, adapt):  # another time: it was not the size
+    if _runs(model, inputs, adapt):  # another time: it was not the size
         return None
-    tried = {tuple(rgb.shape[-2:])}
+    tried = {tuple(inputs[0].shape[-2:])}
     for step in STEPS:
-        size = _larger(rgb, step)
-        if size not in tried and _runs(model, F.interpolate(rgb, size), F.interpolate(depth, size), adapt):
+        size = _larger(inputs[0], step)
+        if size not in tried and _runs(model, [F.interpolate(x, size) for x in inputs], adapt):
             return step
         tried.add(size)
     return None
 
 
-def _runs(model: nn.Module, rgb: Tensor, depth: Tensor, adapt: Adapt) -> bool:
+def _runs(model: nn.Module, inputs: Inputs, adapt: Adapt) -> bool:
     try:
-        model(rgb, depth) if adapt is None else adapt(model, rgb, depth)
+        model(*inputs) if adapt is None else adapt(model, *inputs)
     except Exception:  # whatever else is wrong with it; the first error is told
         return False
     return True
@@ -109,7 +110,7 @@ def counted(model: nn.Module) -> Iterator[list]:
 
 def check_order(
     model: nn.Module,
-    given: tuple[Tensor, Tensor],
+    given: Inputs,
     adapt: Adapt,
     joined: Mapping[Tap, Tensor],
     reduce: Callable[[Tensor], Tensor] | Mapping[Tap, Callable[[Tensor], Tensor]],
@@ -120,7 +121,7 @@ def check_order(
     """
     for row in {0, len(given[0]) - 1}:
         with trace(model, joined, reduce, samples=1) as alone:
-            call(model, *(x[row : row + 1] for x in given), adapt)
+            call(model, [x[row : row + 1] for x in given], adapt)
         for tap, x in joined.items():
             apart = (x - alone[tap]).abs().sum(1)  # (B,)
             if apart[row] > apart.min() + ROUNDING * float(alone[tap].abs().sum()):

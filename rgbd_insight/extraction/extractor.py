@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from functools import cached_property
-from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from torch.backends import cudnn
 
 from rgbd_insight.data import Batch, Dataset
+from rgbd_insight.data.batch import joined
 from rgbd_insight.extraction.blocks import check_batch, concept_areas, describe, inputs_of, replacement, score
 from rgbd_insight.extraction.calling import call, check_order, counted
 from rgbd_insight.extraction.cells import CellPlan, Reduce, cell_counts, pooled
@@ -22,7 +22,6 @@ from rgbd_insight.hooks import Tap, at_own_precision, evaluating, mute, purity, 
 from rgbd_insight.stats import estimate
 from rgbd_insight.utils.distributed import device_for
 
-INPUTS = ("rgb", "depth")  # the fields of a Batch behind the first and the second modality
 IMAGES, GROUPS = 64, 5  # from which it is measured how much is the guests'; groups from which there is an interval
 
 
@@ -38,16 +37,16 @@ class Extractor:
         draws: int,
         block: int,
         device: torch.device,
-        adapt: Callable[[nn.Module, Tensor, Tensor], Tensor] | None = None,
+        adapt: Callable[..., Tensor] | None = None,
     ) -> None:
         self.adapt = adapt
         self.model, self.data, self.taps, self.draws, self.block = model, data, taps, draws, block
         self.device, self.names = device, [m.name for m in data.modalities]
         self.alone = len(getattr(model, "modalities", self.names)) == 1
-        self.partners = partners(data.groups, 2)  # (2, N), for predictions; "none" takes its inputs from both
+        self.partners = partners(data.groups, len(self.names))  # (M, N), for predictions; "none" takes one of each
         self.guests = guests(data.groups, max(draws, MEASURED))  # for responses
         self._unit_means: dict[tuple[str, int], np.ndarray] = {}
-        self._replacements: dict[tuple[int, str], tuple[Tensor, Tensor]] = {}  # by input and by what replaces it
+        self._replacements: dict[tuple[str, str], tuple[Tensor, Tensor]] = {}  # by input and by what replaces it
         self.plan: CellPlan | None = None
         self._in_order = False  # whether it was seen that rows come in the order of the samples
 
@@ -59,19 +58,19 @@ class Extractor:
         rows = np.linspace(0, len(self.data) - 1, min(self.block, len(self.data))).astype(int)
         reference = self._load(rows.tolist())
         for condition in sorted(c for c in asked if ":" in c):
-            name, kind = condition.split(":")
-            for i, m in enumerate(self.data.modalities):
-                if m.name != name:
-                    self._replacements[i, kind] = replacement(reference, INPUTS[i], kind, (m.low, m.high))
+            kept, _, kind = condition.partition(":")
+            for m in self.data.modalities:
+                if m.name not in kept.split("+"):
+                    self._replacements[m.name, kind] = replacement(reference, m.name, kind, (m.low, m.high))
         if any(a.value == "mean" for a in ablations):
-            found, _ = self._run((reference.rgb, reference.depth), reference.ids, "both")
+            found, _ = self._run(tuple(reference.inputs.values()), reference.ids, "both")
             self._unit_means = {(tap.stream, tap.level): values.mean(0) for tap, values in found.items()}  # (U,)
 
     def plan_cells(self, count: int) -> CellPlan:
         """Fix which `count` cells of an image, and which units, are kept; returns the plan."""
         first = self._load([0])
         with trace(self.model, self.taps, lambda maps: torch.tensor(maps.shape[1:])) as shapes:
-            call(self.model, first.rgb, first.depth, self.adapt)
+            call(self.model, tuple(first.inputs.values()), self.adapt)
         self.plan = CellPlan.of({tap: shape.tolist() for tap, shape in shapes.items()}, count)
         return self.plan
 
@@ -154,10 +153,12 @@ class Extractor:
     def _beside(
         self, modality: str, batch: Batch, hosts: np.ndarray, reduces: dict[Tap, Reduce] | Reduce = pooled
     ) -> dict[Tap, np.ndarray]:
-        """Responses (B, U) to one modality of `batch` beside the other input of the samples `hosts` (B,)."""
-        kept = self.names.index(modality)
-        other = getattr(self._hosts, INPUTS[1 - kept])[torch.from_numpy(np.searchsorted(self._known, hosts))]
-        return self._run(_paired(kept, batch, other), batch.ids, modality, reduces)[0]
+        """Responses (B, U) to one modality of `batch` beside the other inputs of the samples `hosts` (B,)."""
+        at = torch.from_numpy(np.searchsorted(self._known, hosts))
+        given = tuple(
+            batch.inputs[name] if name == modality else images[at] for name, images in self._hosts.inputs.items()
+        )
+        return self._run(given, batch.ids, modality, reduces)[0]
 
     @cached_property
     def _known(self) -> np.ndarray:
@@ -213,51 +214,47 @@ class Extractor:
         """How far each tap moves when one input is swapped, over up to 8 samples and their partners."""
         rows = np.linspace(0, len(self.data) - 1, min(8, len(self.data))).astype(int)
         own, other = self._load(rows.tolist()), self._load(self.partners[0, rows].tolist())
-        pairs = SimpleNamespace(
-            rgb=torch.cat([own.rgb, other.rgb]),
-            depth=torch.cat([own.depth, other.depth]),
-            groups=own.groups + other.groups,
-        )
-        names = dict(zip(INPUTS, self.names, strict=True))
-        return [
-            row | {"modality": names[row["modality"]]} for row in purity(self.model, pairs, self.taps, adapt=self.adapt)
-        ]
+        return purity(self.model, joined([own, other]), self.taps, adapt=self.adapt)
 
     def _load(self, rows: Sequence[int], concepts: bool = False) -> Batch:
         load = self.data.batch if concepts else inputs_of(self.data)
         return check_batch(load(rows), self.data).to(self.device)
 
-    def _given(self, condition: str, own: Batch, others: _PartnerInputs) -> tuple[Tensor, Tensor]:
+    def _given(self, condition: str, own: Batch, others: _PartnerInputs) -> tuple[Tensor, ...]:
         if condition == "both" or self.alone:
-            return own.rgb, own.depth
-        if condition == "none":
-            return others[0][0], others[1][1]
-        name, _, kind = condition.partition(":")
-        if name == "none":
-            return self._stand_in(0, kind, own, others), self._stand_in(1, kind, own, others)
-        kept = self.names.index(name)
-        other = self._stand_in(1 - kept, kind, own, others) if kind else others[0][1 - kept]
-        return _paired(kept, own, other)
+            return tuple(own.inputs.values())
+        names, _, kind = condition.partition(":")
+        kept = names.split("+")
+
+        def given(index: int, name: str) -> Tensor:
+            if name in kept:
+                return own.inputs[name]
+            if kind:
+                return self._stand_in(index, kind, own, others)
+            return others[index if names == "none" else 0][name]  # no two of one partner where nothing is kept
+
+        return tuple(given(index, name) for index, name in enumerate(self.names))
 
     def _stand_in(self, index: int, kind: str, own: Batch, others: _PartnerInputs) -> Tensor:
         """What replaces an input under "zero", "mean" or "noise"."""
-        shape = getattr(own, INPUTS[index]).shape  # (B, c, H, W)
-        mean, deviation = (x.to(self.device) for x in self._replacements[index, kind])
-        noise = torch.randn(shape, generator=torch.Generator().manual_seed(others.rows[0])).to(self.device)
         m = self.data.modalities[index]
+        shape = own.inputs[m.name].shape  # (B, c, H, W)
+        mean, deviation = (x.to(self.device) for x in self._replacements[m.name, kind])
+        seed = others.rows[0] + (max(index - 1, 0) << 40)  # no two readings have the same noise
+        noise = torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(self.device)
         x = mean + deviation * noise
         return x.clamp(m.low, m.high) if kind == "noise" else x
 
     def _run(
         self,
-        given: tuple[Tensor, Tensor],
+        given: tuple[Tensor, ...],
         ids: Sequence[str],
         condition: str,
         reduces: dict[Tap, Reduce] | Reduce | None = pooled,
     ) -> tuple[dict[Tap, np.ndarray], Tensor]:
         around = trace(self.model, self.taps, reduces, samples=len(ids)) if reduces else nullcontext({})
         with counted(self.model) as calls, around as traced:
-            logits = call(self.model, *given, self.adapt)  # (B, C, H, W)
+            logits = call(self.model, given, self.adapt)  # (B, C, H, W)
         if len(calls) > 1 and reduces and not self._in_order:
             check_order(self.model, given, self.adapt, traced, reduces)
             self._in_order = True
@@ -280,7 +277,7 @@ class Extractor:
         if got != want:
             raise ValueError(
                 f"the model must return logits of shape {want} (samples, data.classes, data.size); got "
-                f"{got}: give `adapt`, a function of (model, rgb, depth) that picks them out and interpolates them"
+                f"{got}: give `adapt`, a function of (model, *inputs) that picks them out and interpolates them"
             )
         if not bool(torch.isfinite(logits.sum())) and not bool(torch.isfinite(logits).all()):  # mostly the sum says it
             sample = ids[int((~torch.isfinite(logits)).flatten(1).any(1).nonzero()[0, 0])]
@@ -303,11 +300,6 @@ class Extractor:
         return float(values[unit])
 
 
-def _paired(kept: int, own: Batch, other: Tensor) -> tuple[Tensor, Tensor]:
-    """The two inputs of a network: that which is kept of a batch's own, and the other one."""
-    return (own.rgb, other) if kept == 0 else (other, own.depth)
-
-
 def _shares(responses: np.ndarray, groups: np.ndarray, draws: int) -> dict[str, float | None]:
     """Whose the variance of `responses` (I, D, U) is, and the own share of their mean over `draws` of the guests."""
     found, share = parts(responses), None
@@ -323,15 +315,15 @@ def _counted(condition: str, logits: Tensor, labels: Tensor) -> dict[str, np.nda
 
 
 class _PartnerInputs(dict):
-    """The inputs (rgb, depth) of a block's partners in each draw, loaded when first asked for."""
+    """The inputs of a block's partners in each draw, by modality, loaded when first asked for."""
 
     def __init__(self, extractor: Extractor, rows: range) -> None:
         super().__init__()
         self.extractor, self.rows = extractor, rows
 
-    def __missing__(self, draw: int) -> tuple[Tensor, Tensor]:
+    def __missing__(self, draw: int) -> dict[str, Tensor]:
         batch = self.extractor._load(self.extractor.partners[draw, self.rows.start : self.rows.stop].tolist())
-        self[draw] = batch.rgb, batch.depth
+        self[draw] = batch.inputs
         return self[draw]
 
 

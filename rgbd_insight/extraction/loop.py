@@ -35,9 +35,9 @@ def extract(
     taps: Sequence[Tap] | None = None,
     out: str | Path = "features/mine",
     *,
-    adapt: Callable[[nn.Module, Tensor, Tensor], Tensor] | None = None,
+    adapt: Callable[..., Tensor] | None = None,
     run: dict[str, Any] | None = None,
-    conditions: Sequence[str | Ablation] = ("both", "rgb", "depth", "none"),
+    conditions: Sequence[str | Ablation] | None = None,
     draws: int = 4,
     cells: int = 0,
     batch_size: int = 64,
@@ -50,8 +50,9 @@ def extract(
     Parameters
     ----------
     model : Module
-        Called as ``model(rgb, depth)``; returns logits (B, C, H, W). Left as it was: mode, device, no hooks. What
-        ``nn.DataParallel`` or ``torch.compile`` put around it is taken off.
+        Called with the inputs in the order of ``data.modalities``, as ``model(rgb, depth)``; returns logits (B, C, H,
+        W). Left as it was: mode, device, no hooks. What ``nn.DataParallel`` or ``torch.compile`` put around it is taken
+        off.
     data : Dataset
         Any object with the members of `data.Dataset`.
     taps : sequence of Tap, optional
@@ -59,19 +60,22 @@ def extract(
     out : str or Path, optional
         The features directory; the run is added to what it holds, and a killed call goes on where it stopped.
     adapt : callable, optional
-        ``adapt(model, rgb, depth) -> logits`` for a model that takes its inputs in another way (a list, one stacked
-        tensor, keywords, three channels of depth) or returns more, or smaller logits; None is ``model(rgb, depth)``.
+        ``adapt(model, *inputs) -> logits``, as ``adapt(model, rgb, depth)``, for a model that takes its inputs in
+        another way (a list, one stacked tensor, keywords, three channels of depth) or returns more, or smaller logits;
+        None is ``model(*inputs)``.
     run : dict of str to object, optional
         Fusion, seed, epoch and role ("final", "checkpoint", "untrained") of the model, else its own attributes are
         taken, and where neither says the epoch it is unknown, as audits say; "curves" (a DataFrame or a parquet file of
         training curves); other JSON values are kept under "about".
     conditions : sequence of (str or Ablation), optional
-        What the model is given. "both"; a modality's name (*source-isolated*: the other input comes from another
-        group's image; responses are averaged over `draws` guests, the same for all samples, predictions are beside a
-        partner of each sample's own); "none" (both inputs from partners; predictions only); "NAME:zero", "NAME:mean",
-        "NAME:noise" (modality NAME as it is, the other replaced; predictions only; with "none" for NAME both are); an
-        `Ablation` (predictions only). A model with one modality (a twin) has only the condition of its name. Conditions
-        that the run already has are not recorded again.
+        What the model is given. "both" (all inputs as they are, however many); a modality's name (*source-isolated*:
+        all other inputs come from another group's image; responses are averaged over `draws` guests, the same for all
+        samples, predictions are beside a partner of each sample's own); of three or more modalities some, as
+        "rgb+depth" (predictions only); "none" (all inputs from partners; predictions only); "NAME:zero", "NAME:mean",
+        "NAME:noise" (what NAME names as it is, the others replaced; predictions only; with "none" for NAME all are); an
+        `Ablation` (predictions only). None is "both", every modality, all of "rgb+depth" and the like, and "none". A
+        model with one modality (a twin) has only the condition of its name. Conditions that the run already has are not
+        recorded again.
     draws : int, optional
         Guests that every sample's responses are averaged over under the source-isolated conditions, 1 or more.
     cells : int, optional
@@ -136,7 +140,7 @@ def extract(
         "taps": [tap.as_json() for tap in taps],
         "draws": draws,
         "cells": cells,
-        "isolation": SAME if len(getattr(model, "modalities", data.modalities)) == 2 else None,
+        "isolation": SAME if len(getattr(model, "modalities", data.modalities)) > 1 else None,
         "block": batch_size,
         "conditions": names,
         "ablations": {a.name: a.as_json() for a in ablations},
@@ -237,7 +241,7 @@ def _head(data: Dataset) -> dict:
     return {
         "name": data.name,
         "fingerprint": data.fingerprint(),
-        "modalities": [asdict(m) for m in data.modalities],
+        "modalities": [m.as_json() for m in data.modalities],
         "classes": list(data.classes),
         "concepts": [asdict(c) for c in data.concepts],
         "families": list(data.families),

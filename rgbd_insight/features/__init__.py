@@ -7,6 +7,8 @@ from rgbd_insight.features.quantise import write_quantised
 from rgbd_insight.features.reader import Features, load
 from rgbd_insight.features.schema import (
     ROLES,
+    SAMPLE_COLUMNS,
+    USUAL_MODALITIES,
     USUAL_SHARE,
     Ablation,
     AblationName,
@@ -15,8 +17,10 @@ from rgbd_insight.features.schema import (
     Modality,
     RunId,
     TensorKey,
+    subsets,
 )
 from rgbd_insight.features.tables import read_table, write_table
+from rgbd_insight.features.tasks import IGNORE, SCORES, TASKS, Scoring, Task, find_task, occurrences, task_of_labels
 from rgbd_insight.features.writer import FeatureWriter
 from rgbd_insight.utils.arguments import explain_arguments
 
@@ -28,6 +32,7 @@ __all__ = [
     "Features",
     "FeaturesError",
     "Guests",
+    "IGNORE",
     "MANIFEST",
     "MEASURED",
     "Modality",
@@ -35,17 +40,27 @@ __all__ = [
     "ROLES",
     "RunId",
     "SAME",
+    "SAMPLE_COLUMNS",
+    "SCORES",
     "SUMS",
+    "Scoring",
+    "TASKS",
+    "Task",
     "TensorKey",
+    "USUAL_MODALITIES",
     "USUAL_SHARE",
     "cell_blocks",
     "choose_cells",
     "choose_units",
+    "find_task",
     "guests",
     "load",
+    "occurrences",
     "partners",
     "parts",
     "read_table",
+    "subsets",
+    "task_of_labels",
     "write_quantised",
     "write_table",
 ]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import combinations
 
 PLAIN_NAME = re.compile(r"[A-Za-z0-9_+][A-Za-z0-9_+.\-]*")  # of a file, on every system
 SAMPLE_COLUMNS = ("id", "group", "brightness", "contrast", "mean_depth", "depth_std", "missing")
 ROLES = ("final", "checkpoint", "untrained")
+USUAL_MODALITIES = ("rgb", "depth")  # what is meant where no modality is named
 SIDE = 256  # cells, at most, in a row or column of a grid: an index is one byte
 USUAL_SHARE = 0.25  # of the units: the dose that the name of an ablation leaves out
 _RUN = re.compile(
@@ -23,6 +26,17 @@ class FeaturesError(ValueError):
     """A features directory that cannot be used as asked: says which path, what is wrong, and how to mend it."""
 
 
+def subsets(modalities: Sequence[str]) -> list[str]:
+    """The conditions in which some modalities, but not all, are kept: each alone, then two of them, and so on.
+
+    Examples
+    --------
+    >>> subsets(["rgb", "depth"]), subsets(["rgb", "depth", "thermal"])[3:]
+    (['rgb', 'depth'], ['rgb+depth', 'rgb+thermal', 'depth+thermal'])
+    """
+    return ["+".join(some) for count in range(1, len(modalities)) for some in combinations(modalities, count)]
+
+
 @dataclass(frozen=True)
 class Modality:
     """One input of the network.
@@ -35,17 +49,29 @@ class Modality:
         Of its values; "" for none.
     low, high : float
         Their range.
+    channels : int or None
+        Of its images; None is 3 for a picture (no unit, range 0 to 1) and else 1.
 
     Examples
     --------
-    >>> Modality("depth", "m", 0.0, 10.0).unit
-    'm'
+    >>> Modality("depth", "m", 0.0, 10.0).planes, Modality("rgb", "", 0.0, 1.0).planes
+    (1, 3)
     """
 
     name: str
     unit: str
     low: float
     high: float
+    channels: int | None = None
+
+    @property
+    def planes(self) -> int:
+        """Channels of its images."""
+        return self.channels or (3 if (self.unit, self.low, self.high) == ("", 0, 1) else 1)
+
+    def as_json(self) -> dict:
+        """What a manifest holds of it; `channels` only where it is given."""
+        return {key: value for key, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True)

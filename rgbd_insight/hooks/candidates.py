@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from rgbd_insight.hooks.tap import parts
-from rgbd_insight.hooks.units import grids
+from rgbd_insight.hooks.units import grids, swapped
 from rgbd_insight.hooks.wrappers import at_own_precision, bare, check_readable, evaluating
 
-COLUMNS = ["level", "stride", "module", "item", "call", "layout", "units", "height", "width", "rgb", "depth", "stream"]
+COLUMNS = ["level", "stride", "module", "item", "call", "layout", "units", "height", "width"]
 SLIGHT = 1e-6  # of a tensor's size: rounding of another batch, not the input, moves it as much
 Key = tuple[str, int, tuple]
 
@@ -70,9 +70,9 @@ def candidates(
     Parameters
     ----------
     model : Module
-        ``model(rgb, depth)``; read in evaluation mode and handed back in the mode it was in.
+        Called with the inputs in their order; read in evaluation mode and handed back in the mode it was in.
     batch : object
-        Two or more samples with `rgb` and `depth`.
+        Two or more samples with `inputs`, a dict of modality to Tensor (B, C, H, W).
     adapt : callable, optional
         As in :func:`purity`.
     every : bool, optional
@@ -83,8 +83,8 @@ def candidates(
     DataFrame
         a row a place (a row a grid, where several fit its tokens), in the order of levels: level (1 is the finest size
         below the input's), stride, module, item, call (missing where a module is called once), layout (missing for
-        maps), units, height, width, rgb and depth (how far the place moves when that input alone is another sample's,
-        as in :func:`purity`), stream: "rgb", "depth" or "fused" for what moves it, "" for nothing.
+        maps), units, height, width, "moved by NAME" of every modality (how far the place moves when that input alone is
+        another sample's, as in :func:`purity`), stream: the modality that moves it, "fused" for several, "" for none.
 
     Raises
     ------
@@ -95,39 +95,49 @@ def candidates(
     --------
     >>> from types import SimpleNamespace
     >>> from rgbd_insight.models import build
-    >>> batch = SimpleNamespace(rgb=torch.rand(2, 3, 16, 16), depth=torch.rand(2, 1, 16, 16) + 1)
+    >>> batch = SimpleNamespace(inputs={"rgb": torch.rand(2, 3, 16, 16), "depth": torch.rand(2, 1, 16, 16) + 1})
     >>> found = candidates(build("sum", classes=2, width=8), batch)
     >>> found[found["module"] == "encoder_rgb.layer2"][["level", "units", "stream"]].values.tolist()
     [[2, 16, 'fused']]
     """
-    if len(batch.rgb) < 2:
-        raise ValueError(f"`batch` must have two or more samples; got {len(batch.rgb)}: one is swapped for another")
+    inputs = batch.inputs
+    first = next(iter(inputs.values()))  # (B, C, H, W)
+    if len(first) < 2:
+        raise ValueError(f"`batch` must have two or more samples; got {len(first)}: one is swapped for another")
     model = bare(model)
     check_readable(model, "the network")
-    given = {
-        "": (batch.rgb, batch.depth),
-        "rgb": (batch.rgb.roll(1, 0), batch.depth),
-        "depth": (batch.rgb, batch.depth.roll(1, 0)),
-    }
     survey = _Survey(model)
     try:
         with evaluating(model), torch.no_grad(), at_own_precision(model):
-            for name, pair in given.items():
+            for name, given in swapped(inputs, 1).items():
                 survey.start(name)
-                model(*pair) if adapt is None else adapt(model, *pair)
+                model(*given) if adapt is None else adapt(model, *given)
     finally:
         for handle in survey.handles:
             handle.remove()
-    return _table(model, survey, tuple(batch.rgb.shape[-2:]), every)
+    return _table(model, survey, tuple(inputs), tuple(first.shape[-2:]), every)
 
 
-def _table(model: nn.Module, survey: _Survey, size: tuple[int, int], every: bool) -> pd.DataFrame:
+def moved_by(modality: str) -> str:
+    """The column that says how far a modality moves a place.
+
+    Examples
+    --------
+    >>> moved_by("thermal")
+    'moved by thermal'
+    """
+    return f"moved by {modality}"
+
+
+def _table(
+    model: nn.Module, survey: _Survey, modalities: tuple[str, ...], size: tuple[int, int], every: bool
+) -> pd.DataFrame:
     rows = []
     for key, x in survey.first.items():
         name, call, path = key
         if not every and (key in survey.same or not _nameable(model.get_submodule(name), name)):
             continue
-        moved = {m: survey.moved.get(m, {}).get(key, 0.0) for m in ("rgb", "depth")}
+        moved = {m: survey.moved.get(m, {}).get(key, 0.0) for m in modalities}
         by = [m for m, value in moved.items() if value > 0]
         rows += [
             {
@@ -139,18 +149,18 @@ def _table(model: nn.Module, survey: _Survey, size: tuple[int, int], every: bool
                 "units": units,
                 "height": h,
                 "width": w,
-                **moved,
-                "stream": "fused" if len(by) == 2 else by[0] if by else "",
+                **{moved_by(m): value for m, value in moved.items()},
+                "stream": "fused" if len(by) > 1 else by[0] if by else "",
             }
             for layout, (units, h, w) in _layouts(x, size)
         ]
-    table = pd.DataFrame(rows, columns=COLUMNS, dtype=object)  # keeps whole numbers beside missing ones
+    columns = [*COLUMNS, *map(moved_by, modalities), "stream"]
+    table = pd.DataFrame(rows, columns=columns, dtype=object)  # keeps whole numbers beside missing ones
     grids = list(zip(table["height"], table["width"], strict=True))
     level = {grid: k for k, grid in enumerate(sorted(set(grids) - {size}, reverse=True), 1)} | {size: 0}
     table["level"] = [level[grid] for grid in grids]
-    numbers = dict.fromkeys(["level", "units", "height", "width"], int) | dict.fromkeys(
-        ["stride", "rgb", "depth"], float
-    )
+    numbers = dict.fromkeys(["level", "units", "height", "width"], int)
+    numbers |= dict.fromkeys(["stride", *map(moved_by, modalities)], float)
     return table.astype(numbers).sort_values("level", kind="stable", ignore_index=True)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rgbd_insight.features import USUAL_MODALITIES
 from rgbd_insight.hooks.tap import Tap, hooked
 from rgbd_insight.hooks.wrappers import at_own_precision, evaluating
 
@@ -45,7 +46,7 @@ def taps(
     pattern: str,
     levels: Iterable[int],
     *,
-    streams: Sequence[str] = ("rgb", "depth"),
+    streams: Sequence[str] = USUAL_MODALITIES,
     **options: Any,
 ) -> list[Tap]:
     """One tap a stream and level, streams outermost, from a pattern of module names.
@@ -227,13 +228,14 @@ def purity(
     Parameters
     ----------
     model : Module
-        ``model(rgb, depth)``; read in evaluation mode and handed back in the mode it was in.
+        Called with the inputs in their order; read in evaluation mode and handed back in the mode it was in.
     batch : object
-        Two or more samples with `rgb`, `depth` and `groups`; partners are of another group where there is one.
+        Two or more samples with `inputs` (a dict of modality to Tensor) and `groups`; partners are of another group
+        where there is one.
     taps : iterable of Tap
         The places.
     adapt : callable, optional
-        ``adapt(model, rgb, depth)`` calls a model that takes its inputs in another way; None: ``model(rgb, depth)``.
+        ``adapt(model, *inputs)`` calls a model that takes its inputs in another way; None: ``model(*inputs)``.
 
     Returns
     -------
@@ -254,30 +256,36 @@ def purity(
     >>> import torch
     >>> from rgbd_insight.models import build
     >>> rgb, depth = torch.rand(2, 3, 16, 16), torch.rand(2, 1, 16, 16) + 1
-    >>> batch = SimpleNamespace(rgb=rgb, depth=depth, groups=("a", "b"))
+    >>> batch = SimpleNamespace(inputs={"rgb": rgb, "depth": depth}, groups=("a", "b"))
     >>> rows = purity(build("sum", classes=2, width=8), batch, [Tap("rgb", 1, "encoder_rgb.layer1")])
     >>> [(row["modality"], row["moved"] > 0) for row in rows]
     [('rgb', True), ('depth', False)]
     """
-    wanted, n = list(taps), len(batch.rgb)
+    wanted, n = list(taps), len(batch.groups)
     if n < 2:
         raise ValueError(f"`batch` must have two or more samples; got {n}: an input is swapped for another sample's")
     shift = max(range(1, n), key=lambda s: sum(a != b for a, b in _pairs(batch.groups, s)))
-    given = {
-        "": (batch.rgb, batch.depth),
-        "rgb": (batch.rgb.roll(shift, 0), batch.depth),
-        "depth": (batch.rgb, batch.depth.roll(shift, 0)),
-    }
     seen = {}
     with evaluating(model), torch.no_grad(), at_own_precision(model):
-        for name, pair in given.items():
+        for name, given in swapped(batch.inputs, shift).items():
             with trace(model, wanted, samples=n) as seen[name]:
-                model(*pair) if adapt is None else adapt(model, *pair)
+                model(*given) if adapt is None else adapt(model, *given)
     return [
         {"stream": tap.stream, "level": tap.level, "modality": name, "moved": _moved(seen[""][tap], seen[name][tap])}
         for tap in wanted
-        for name in ("rgb", "depth")
+        for name in batch.inputs
     ]
+
+
+def swapped(inputs: Mapping[str, Tensor], shift: int) -> dict[str, tuple[Tensor, ...]]:
+    """What a network is given where nothing is swapped, under "", and where each input is another sample's.
+
+    Examples
+    --------
+    >>> [[x.tolist() for x in given] for given in swapped({"a": torch.arange(2), "b": torch.arange(2)}, 1).values()]
+    [[[0, 1], [0, 1]], [[1, 0], [0, 1]], [[0, 1], [1, 0]]]
+    """
+    return {name: tuple(x.roll(shift, 0) if name == m else x for m, x in inputs.items()) for name in ("", *inputs)}
 
 
 def _pairs(groups: Sequence, shift: int) -> Iterator[tuple]:

@@ -84,8 +84,9 @@ def scenes(data: Scenes, indices: Sequence[int], ax: Axes | None = None) -> Axes
     high = 1 / len(indices)
     for i in range(len(indices)):
         boxes = [ax.inset_axes((column / 3, 1 - (i + 1) * high, 0.325, 0.96 * high)) for column in range(3)]
-        boxes[0].imshow(batch.rgb[i].movedim(0, -1).numpy())
-        boxes[1].imshow(batch.depth[i, 0].numpy(), cmap="viridis_r")
+        colour, reading = batch.inputs.values()
+        boxes[0].imshow(colour[i].movedim(0, -1).numpy())
+        boxes[1].imshow(reading[i, 0].numpy(), cmap="viridis_r")
         _who(boxes[2], np.where(labels[i] >= surfaces, labels[i], -1), tags[i], seen[i], data)
         for box, title in zip(boxes, SCENE_COLUMNS, strict=True):
             box.set(xticks=[], yticks=[])
@@ -124,15 +125,16 @@ def cues(data: Scenes, ax: Axes | None = None) -> Axes:
         raise ValueError('`data` must draw pairs; got scenes without `toggle`: Scenes(n=1, toggle=["rug", "dome"])')
     first = [2 * data.n * i for i in range(len(data.toggle))]
     there, gone = data.batch(first), data.batch([i + 1 for i in first])
-    changes = [(a != b).any(1).numpy() for a, b in ((there.rgb, gone.rgb), (there.depth, gone.depth))]  # (B, H, W) each
+    colour, reading = there.inputs.values()
+    changes = [(x != gone.inputs[name]).any(1).numpy() for name, x in there.inputs.items()]  # (B, H, W) each
     ax = canvas(ax, 1.62 * len(first) + 0.3, PICTURES)
     ax.set_axis_off()
     high = 1 / len(first)
     for i, thing in enumerate(data.toggle):
         boxes = [ax.inset_axes((column / 4, 1 - (i + 1) * high, 0.24, 0.94 * high)) for column in range(4)]
-        boxes[0].imshow(there.rgb[i].movedim(0, -1).numpy())
-        boxes[2].imshow(there.depth[i, 0].numpy(), cmap="viridis_r")
-        for box, changed, modality in zip(boxes[1::2], changes, ("rgb", "depth"), strict=True):
+        boxes[0].imshow(colour[i].movedim(0, -1).numpy())
+        boxes[2].imshow(reading[i, 0].numpy(), cmap="viridis_r")
+        for box, changed, modality in zip(boxes[1::2], changes, there.inputs, strict=True):
             box.imshow(changed[i], cmap=ListedColormap([PAPER, COLOURS[modality]]), vmin=0, vmax=1)
             if not changed[i].any():
                 box.text(0.5, 0.5, "nothing", ha="center", va="center", fontsize=9, transform=box.transAxes)

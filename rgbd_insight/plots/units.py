@@ -217,9 +217,12 @@ def _images(ax: Axes, features: Features, data: Dataset, unit: Unit, indices: Se
 def pair(ax: Axes, batch: Batch, i: int, box: tuple[float, ...]) -> list[tuple[float, ...]]:
     """Draw sample `i`, colour above depth, in a box (x, y, width and height of each; inches); their extents."""
     x, y, wide, high = box
-    depth = np.where(batch.valid[i, 0].numpy(), batch.depth[i, 0].numpy(), np.nan)
+    first, second = list(batch.inputs)[:2]
+    reading = batch.inputs[second][i, 0].numpy()  # (H, W)
+    if second in batch.valid:
+        reading = np.where(batch.valid[second][i, 0].numpy(), reading, np.nan)
     extents = [(x, x + 0.97 * wide, y + (row + 0.97) * high, y + row * high) for row in range(2)]
-    for image, extent in zip((batch.rgb[i].movedim(0, -1).numpy(), depth), extents, strict=True):
+    for image, extent in zip((batch.inputs[first][i].movedim(0, -1).numpy(), reading), extents, strict=True):
         ax.imshow(image, cmap="viridis_r", interpolation="nearest", aspect="auto", extent=extent)
     return extents
 

@@ -53,7 +53,8 @@ class Cache:
         parts, ids = [], []
         with tqdm(total=len(data), desc="samples", disable=not progress) as bar:
             for batch in batches(data, 128):
-                parts.append((to_bytes(batch.rgb), self._steps(batch.depth, batch.ids), batch.labels.to(torch.uint8)))
+                rgb, depth = batch.inputs.values()
+                parts.append((to_bytes(rgb), self._steps(depth, batch.ids), batch.labels.to(torch.uint8)))
                 _check_labels(batch.labels, IGNORE + 1, batch.ids)
                 ids += batch.ids
                 bar.update(len(batch))

@@ -36,7 +36,7 @@ def test_pooled_responses_cost_little_more_than_the_forward_pass(tmp_path):
         with torch.inference_mode():
             for start in range(0, IMAGES, BATCH):
                 batch = data.batch(range(start, min(start + BATCH, IMAGES)))
-                model(batch.rgb, batch.depth)
+                model(*batch.inputs.values())
 
     ways = [
         Way(

@@ -7,12 +7,16 @@ import pytest
 import torch
 from PIL import Image
 
-from rgbd_insight.data.batch import IGNORE, Dataset, batches
+from rgbd_insight.data.batch import IGNORE, Dataset, batches, joined
 from rgbd_insight.data.depth import Sensor
 from rgbd_insight.data.folder import Folder
 from rgbd_insight.data.scenes import Scenes
 
-FIELDS = ("rgb", "depth", "valid", "labels", "concepts")
+
+def tensors(batch):
+    """Every tensor of a batch, by name."""
+    images = {f"{field} {name}": x for field in ("inputs", "valid") for name, x in getattr(batch, field).items()}
+    return images | {"labels": batch.labels, "concepts": batch.concepts}
 
 
 def folder(path, seed, n=5, **options):
@@ -62,29 +66,23 @@ def test_it_is_a_dataset(data):
 def test_shapes_and_types(data):
     n, (h, w) = len(data), data.size
     batch = data.batch(range(n))
-    assert [getattr(batch, name).dtype for name in FIELDS] == [
-        torch.float32,
-        torch.float32,
-        torch.bool,
-        torch.int64,
-        torch.int16,
-    ]
-    assert [tuple(getattr(batch, name).shape) for name in FIELDS] == [
-        (n, 3, h, w),
-        (n, 1, h, w),
-        (n, 1, h, w),
-        (n, h, w),
-        (n, len(data.families), h, w),
-    ]
+    assert list(batch.inputs) == [m.name for m in data.modalities] and set(batch.valid) <= set(batch.inputs)
+    for m in data.modalities:
+        assert batch.inputs[m.name].dtype == torch.float32
+        assert tuple(batch.inputs[m.name].shape) == (n, m.planes, h, w)
+    for known in batch.valid.values():
+        assert known.dtype == torch.bool and tuple(known.shape) == (n, 1, h, w)
+    assert batch.labels.dtype == torch.int64 and tuple(batch.labels.shape) == (n, h, w)
+    assert batch.concepts.dtype == torch.int16 and tuple(batch.concepts.shape) == (n, len(data.families), h, w)
     assert len(batch) == n == len(data.groups) == len(set(batch.ids))
     assert batch.groups == tuple(data.groups)
 
 
 def test_ranges(data):
     batch = data.batch(range(len(data)))
-    assert 0 <= float(batch.rgb.min()) and float(batch.rgb.max()) <= 1
-    assert batch.depth.isfinite().all() and torch.equal(batch.depth != 0, batch.valid)
-    readings = batch.depth[batch.valid]
+    assert 0 <= float(batch.inputs["rgb"].min()) and float(batch.inputs["rgb"].max()) <= 1
+    assert batch.inputs["depth"].isfinite().all() and torch.equal(batch.inputs["depth"] != 0, batch.valid["depth"])
+    readings = batch.inputs["depth"][batch.valid["depth"]]
     assert data.modalities[1].low <= float(readings.min()) and float(readings.max()) <= data.modalities[1].high
     labels = batch.labels[batch.labels != IGNORE]
     assert 0 <= int(labels.min()) and int(labels.max()) < len(data.classes)
@@ -104,9 +102,8 @@ def test_the_same_bytes_in_every_batch_size_and_order(data, size):
     whole = data.batch(range(n))
     order = list(range(n))[::-1]
     parts = list(batches(data, size, order))
-    for name in FIELDS:
-        joined = torch.cat([getattr(part, name) for part in parts])
-        assert torch.equal(joined, getattr(whole, name).flip(0)), name
+    one, other = tensors(joined(parts)), tensors(whole)
+    assert list(one) == list(other) and all(torch.equal(one[name], other[name].flip(0)) for name in one)
     assert sum((part.ids for part in parts), ()) == whole.ids[::-1]
     assert sum((part.groups for part in parts), ()) == whole.groups[::-1]
 
@@ -114,15 +111,15 @@ def test_the_same_bytes_in_every_batch_size_and_order(data, size):
 def test_made_again_it_is_the_same(data, make):
     again = Folder(data.path, data.split, size=data.size) if isinstance(data, Folder) else make()
     assert again.fingerprint() == data.fingerprint()
-    for name in FIELDS:
-        assert torch.equal(getattr(again.batch([1]), name), getattr(data.batch([1]), name))
+    one, other = tensors(again.batch([1])), tensors(data.batch([1]))
+    assert list(one) == list(other) and all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_fingerprints_tell_samples_apart(data, make):
     first = data.fingerprint()
     assert json.loads(json.dumps(first)) == first == data.fingerprint()
     other = make(1)
-    assert not torch.equal(other.batch([0]).rgb, data.batch([0]).rgb)
+    assert not torch.equal(other.batch([0]).inputs["rgb"], data.batch([0]).inputs["rgb"])
     assert other.fingerprint() != first
 
 

@@ -53,7 +53,7 @@ def test_missing_modality_is_accepted(fusion):
 
 def test_measured_purity_is_the_documented(fusion):
     net, (rgb, depth) = model(fusion), inputs(4)
-    batch = SimpleNamespace(rgb=rgb, depth=depth, groups=tuple("abcd"))
+    batch = SimpleNamespace(inputs={"rgb": rgb, "depth": depth}, groups=tuple("abcd"))
     rows = purity(net, batch, net.taps())
     assert {row["stream"] for row in rows} == set(net.streams)
     for stream in net.streams:
@@ -98,7 +98,7 @@ def test_fusing_at_chosen_levels(fusion):
             build(fusion, classes=3, width=8, levels=[2])
         return
     net, (rgb, depth) = build(fusion, classes=3, width=8, levels=[2]).eval(), inputs(4)
-    batch = SimpleNamespace(rgb=rgb, depth=depth, groups=tuple("abcd"))
+    batch = SimpleNamespace(inputs={"rgb": rgb, "depth": depth}, groups=tuple("abcd"))
     moved = {(r["level"], r["modality"]): r["moved"] for r in purity(net, batch, net.taps()) if r["stream"] == "fused"}
     assert moved[1, "depth"] == 0 and min(moved[2, "depth"], moved[2, "rgb"]) > 0
 

@@ -29,11 +29,13 @@ def test_nyuv2_is_read_as_it_lies(official, tmp_path):
     assert train.groups == ("kitchen_0001", "kitchen_0001", "office_0002") and train.size == (24, 32)
     batch = train.batch([0, 1, 2])
     for row, i in enumerate((0, 1, 3)):
-        assert np.array_equal((batch.rgb[row] * 255).round().byte().movedim(0, -1).numpy(), truth["images"][i])
-        assert np.allclose(batch.depth[row, 0].numpy(), truth["rawDepths"][i], atol=6e-4)
-        assert not batch.valid[row, 0, :3].any()  # missing stays missing
+        colour = (batch.inputs["rgb"][row] * 255).round().byte().movedim(0, -1).numpy()
+        assert np.array_equal(colour, truth["images"][i])
+        assert np.allclose(batch.inputs["depth"][row, 0].numpy(), truth["rawDepths"][i], atol=6e-4)
+        assert not batch.valid["depth"][row, 0, :3].any()  # missing stays missing
     filled = Folder(nyuv2(file, tmp_path / "filled", depth="filled"), "train").batch([0])
-    assert np.allclose(filled.depth[0, 0].numpy(), truth["depths"][0], atol=6e-4) and filled.valid.all()
+    assert np.allclose(filled.inputs["depth"][0, 0].numpy(), truth["depths"][0], atol=6e-4)
+    assert filled.valid["depth"].all()
 
 
 def test_nyuv2_classes(official, tmp_path):
@@ -152,8 +154,8 @@ def check_pixels(data, truth, out):
     for row, stem in enumerate(data.ids):
         colour, millimetres, label = truth[sources[stem]]
         batch = data.batch([row])
-        assert np.array_equal((batch.rgb[0] * 255).round().byte().movedim(0, -1).numpy(), colour)
-        assert np.allclose(batch.depth[0, 0].numpy(), np.minimum(millimetres, 8000) / 1000, atol=1e-6)
+        assert np.array_equal((batch.inputs["rgb"][0] * 255).round().byte().movedim(0, -1).numpy(), colour)
+        assert np.allclose(batch.inputs["depth"][0, 0].numpy(), np.minimum(millimetres, 8000) / 1000, atol=1e-6)
         assert np.array_equal(batch.labels[0].numpy(), label)
 
 

@@ -46,8 +46,8 @@ def test_what_is_stored_is_what_is_handed_over(path):
     assert isinstance(data, Dataset)
     assert (len(data), data.size, data.classes, data.name) == (6, (12, 16), tuple(CLASSES), "photos")
     assert batch.ids == ("0008", "0001")
-    assert np.array_equal((batch.rgb[0] * 255).round().byte().movedim(0, -1).numpy(), stored(path, "rgb", 8))
-    assert np.allclose(batch.depth[0, 0].numpy(), stored(path, "depth", 8) / 1000)
+    assert np.array_equal((batch.inputs["rgb"][0] * 255).round().byte().movedim(0, -1).numpy(), stored(path, "rgb", 8))
+    assert np.allclose(batch.inputs["depth"][0, 0].numpy(), stored(path, "depth", 8) / 1000)
     assert np.array_equal(batch.labels[1].numpy(), stored(path, "label", 1))
 
 
@@ -56,15 +56,15 @@ def test_no_reading_stays_none(path):
     depth[:3] = 0
     save(depth, path / "depth/0001.png")
     batch = Folder(path, size=(6, 8)).batch([0])
-    assert not batch.valid[0, 0, 0].any() and batch.valid[0, 0, 2:].all()
-    assert torch.equal(batch.depth == 0, ~batch.valid)
+    assert not batch.valid["depth"][0, 0, 0].any() and batch.valid["depth"][0, 0, 2:].all()
+    assert torch.equal(batch.inputs["depth"] == 0, ~batch.valid["depth"])
 
 
 def test_resizing_averages_colour_and_makes_up_no_depth_or_label(path):
     batch = Folder(path, size=(6, 8)).batch([0])
     colour = stored(path, "rgb", 1).reshape(6, 2, 8, 2, 3).mean((1, 3))
-    assert np.abs(batch.rgb[0].movedim(0, -1).numpy() * 255 - colour).max() <= 1
-    assert np.isin((batch.depth[0] * 1000).round().numpy(), stored(path, "depth", 1)).all()
+    assert np.abs(batch.inputs["rgb"][0].movedim(0, -1).numpy() * 255 - colour).max() <= 1
+    assert np.isin((batch.inputs["depth"][0] * 1000).round().numpy(), stored(path, "depth", 1)).all()
     assert np.array_equal(batch.labels[0].numpy(), stored(path, "label", 1)[1::2, 1::2])
 
 
@@ -82,7 +82,7 @@ def test_another_modality_is_declared(path):
     write(path, "camera.json", {"modality": heat})
     data = Folder(path)
     assert (data.modalities[1].name, data.modalities[1].high) == ("thermal", 500)
-    assert np.allclose(data.batch([0]).depth[0, 0].numpy(), stored(path, "depth", 1) * 0.05)
+    assert np.allclose(data.batch([0]).inputs["depth"][0, 0].numpy(), stored(path, "depth", 1) * 0.05)
     assert "depth edge" not in data.families and data.batch([0]).concepts.shape[1] == len(data.families)
 
 
@@ -204,7 +204,7 @@ def test_images_of_several_sizes_need_a_size(path):
         save(stored(path, folder, 7)[:10], path / folder / "0007.png")
     with pytest.raises(ValueError, match="rgb/0007.png .*Give `size`"):
         Folder(path).batch([3])
-    assert Folder(path, size=(6, 8)).batch([0, 3]).rgb.shape == (2, 3, 6, 8)
+    assert Folder(path, size=(6, 8)).batch([0, 3]).inputs["rgb"].shape == (2, 3, 6, 8)
 
 
 @pytest.mark.parametrize("indices", [[], [6], [-1]])

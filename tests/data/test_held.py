@@ -17,9 +17,10 @@ def test_the_same_samples_each_made_once(monkeypatch):
     batch = held.batch([139, 0, 64])
     made.clear()
     again = data.batch([139, 0, 64])
-    for name in ("rgb", "depth", "valid", "labels", "concepts"):
-        assert torch.equal(getattr(batch, name), getattr(again, name)), name
+    for one, other in ((batch.inputs, again.inputs), (batch.valid, again.valid)):
+        assert list(one) == list(other) and all(torch.equal(one[name], other[name]) for name in one)
+    assert torch.equal(batch.labels, again.labels) and torch.equal(batch.concepts, again.concepts)
     assert (batch.ids, batch.groups) == (again.ids, again.groups)
     assert held.fingerprint() == data.fingerprint() and held.classes == data.classes
     copied = pickle.loads(pickle.dumps(held))
-    assert torch.equal(copied.batch([5]).rgb, held.batch([5]).rgb)
+    assert torch.equal(copied.batch([5]).inputs["rgb"], held.batch([5]).inputs["rgb"])

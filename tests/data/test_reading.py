@@ -114,7 +114,7 @@ def test_palettes_are_colours_of_a_photo_and_indices_of_a_label(path):
     image.save(path / "label" / "b.png")
     image.save(path / "rgb" / "b.png")
     batch = Folder(path).batch([1])
-    assert batch.labels[0, 0, :4].tolist() == [0, 1, 2, 1] and batch.rgb[0, :, 0, 0].tolist() == [1, 0, 0]
+    assert batch.labels[0, 0, :4].tolist() == [0, 1, 2, 1] and batch.inputs["rgb"][0, :, 0, 0].tolist() == [1, 0, 0]
 
 
 def test_transparency_is_dropped_with_a_word_and_none_is_without(path):
@@ -140,9 +140,9 @@ def test_depth_of_lower_resolution_is_brought_to_the_colours_with_a_word(path):
     with pytest.warns(UserWarning, match="6x8 and colour 12x16.*nearest neighbour"):
         data = Folder(path)
     stored = np.asarray(Image.open(path / "depth/b.png"))
-    assert np.allclose(data.batch([1]).depth[0, 0].numpy(), stored.repeat(2, 0).repeat(2, 1) / 1000)
+    assert np.allclose(data.batch([1]).inputs["depth"][0, 0].numpy(), stored.repeat(2, 0).repeat(2, 1) / 1000)
     with pytest.warns(UserWarning):
-        assert np.allclose(Folder(path, size=(6, 8)).batch([1]).depth[0, 0].numpy(), stored / 1000)
+        assert np.allclose(Folder(path, size=(6, 8)).batch([1]).inputs["depth"][0, 0].numpy(), stored / 1000)
 
 
 @pytest.mark.parametrize("size", [(12, 15), (11, 15), (6, 6), (6, 16), (24, 32)])
@@ -161,7 +161,7 @@ def test_8_bit_depth_is_read_where_it_is_declared_with_a_word(path):
         save(np.full(SIZE, 50, np.uint8), path / f"depth/{stem}.png")
     with pytest.warns(UserWarning, match="declared to have 8 bits: its steps are 0.04 m"):
         data = Folder(path)
-    assert data.batch([1]).depth.unique().tolist() == [2.0]
+    assert data.batch([1]).inputs["depth"].unique().tolist() == [2.0]
     save(np.full(SIZE, 2000, np.uint16), path / "depth/b.png")
     with pytest.raises(ValueError, match="8-bit grey PNG, as camera.json says"):
         data.batch([1])

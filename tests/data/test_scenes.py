@@ -16,17 +16,17 @@ def test_a_scene_is_the_same_picture_in_every_batch_and_order():
 
 
 def test_seeds_and_splits_share_no_scene():
-    first = Scenes(n=1, seed=0, split="test").batch([0]).rgb
-    assert not torch.equal(first, Scenes(n=1, seed=1, split="test").batch([0]).rgb)
-    assert not torch.equal(first, Scenes(n=1, seed=0, split="train").batch([0]).rgb)
+    first = Scenes(n=1, seed=0, split="test").batch([0]).inputs["rgb"]
+    assert not torch.equal(first, Scenes(n=1, seed=1, split="test").batch([0]).inputs["rgb"])
+    assert not torch.equal(first, Scenes(n=1, seed=0, split="train").batch([0]).inputs["rgb"])
 
 
 @pytest.mark.parametrize("thing", [item.name for item in THINGS])
 def test_toggling_a_thing_changes_only_the_modalities_that_show_it(thing):
     data = Scenes(n=24, seed=1, split="pairs", toggle=thing)
     batch = data.batch(range(48))
-    rgb = (batch.rgb[::2] - batch.rgb[1::2]).abs().flatten(1).amax(1) > 0  # (24,) by scene
-    depth = (batch.depth[::2] - batch.depth[1::2]).abs().flatten(1).amax(1) > 0
+    rgb = (batch.inputs["rgb"][::2] - batch.inputs["rgb"][1::2]).abs().flatten(1).amax(1) > 0  # (24,) by scene
+    depth = (batch.inputs["depth"][::2] - batch.inputs["depth"][1::2]).abs().flatten(1).amax(1) > 0
     planted = next(c for c in data.concepts if c.name == thing)
     if planted.kind == "together":
         assert rgb.all() and depth.all()
@@ -44,7 +44,7 @@ def test_toggling_a_thing_changes_only_the_modalities_that_show_it(thing):
 def test_tags_are_shown_by_nothing():
     data = Scenes(n=400, seed=2)
     batch = data.batch(range(400))
-    brightness, distance = batch.rgb.mean((1, 2, 3)), batch.depth.mean((1, 2, 3))
+    brightness, distance = batch.inputs["rgb"].mean((1, 2, 3)), batch.inputs["depth"].mean((1, 2, 3))
     for name in TAGS:
         k = next(i for i, c in enumerate(data.concepts) if c.name == name)
         there = (batch.concepts == k).flatten(1).any(1)
@@ -124,7 +124,7 @@ def test_layout_prior_gives_things_a_favourite_place():
 
 def test_the_sensor_takes_readings_away():
     batch = Scenes(n=3, sensor=Sensor()).batch(range(3))
-    assert not batch.valid.all() and (batch.depth[~batch.valid] == 0).all()
+    assert not batch.valid["depth"].all() and (batch.inputs["depth"][~batch.valid["depth"]] == 0).all()
 
 
 @pytest.mark.parametrize(

@@ -76,8 +76,9 @@ def at(grids, ids):
 def test_cells_are_the_means_of_the_maps_over_their_area(extracted):
     data, model = ToyData(), Deep()
     own, ids = data.batch(range(12)), [f"s{i}" for i in range(12)]
-    maps, _ = model.maps(own.rgb, own.depth)
-    beside = [model.maps(own.rgb, data.batch(row.tolist()).depth)[0] for row in guests(data.groups, 4).table]
+    maps, _ = model.maps(*own.inputs.values())
+    others = (data.batch(row.tolist()).inputs["depth"] for row in guests(data.groups, 4).table)
+    beside = [model.maps(own.inputs["rgb"], other)[0] for other in others]
     isolated = {place: torch.stack([m[place] for m in beside]).mean(0) for place in maps}
     for found, made, condition in ((maps, "both", "both"), (isolated, "rgb", None)):
         for stream, level in (("rgb", 1), ("rgb", 2), ("fused", 3)):
@@ -273,7 +274,7 @@ class Speckled(ToyData):
 
     def batch(self, indices):
         batch = super().batch(indices)
-        batch.concepts[:, 1] = torch.where(batch.rgb[:, 0] > 0.5, 1, -1)
+        batch.concepts[:, 1] = torch.where(batch.inputs["rgb"][:, 0] > 0.5, 1, -1)
         return batch
 
 
@@ -288,7 +289,7 @@ def test_profiles_and_overlaps_over_all_cells_are_those_of_every_pair(tmp_path):
     data, model = Speckled(40), Deep()
     features = run(tmp_path / "f", data=data)
     own, fold = data.batch(range(40)), group_folds(data.groups, 5)
-    maps = means(model.maps(own.rgb, own.depth)[0]["rgb", 2], GRID)  # (40, 3, 3, 4), a pure stream
+    maps = means(model.maps(*own.inputs.values())[0]["rgb", 2], GRID)  # (40, 3, 3, 4), a pure stream
     centre = (np.arange(8) + 0.5) / 8
     cell = np.floor(centre * 3).astype(int)[:, None] * 4 + np.floor(centre * 4).astype(int)  # (8, 8)
     pixels = (own.concepts[:, 1] == 1).numpy()

@@ -50,6 +50,10 @@ def run(out, model=None, data=None, **options):
     return extract(model or ToyNet(), ToyData() if data is None else data, out=out, **options)
 
 
+def second(data, rows):
+    return data.batch(rows.tolist()).inputs["depth"]
+
+
 @pytest.fixture(scope="module")
 def extracted(tmp_path_factory):
     return run(tmp_path_factory.mktemp("extracted") / "f")
@@ -58,7 +62,7 @@ def extracted(tmp_path_factory):
 def test_responses_are_the_mean_of_the_maps(extracted):
     batch, model = ToyData().batch(range(12)), ToyNet()
     with torch.no_grad():
-        expected = model.rgb1(batch.rgb).mean((2, 3)).numpy()  # (12, 3)
+        expected = model.rgb1(batch.inputs["rgb"]).mean((2, 3)).numpy()  # (12, 3)
     np.testing.assert_allclose(extracted.responses("sum", "rgb", 1, "both"), expected, rtol=1e-5, atol=1e-6)
     assert extracted.responses("sum", "depth", 1, "both").shape == (12, 2)
 
@@ -67,9 +71,7 @@ def test_isolated_responses_average_over_the_same_guests_of_other_groups(extract
     data, model = ToyData(), ToyNet()
     table, own = guests(data.groups, 4).table, data.batch(range(12))
     with torch.no_grad():
-        maps = [
-            model.fuse(model.rgb1(own.rgb) + model.mix(model.depth1(data.batch(row.tolist()).depth))) for row in table
-        ]
+        maps = [model.fuse(model.rgb1(own.inputs["rgb"]) + model.mix(model.depth1(second(data, row)))) for row in table]
     expected = torch.stack(maps).mean((0, 3, 4)).numpy()  # (12, 3)
     np.testing.assert_allclose(extracted.responses("sum", "fused", 1, "rgb"), expected, rtol=1e-5, atol=1e-6)
     # a pure stream does not see the partner
@@ -82,7 +84,8 @@ def test_isolated_predictions_are_beside_a_partner_of_each_samples_own(extracted
     (first, second), own = partners(data.groups, 2), data.batch(range(12))
     other, further = data.batch(first.tolist()), data.batch(second.tolist())
     with torch.no_grad():
-        alone, neither = model(own.rgb, other.depth), model(other.rgb, further.depth)
+        alone = model(own.inputs["rgb"], other.inputs["depth"])
+        neither = model(other.inputs["rgb"], further.inputs["depth"])
     for condition, logits in (("rgb", alone), ("none", neither)):
         assert (extracted.predictions("sum", condition)["guess"] == score(logits, own.labels)["guess"]).all()
 
@@ -90,7 +93,7 @@ def test_isolated_predictions_are_beside_a_partner_of_each_samples_own(extracted
 def test_predictions_count_pixels_and_leave_out_ignored_ones(extracted):
     batch = ToyData().batch(range(12))
     with torch.no_grad():
-        guess = ToyNet()(batch.rgb, batch.depth).argmax(1).numpy()
+        guess = ToyNet()(*batch.inputs.values()).argmax(1).numpy()
     labels, seen = batch.labels.numpy(), extracted.predictions("sum", "both")
     for c in range(3):
         known = labels != 255
@@ -105,14 +108,15 @@ def test_purity_and_covariates(extracted):
     moved = extracted.purity("sum").set_index(["stream", "modality"])["moved"]
     assert moved["rgb", "depth"] == 0.0 and moved["depth", "rgb"] == 0.0 and moved["fused", "depth"] > 0
     batch = ToyData().batch(range(12))
-    row, depth = extracted.samples.iloc[4], batch.depth[4][batch.valid[4]].double()
+    row, valid = extracted.samples.iloc[4], batch.valid["depth"][4]
+    depth = batch.inputs["depth"][4][valid].double()
     assert row["id"] == "s4" and row["group"] == "g2"
     np.testing.assert_allclose(
         row[["brightness", "mean_depth", "depth_std", "missing"]].astype(float),
-        [batch.rgb[4].mean(), depth.mean(), depth.std(correction=0), 1 - batch.valid[4].float().mean()],
+        [batch.inputs["rgb"][4].mean(), depth.mean(), depth.std(correction=0), 1 - valid.float().mean()],
         rtol=1e-6,
     )
-    blind = replace(batch, valid=torch.zeros_like(batch.valid))
+    blind = replace(batch, valid={"depth": torch.zeros_like(batch.valid["depth"])})
     assert describe(blind)["mean_depth"][0] == 0 and describe(blind)["missing"][0] == 1
 
 
@@ -198,8 +202,8 @@ class Alike(ToyData):
 
     def batch(self, indices):
         batch = super().batch(indices)
-        depth = batch.rgb[:, 1:2] * 10
-        return replace(batch, depth=depth, valid=torch.ones_like(batch.valid))
+        depth = batch.inputs["rgb"][:, 1:2] * 10
+        return replace(batch, inputs=batch.inputs | {"depth": depth}, valid={})
 
 
 @pytest.mark.parametrize("bend", [False, True])
@@ -217,7 +221,7 @@ def test_the_same_guests_leave_a_constant_where_guests_of_ones_own_leave_varianc
         batch, views = data.batch(range(200)), []
         for partner in partners(data.groups, 4):
             with torch.no_grad(), trace(model, model.taps()) as now:
-                model(batch.rgb, data.batch(partner.tolist()).depth)
+                model(batch.inputs["rgb"], data.batch(partner.tolist()).inputs["depth"])
             views.append(next(iter(now.values()))[..., 0, 0].numpy())
         real.append(debiased_cka(np.mean(views, 0), own))  # of the former isolation, with the scene alone
         assert debiased_cka(found.view("hosting", "rgb", 1), own) > (0.7 if bend else 0.95)
@@ -259,11 +263,11 @@ def test_replaced_inputs(tmp_path):
     features = run(tmp_path / "f", conditions=("rgb:zero", "rgb:mean", "depth:noise", "none:zero", "none:noise"))
     batch = ToyData().batch(range(12))
     with torch.no_grad():
-        logits = ToyNet()(batch.rgb, torch.zeros_like(batch.depth))
+        logits = ToyNet()(batch.inputs["rgb"], torch.zeros_like(batch.inputs["depth"]))
     assert (features.predictions("sum", "rgb:zero")["hit"] == score(logits, batch.labels)["hit"]).all()
     assert features.predictions("sum", "depth:noise")["target"].sum() == 12 * 56
     with torch.no_grad():
-        blank = ToyNet()(torch.zeros_like(batch.rgb), torch.zeros_like(batch.depth))
+        blank = ToyNet()(torch.zeros_like(batch.inputs["rgb"]), torch.zeros_like(batch.inputs["depth"]))
     assert (features.predictions("sum", "none:zero")["hit"] == score(blank, batch.labels)["hit"]).all()
 
 
@@ -278,7 +282,7 @@ def test_noise_in_both_inputs_is_the_noise_of_each(tmp_path):
     run(tmp_path / "f", Watched(), conditions=("depth:noise", "rgb:noise", "none:noise"), batch_size=12)
     (noise, depth), (rgb, hiss), both = given[0], given[1], given[2]
     own = ToyData().batch(range(12))
-    assert torch.equal(rgb, own.rgb) and torch.equal(depth, own.depth)
+    assert torch.equal(rgb, own.inputs["rgb"]) and torch.equal(depth, own.inputs["depth"])
     assert torch.equal(both[0], noise) and torch.equal(both[1], hiss)
     assert 0 <= noise.min() < noise.max() <= 1 and 0 <= hiss.min() < hiss.max() <= 10
 
@@ -480,7 +484,7 @@ def test_inputs_are_asked_only_of_who_says_what_a_batch_is():
     class Darker(Lean):
         def batch(self, indices):
             batch = super().batch(indices)
-            return replace(batch, rgb=batch.rgb / 2)
+            return replace(batch, inputs=batch.inputs | {"rgb": batch.inputs["rgb"] / 2})
 
     class Masked:
         def __init__(self, data):

@@ -100,7 +100,7 @@ def test_modalities_stacked_along_the_batch_are_said_at_the_first_block(at):
     found = run(model=Stacked(), taps=[Tap(s, 1, "one", rows=f"{i}/2") for i, s in enumerate(("rgb", "depth"), 1)])
     batch, model = ToyData().batch(range(12)), Stacked()
     with torch.no_grad():
-        truth = model.one(batch.depth.expand(-1, 3, -1, -1)).mean((2, 3)).numpy()
+        truth = model.one(batch.inputs["depth"].expand(-1, 3, -1, -1)).mean((2, 3)).numpy()
     np.testing.assert_allclose(found.responses("sum", "depth", 1, "both"), truth, rtol=1e-5, atol=1e-6)
     assert [tap.get("rows") for tap in found.entry("sum")["taps"]] == ["1/2", "2/2"]
 
@@ -122,7 +122,7 @@ class Keeping(ToyNet):
 def test_what_a_module_keeps_of_an_extraction_can_be_trained_with():
     model, batch = Keeping().train(), ToyData().batch([0, 1])
     run(model=model)
-    logits = model(batch.rgb, batch.depth) * model.memory[0].mean()
+    logits = model(*batch.inputs.values()) * model.memory[0].mean()
     F.cross_entropy(logits, batch.labels, ignore_index=255).backward()
     assert model.training and all(p.grad is not None for p in model.rgb1.parameters())
     assert not model.grid.is_inference() and all(p.requires_grad for p in model.parameters())
@@ -144,7 +144,7 @@ def test_networks_of_half_precision_need_no_cast(kind, adapt):
 @pytest.mark.parametrize("taps", [None, [Tap("rgb", 1, "rgb1")]])
 def test_a_scripted_network_is_refused_in_our_words(at, taps):
     batch = ToyData().batch([0, 1])
-    model = torch.jit.trace(ToyNet().eval(), (batch.rgb, batch.depth))
+    model = torch.jit.trace(ToyNet().eval(), tuple(batch.inputs.values()))
     with pytest.raises(ValueError, match="TorchScript|`taps` must be given"):
         run(model=model, taps=taps)
     assert nothing_is_left(at)
@@ -196,7 +196,7 @@ def test_numbers_that_are_not_real_are_refused_or_taken_as_asked(at, make, value
         run(model=Made(make), taps=[Tap("f", 1, "made")], conditions="both")
     assert nothing_is_left(at)
     found = run(model=Made(make), taps=[Tap("f", 1, "made", values=values)], conditions="both")
-    truth = make(ToyData().batch(range(12)).rgb)
+    truth = make(ToyData().batch(range(12)).inputs["rgb"])
     truth = (truth.abs() if values == "abs" else truth.double()).mean((2, 3)).numpy()
     np.testing.assert_allclose(found.responses("sum", "f", 1, "both"), truth, rtol=1e-5)
 

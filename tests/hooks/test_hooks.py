@@ -272,12 +272,13 @@ def test_keyword_arguments_are_inputs_too():
     model, batch = Pairs("pair"), pairs()
     a, only = Tap("rgb", 1, "sum", when="in", item="a"), Tap("depth", 1, "depth", when="in")
     with torch.no_grad(), trace(model, [a, only]) as seen:
-        model(batch.rgb, batch.depth)
-    assert torch.equal(seen[a], model.rgb(batch.rgb).detach()) and torch.equal(seen[only], batch.depth)
+        model(*batch.inputs.values())
+    rgb, depth = batch.inputs.values()
+    assert torch.equal(seen[a], model.rgb(rgb).detach()) and torch.equal(seen[only], depth)
     with mute(model, {a: [0, 1, 2, 3]}), torch.no_grad():
-        assert torch.equal(model(batch.rgb, batch.depth)["out"], model.depth(batch.depth))
+        assert torch.equal(model(*batch.inputs.values())["out"], model.depth(batch.inputs["depth"]))
     with pytest.raises(RuntimeError, match=r"give `item`, of \['a', 'b'\]"), trace(model, [replace(a, item=None)]):
-        model(batch.rgb, batch.depth)
+        model(*batch.inputs.values())
 
 
 def test_tokens_find_their_grid_when_the_images_come_in_a_list(rgb):
@@ -334,7 +335,7 @@ def test_a_last_block_that_is_not_there(net, rgb):
 def pairs(n=4, groups=None):
     draw = torch.Generator().manual_seed(0)
     rgb, depth = torch.rand(n, 3, 16, 16, generator=draw), 1 + torch.rand(n, 1, 16, 16, generator=draw)
-    return SimpleNamespace(rgb=rgb, depth=depth, groups=groups or tuple(range(n)))
+    return SimpleNamespace(inputs={"rgb": rgb, "depth": depth}, groups=groups or tuple(range(n)))
 
 
 def test_purity_is_exact_and_restores_training():
@@ -350,7 +351,7 @@ def test_purity_is_exact_and_restores_training():
 def test_purity_takes_partners_of_other_groups():
     model = build("rgb", classes=2, width=8)
     batch = pairs(4, groups=("a", "b", "a", "b"))
-    batch.rgb[2:] = batch.rgb[:2]  # within a group nothing changes
+    batch.inputs["rgb"][2:] = batch.inputs["rgb"][:2]  # within a group nothing changes
     assert purity(model, batch, model.taps())[0]["moved"] > 0
     with pytest.raises(ValueError, match="two or more samples; got 1"):
         purity(model, pairs(1), model.taps())

@@ -29,7 +29,7 @@ TAPS = [Tap("rgb", 1, "rgb"), Tap("depth", 1, "depth"), Tap("fused", 1, "head", 
 def pairs(n=5, size=(8, 12)):
     draw = torch.Generator().manual_seed(1)
     rgb, depth = torch.rand(n, 3, *size, generator=draw), 1 + torch.rand(n, 1, *size, generator=draw)
-    return SimpleNamespace(rgb=rgb, depth=depth, groups=tuple(range(n)))
+    return SimpleNamespace(inputs={"rgb": rgb, "depth": depth}, groups=tuple(range(n)))
 
 
 def one_by_one(model, rgb, depth):
@@ -62,9 +62,9 @@ def some(model, rgb, depth):
 def test_calls_that_cover_the_samples_are_joined(adapt):
     net, batch = Net(), pairs()
     with torch.no_grad(), trace(net, TAPS, samples=5) as seen:
-        adapt(net, batch.rgb, batch.depth)
+        adapt(net, *batch.inputs.values())
     with torch.no_grad(), trace(net, TAPS) as whole:
-        net(batch.rgb, batch.depth)
+        net(*batch.inputs.values())
     for tap in TAPS:
         torch.testing.assert_close(seen[tap], whole[tap])
     moved = purity(net, batch, TAPS, adapt=adapt)
@@ -77,7 +77,7 @@ def test_calls_that_cover_the_samples_are_joined(adapt):
 def test_windows_flips_and_scales_are_refused_with_what_was_seen(adapt, words):
     net, batch = Net(), pairs()
     with pytest.raises(RuntimeError, match=words), torch.no_grad(), trace(net, TAPS, samples=5):
-        adapt(net, batch.rgb, batch.depth)
+        adapt(net, *batch.inputs.values())
     with pytest.raises(RuntimeError, match="give `adapt`, which calls it with each whole image once"):
         purity(net, batch, TAPS, adapt=adapt)
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in net.modules())
@@ -117,12 +117,12 @@ def test_modalities_stacked_along_the_batch():
     joined = purity(net, batch, halves, adapt=one_by_one)
     assert [r["moved"] for r in joined] == pytest.approx([r["moved"] for r in purity(net, batch, halves)])
     with torch.no_grad(), trace(net, halves, samples=5) as seen:
-        net(batch.rgb, batch.depth)
-    assert torch.equal(seen[halves[0]], net.encoder(batch.rgb).detach())
+        net(*batch.inputs.values())
+    assert torch.equal(seen[halves[0]], net.encoder(batch.inputs["rgb"]).detach())
     with torch.no_grad():
-        truth = net.head(net.encoder(batch.rgb))
+        truth = net.head(net.encoder(batch.inputs["rgb"]))
         with mute(net, {halves[1]: [0, 1, 2, 3]}):
-            torch.testing.assert_close(net(batch.rgb, batch.depth), truth)
+            torch.testing.assert_close(net(*batch.inputs.values()), truth)
     with pytest.raises(RuntimeError, match="10 rows have no 3 equal parts"):
         purity(net, batch, [Tap("rgb", 1, "encoder", rows="1/3")])
 
@@ -150,10 +150,10 @@ def test_two_modalities_and_a_global_token_in_one_sequence():
     moved = {(r["stream"], r["modality"]): r["moved"] for r in purity(net, batch, streams)}
     assert moved["rgb", "depth"] == moved["depth", "rgb"] == 0 < min(moved["rgb", "rgb"], moved["depth", "depth"])
     with torch.no_grad(), trace(net, streams, samples=5) as seen:
-        truth = net(batch.rgb, batch.depth)
-    assert torch.equal(seen[streams[0]], net.rgb(batch.rgb).detach())
+        truth = net(*batch.inputs.values())
+    assert torch.equal(seen[streams[0]], net.rgb(batch.inputs["rgb"]).detach())
     with torch.no_grad(), mute(net, {streams[1]: {2: 7.0}}):
-        y = net(batch.rgb, batch.depth)
+        y = net(*batch.inputs.values())
     assert (
         (y[:, 48:96, 2] == 7).all() and torch.equal(y[:, :48], truth[:, :48]) and torch.equal(y[:, 96:], truth[:, 96:])
     )
@@ -231,7 +231,7 @@ def test_fields_of_dataclasses_and_named_tuples_are_items():
     moved = {(r["stream"], r["modality"]): r["moved"] for r in purity(net, batch, found)}
     assert moved["rgb", "depth"] == moved["depth", "rgb"] == 0 < min(moved["rgb", "rgb"], moved["depth", "depth"])
     with torch.no_grad(), mute(net, {found[0]: [0, 1, 2, 3]}):
-        assert torch.equal(net(batch.rgb, batch.depth), net.head(net.depth(batch.depth)))
+        assert torch.equal(net(*batch.inputs.values()), net.head(net.depth(batch.inputs["depth"])))
     for item, words in ((None, r"a Out, not a tensor: give `item`, of \['maps', 'loss'\]"), ("map", "no item 'map'")):
         with pytest.raises(RuntimeError, match=words):
             purity(net, batch, [Tap("rgb", 1, "both", item=item)])
@@ -264,14 +264,15 @@ class Numbers(nn.Module):
 def test_numbers_that_are_not_real_are_taken_only_where_asked(make, asked, fix):
     net, batch = Numbers(make), pairs()
     with pytest.raises(RuntimeError, match=fix), trace(net, [Tap("f", 1, "made")]):
-        net(batch.rgb, batch.depth)
+        net(*batch.inputs.values())
     tap = Tap("f", 1, "made", values=asked)
     with trace(net, [tap]) as seen:
-        net(batch.rgb, batch.depth)
-    assert torch.equal(seen[tap], make(batch.rgb).abs() if asked == "abs" else make(batch.rgb).double())
+        net(*batch.inputs.values())
+    truth = make(batch.inputs["rgb"])
+    assert torch.equal(seen[tap], truth.abs() if asked == "abs" else truth.double())
     other = Tap("f", 1, "made", values="count" if asked == "abs" else "abs")
     with pytest.raises(RuntimeError, match="numbers: give"), trace(net, [other]):
-        net(batch.rgb, batch.depth)
+        net(*batch.inputs.values())
     plain = Net()
     with pytest.raises(RuntimeError, match="float32 numbers: leave `values` out"):
         purity(plain, batch, [Tap("f", 1, "rgb", values=asked)])
@@ -292,7 +293,11 @@ def test_a_pattern_for_parts_of_one_module():
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit")
-@pytest.mark.parametrize("compiled", [torch.jit.script, lambda net: torch.jit.trace(net, (pairs().rgb, pairs().depth))])
+def traced(net):
+    return torch.jit.trace(net, tuple(pairs().inputs.values()))
+
+
+@pytest.mark.parametrize("compiled", [torch.jit.script, traced])
 def test_compiled_code_that_cannot_be_read_is_said(compiled):
     net, batch = compiled(Net().eval()), pairs()
     for ask in (lambda: purity(net, batch, TAPS), lambda: candidates(net, batch)):
@@ -326,4 +331,4 @@ def test_inputs_come_in_the_precision_of_the_network(kind, adapt):
     mixed = Net()
     mixed.head.to(kind)
     with at_own_precision(mixed), pytest.raises(RuntimeError):
-        mixed(batch.rgb, batch.depth)
+        mixed(*batch.inputs.values())

@@ -51,7 +51,7 @@ def test_a_published_network_is_attached_and_audited(name, data, tmp_path):
 def test_taps_hear_maps_of_falling_size_and_can_be_muted(name, data):
     taps, model, batch = published(name), standin(name, 5), data.batch(range(2))
     with torch.no_grad(), trace(model, taps) as seen:
-        scores = taps.adapt(model, batch.rgb, batch.depth)
+        scores = taps.adapt(model, *batch.inputs.values())
     assert scores.shape == (2, 5, *data.size)
     for stream in {tap.stream for tap in taps}:
         maps = [seen[tap] for tap in taps if tap.stream == stream]
@@ -62,7 +62,7 @@ def test_taps_hear_maps_of_falling_size_and_can_be_muted(name, data):
             assert [x.shape[1] for x in maps] == [w // 2 if (name, stream) == ("DFormer", "depth") else w for w in wide]
     for tap in taps:
         with torch.no_grad(), mute(model, {tap: range(seen[tap].shape[1])}), trace(model, [tap]) as silent:
-            taps.adapt(model, batch.rgb, batch.depth)
+            taps.adapt(model, *batch.inputs.values())
         assert not silent[tap].any(), tap
 
 

@@ -79,7 +79,7 @@ def test_scenes_are_drawn_again_from_what_features_say(options):
     data = Scenes(n=3, **options)
     again = redraw(of(data))
     assert again.fingerprint() == data.fingerprint()
-    assert (again.batch([1]).depth == data.batch([1]).depth).all() and again.groups == data.groups
+    assert (again.batch([1]).inputs["depth"] == data.batch([1]).inputs["depth"]).all() and again.groups == data.groups
 
 
 def test_redrawn_scenes_are_those_that_were_extracted(features, drawn):
@@ -162,8 +162,8 @@ def test_the_images_are_those_with_the_strongest_and_weakest_responses(features,
     ax = plots.gallery(features, drawn, unit)
     batch = drawn.batch(strong + weak)
     for i, (colour, depth) in enumerate(zip(ax.images[::2], ax.images[1::2], strict=True)):
-        assert np.array_equal(colour.get_array(), batch.rgb[i].movedim(0, -1).numpy())
-        assert np.array_equal(depth.get_array(), batch.depth[i, 0].numpy())
+        assert np.array_equal(colour.get_array(), batch.inputs["rgb"][i].movedim(0, -1).numpy())
+        assert np.array_equal(depth.get_array(), batch.inputs["depth"][i, 0].numpy())
         assert colour.get_extent()[:2] == depth.get_extent()[:2] and colour.get_extent()[2] < depth.get_extent()[3]
 
 

@@ -42,7 +42,7 @@ def test_every_stream_level_and_kind_has_its_unit(table):
 def test_masks_numbers_and_choice_are_those_of_a_naive_way(table, stream, level):
     every, guest = DATA.batch(range(len(DATA))), partners(DATA.groups, 1)[0]
     other = DATA.batch(guest.tolist())
-    given = (every.rgb, other.depth) if stream == "rgb" else (other.rgb, every.depth)
+    given = (other.inputs | {stream: every.inputs[stream]}).values()
     (tap,) = [t for t in MODEL.taps() if (t.stream, t.level) == (stream, level)]
     with torch.no_grad(), trace(MODEL.eval(), [tap]) as heard:
         MODEL(*given)

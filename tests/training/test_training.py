@@ -45,7 +45,7 @@ class Toy:
         rgb = right[:, None].float().expand(-1, 3, -1, -1) * 0.8 + 0.1
         depth = 2 + 3 * far[:, None].float()
         ids = tuple(f"s{int(i)}" for i in index.flatten())
-        return Batch(rgb, depth, depth > 0, labels, labels[:, None].short(), ids, ids)
+        return Batch({"rgb": rgb, "depth": depth}, {"depth": depth > 0}, labels, labels[:, None].short(), ids, ids)
 
 
 def tiny(fusion="sum", seed=0):
@@ -186,7 +186,7 @@ def test_cache_is_exact_enough():
     data = Toy()
     rgb, depth, labels = Cache(data).batch(torch.tensor([3, 0]))
     truth = data.batch([3, 0])
-    assert (rgb - truth.rgb).abs().max() < 0.002 and (depth - truth.depth).abs().max() < 4e-4
+    assert (rgb - truth.inputs["rgb"]).abs().max() < 0.002 and (depth - truth.inputs["depth"]).abs().max() < 4e-4
     assert torch.equal(labels, truth.labels)
 
 
@@ -221,7 +221,7 @@ def test_clear_errors(tmp_path):
     class Millimetres(Toy):
         def batch(self, indices):
             batch = super().batch(indices)
-            return dataclasses.replace(batch, depth=batch.depth * 1000)
+            return dataclasses.replace(batch, inputs=batch.inputs | {"depth": batch.inputs["depth"] * 1000})
 
     with pytest.raises(ValueError, match="sample 's0'.*unit"):
         run(tiny(), tmp_path, data=Millimetres())
