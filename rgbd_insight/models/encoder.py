@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -41,12 +41,6 @@ class Block(nn.Module):
         return F.relu(self.norm2(self.conv2(y)) + self.shortcut(x))  # (B, width, h, w)
 
 
-def stage(before: int, width: int, *, stride: int, blocks: int = 1) -> nn.Sequential:
-    """One level of an encoder: `blocks` residual blocks, the first of them with `stride`."""
-    first = Block(before, width, stride)
-    return nn.Sequential(first, *(Block(width, width) for _ in range(blocks - 1)))
-
-
 class Encoder(nn.Module):
     """A stem at half resolution and one stage a level: level 1 at stride 2, each further level at twice that.
 
@@ -60,15 +54,26 @@ class Encoder(nn.Module):
         Residual blocks a level.
     """
 
+    name: ClassVar[str] = "small"
+    imagenet: ClassVar[bool] = False  # whether there are weights to begin with
+    rgb_scale: ClassVar[tuple[float, float]] = (0.5, 0.25)  # mean and standard deviation that colour is scaled by
+    decoder: ClassVar[int] = 48  # channels of the decoder that goes with it
+
     def __init__(self, channels: int, widths: Sequence[int], blocks: int = 1) -> None:
         super().__init__()
         self.stem = nn.Sequential(
             nn.Conv2d(channels, widths[0], 5, 2, 2, bias=False), norm(widths[0]), nn.ReLU(inplace=True)
         )
         self.levels = len(widths)
-        for level, width in enumerate(widths, start=1):
-            before = widths[max(level - 2, 0)]
-            setattr(self, f"layer{level}", stage(before, width, stride=1 if level == 1 else 2, blocks=blocks))
+        for level in range(1, self.levels + 1):
+            setattr(self, f"layer{level}", self.stage(level, widths, blocks))
+
+    @classmethod
+    def stage(cls, level: int, widths: Sequence[int], blocks: int = 1) -> nn.Sequential:
+        """One level of the encoder by itself: `blocks` residual blocks, the first with the level's stride."""
+        before, width = widths[max(level - 2, 0)], widths[level - 1]
+        first = Block(before, width, 1 if level == 1 else 2)
+        return nn.Sequential(first, *(Block(width, width) for _ in range(blocks - 1)))
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """All levels of `x` (B, channels, H, W), finest first."""
@@ -112,11 +117,13 @@ class Decoder(nn.Module):
         Channels at each level.
     classes : int
         Scores a pixel.
+    channels : int, optional
+        Of one head; two have two thirds of them each, which is the size of one.
     """
 
-    def __init__(self, streams: Sequence[str], widths: Sequence[int], classes: int) -> None:
+    def __init__(self, streams: Sequence[str], widths: Sequence[int], classes: int, channels: int = 48) -> None:
         super().__init__()
-        channels = 48 if len(streams) == 1 else 32  # two narrow heads have the size of one wide one
+        channels = channels if len(streams) == 1 else channels * 2 // 3
         self.heads = nn.ModuleDict({stream: _Head(widths, classes, channels) for stream in streams})
 
     def forward(self, pyramids: dict[str, list[Tensor]], size: tuple[int, int]) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from rgbd_insight.models.encoder import norm
-from rgbd_insight.models.fusion import Fusion, register
+from rgbd_insight.models.fusion import Fusion, Stage, register
 
 SHARE = 8  # one in so many channels, or positions, is handed over
 
@@ -56,7 +56,7 @@ class Exchange(Fusion):
     threshold: ClassVar[float] = 0.02
     sparsity: ClassVar[float] = 1e-3
 
-    def __init__(self, width: int, *, before: int = 0, blocks: int = 1) -> None:
+    def __init__(self, width: int, *, before: int = 0, stage: Stage | None = None) -> None:
         super().__init__(width)
         self.rgb, self.depth, self.mix = norm(width), norm(width), _Mixture()
         self.halves = {"rgb": slice(0, width // 2), "depth": slice(width // 2, width)}
@@ -113,7 +113,7 @@ class TokenExchange(Fusion):
 
     pure: ClassVar = {"rgb": False, "depth": False, "fused": False}
 
-    def __init__(self, width: int, *, before: int = 0, blocks: int = 1) -> None:
+    def __init__(self, width: int, *, before: int = 0, stage: Stage | None = None) -> None:
         super().__init__(width)
         self.score_rgb, self.score_depth = (self._narrow(width, width // 8, 1) for _ in range(2))
         self.from_depth, self.from_rgb = (self._narrow(width, width // 4, width) for _ in range(2))
@@ -205,7 +205,7 @@ class Cross(Fusion):
 
     pure: ClassVar = {"rgb": False, "depth": False, "fused": False}
 
-    def __init__(self, width: int, *, before: int = 0, blocks: int = 1) -> None:
+    def __init__(self, width: int, *, before: int = 0, stage: Stage | None = None) -> None:
         super().__init__(width)
         middle = max(width // 8, 1)
         self.rectify = Rectify(width)
@@ -275,7 +275,7 @@ class Gemini(Fusion):
 
     pure: ClassVar = {"rgb": False, "depth": False, "fused": False}
 
-    def __init__(self, width: int, *, before: int = 0, blocks: int = 1) -> None:
+    def __init__(self, width: int, *, before: int = 0, stage: Stage | None = None) -> None:
         super().__init__(width)
         middle = max(width // 8, 1)
         self.relate = nn.Conv2d(2 * width, 1, 1)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from rgbd_insight.utils.messages import unknown
 
 FUSIONS: dict[str, type[Fusion]] = {}
+Stage = Callable[[], nn.Module]  # makes one more stage of the encoder at a level
 
 
 def register(name: str) -> Callable[[type[Fusion]], type[Fusion]]:
@@ -79,8 +80,9 @@ class Fusion(nn.Module):
         Channels of this level.
     before : int, optional
         Channels of the level before (0 at level 1), for operators with a branch of their own.
-    blocks : int, optional
-        Residual blocks a level, likewise.
+    stage : callable, optional
+        Makes one more stage of the encoder, from the level before to this one, likewise (None at level 1). Kept as
+        `branch`, it begins with the encoder's weights where that is pretrained.
 
     Notes
     -----
@@ -102,7 +104,7 @@ class Fusion(nn.Module):
     widens: ClassVar[bool] = False
     pure: ClassVar[dict[str, bool]] = {"rgb": True, "depth": True}
 
-    def __init__(self, width: int, *, before: int = 0, blocks: int = 1) -> None:
+    def __init__(self, width: int, *, before: int = 0, stage: Stage | None = None) -> None:
         super().__init__()
         self.width = width
 
@@ -254,7 +256,7 @@ class Concat(Fusion):
 
     pure: ClassVar = {"rgb": False, "depth": True, "fused": False}
 
-    def __init__(self, width: int, *, before: int = 0, blocks: int = 1) -> None:
+    def __init__(self, width: int, *, before: int = 0, stage: Stage | None = None) -> None:
         super().__init__(width)
         self.mix = nn.Conv2d(2 * width, width, 1)
 

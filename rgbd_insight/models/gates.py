@@ -7,8 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from rgbd_insight.models.encoder import stage
-from rgbd_insight.models.fusion import Fusion, register
+from rgbd_insight.models.fusion import Fusion, Stage, register
 
 
 class Excite(nn.Module):
@@ -49,7 +48,7 @@ class SE(Fusion):
 
     pure: ClassVar = {"rgb": False, "depth": True, "fused": False}
 
-    def __init__(self, width: int, *, before: int = 0, blocks: int = 1) -> None:
+    def __init__(self, width: int, *, before: int = 0, stage: Stage | None = None) -> None:
         super().__init__(width)
         self.rgb = Excite(width)
         self.depth = Excite(width)
@@ -76,8 +75,8 @@ class ACNet(Fusion):
 
     Notes
     -----
-    :math:`a(x) = σ(W\bar{x})`, x̄ the mean over positions; M is an encoder stage of the branch's own, absent at level
-    1. The fused map goes on in that branch alone, so `rgb` and `depth` are both pure. With the third branch the
+    :math:`a(x) = σ(W\bar{x})`, x̄ the mean over positions; M is an encoder stage of the branch's own, made and
+    begun as the encoders' are, absent at level 1. The fused map goes on in that branch alone, so `rgb` and `depth` are both pure. With the third branch the
     network is half as large again: it is exempt from the matching of sizes. Where it does not fuse, the branch starts
     again from the colour stream.
 
@@ -98,11 +97,11 @@ class ACNet(Fusion):
     remembers = True
     pure: ClassVar = {"rgb": True, "depth": True, "fused": False}
 
-    def __init__(self, width: int, *, before: int = 0, blocks: int = 1) -> None:
+    def __init__(self, width: int, *, before: int = 0, stage: Stage | None = None) -> None:
         super().__init__(width)
         self.rgb = _Attend(width)
         self.depth = _Attend(width)
-        self.branch = stage(before, width, stride=2, blocks=blocks) if before else None
+        self.branch = stage() if stage is not None else None
 
     def forward(self, rgb: Tensor, depth: Tensor, before: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         fused = self.rgb(rgb) + self.depth(depth)  # (B, width, h, w)
@@ -139,7 +138,7 @@ class SAGate(Fusion):
 
     pure: ClassVar = {"rgb": False, "depth": False, "fused": False}
 
-    def __init__(self, width: int, *, before: int = 0, blocks: int = 1) -> None:
+    def __init__(self, width: int, *, before: int = 0, stage: Stage | None = None) -> None:
         super().__init__(width)
         self.from_depth = self._filter(width)
         self.from_rgb = self._filter(width)
@@ -186,7 +185,7 @@ class Insight(Fusion):
 
     pure: ClassVar = {"rgb": False, "depth": False, "fused": False}
 
-    def __init__(self, width: int, *, before: int = 0, blocks: int = 1) -> None:
+    def __init__(self, width: int, *, before: int = 0, stage: Stage | None = None) -> None:
         super().__init__(width)
         self.rgb, self.depth = Excite(width // 2), Excite(width // 2)
 

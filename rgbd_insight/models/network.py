@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import product
 
 import torch
@@ -12,18 +13,22 @@ from torch import Tensor, nn
 
 from rgbd_insight.data import ENCODINGS, NEED_INTRINSICS
 from rgbd_insight.hooks import Tap
+from rgbd_insight.models.efficientnet import EfficientNetLite, EfficientNetLite1, EfficientNetLite2, imagenet_weights
 from rgbd_insight.models.encoder import GROUP, Decoder, Encoder, exactly
 from rgbd_insight.models.fusion import Fusion, find
 from rgbd_insight.utils.messages import checked_whole, unknown
 
 SEEDS = 2**63  # what a table can hold
 WIDEST = 2**15  # channels, beyond which no memory holds a level
+ENCODERS = {kind.name: kind for kind in (Encoder, EfficientNetLite, EfficientNetLite1, EfficientNetLite2)}
+IMAGENET, RANDOM = "imagenet", "random"  # what an encoder begins with
 OPTIONS = {
     "levels": None,
-    "rgb_scale": (0.5, 0.25),
+    "rgb_scale": None,
     "depth_scale": (2.5, 1.2),
     "encoding": "metric",
     "intrinsics": None,
+    "weights": None,
 }
 # of what depth may be given as, beside metres: mean and standard deviation of each channel in ordinary rooms
 SCALES = {
@@ -61,15 +66,19 @@ class Network(nn.Module):
         self.modalities, self.operator, self.depths = operator.modalities, operator, len(widths)
         self.streams = operator.encoders + (("fused",) if operator.exchanges else ())
         for name in operator.encoders:
-            encoder = self._seeded(
-                f"encoder_{name}", lambda name=name: Encoder(channels[name], widths, config["blocks"])
-            )
-            setattr(self, f"encoder_{name}", encoder)
+            make = partial(self.kind, channels[name], widths, config["blocks"])
+            setattr(self, f"encoder_{name}", self._seeded(f"encoder_{name}", make))
         if operator.exchanges:
             self.exchange = self._seeded("exchange", self._operators)
             # where the fused stream can be read and muted as one plain tensor, whatever the operator returns
             self.fused = nn.ModuleDict({f"level{k}": nn.Identity() for k in range(1, self.depths + 1)})
-        self.decoder = self._seeded("decoder", lambda: Decoder(operator.decodes, widths, self.classes))
+        decoder = partial(Decoder, operator.decodes, widths, self.classes, self.kind.decoder)
+        self.decoder = self._seeded("decoder", decoder)
+
+    @property
+    def kind(self) -> type[Encoder | EfficientNetLite]:
+        """The class of its encoders."""
+        return ENCODERS[self.config["encoder"]]
 
     def _seeded(self, part: str, make: Callable[[], nn.Module]) -> nn.Module:
         """Make a part from its own seed: twins then start from the same weights, and no global state moves."""
@@ -79,14 +88,26 @@ class Network(nn.Module):
 
     def _operators(self) -> nn.ModuleDict:
         """The operator of every level; a level that is not chosen leaves the streams apart."""
-        widths = self.config["widths"]
+        widths, blocks = self.config["widths"], self.config["blocks"]
         chosen = self.config["levels"] or range(1, len(widths) + 1)
         made = {}
         for level, width in enumerate(widths, start=1):
             kind = self.operator if level in chosen else Fusion
             before = widths[level - 2] if level > 1 else 0
-            made[f"level{level}"] = kind(width, before=before, blocks=self.config["blocks"])
+            stage = partial(self.kind.stage, level, widths, blocks) if before else None
+            made[f"level{level}"] = kind(width, before=before, stage=stage)
         return nn.ModuleDict(made)
+
+    def _start(self, weights: Mapping[str, Tensor]) -> None:
+        """Begin with pretrained `weights` of an encoder, in every encoder and in branches that are made like it."""
+        for name in self.operator.encoders:
+            self._encoder(name).start(weights, name)
+        for level, operator in self.exchange.items() if self.operator.exchanges else ():
+            if getattr(operator, "branch", None) is not None:
+                prefix = level.replace("level", "layer") + "."
+                operator.branch.load_state_dict(
+                    {k.removeprefix(prefix): x for k, x in weights.items() if k.startswith(prefix)}
+                )
 
     def forward(self, rgb: Tensor | None, depth: Tensor | None = None) -> Tensor:
         """Scores (B, classes, H, W) for colour (B, 3, H, W) in [0, 1] and depth (B, 1, H, W) in metres.
@@ -102,10 +123,10 @@ class Network(nn.Module):
             if self.operator.exchanges:
                 self._fuse(now, level)
             for stream, pyramid in pyramids.items():
-                pyramid.append(now[stream])  # (B, widths[level-1], H/2^level, W/2^level)
+                pyramid.append(now[stream])  # (B, widths[level-1], h, w)
         return self.decoder(pyramids, size)
 
-    def _encoder(self, name: str) -> Encoder:
+    def _encoder(self, name: str) -> Encoder | EfficientNetLite:
         return getattr(self, f"encoder_{name}")
 
     def _fuse(self, now: dict[str, Tensor], level: int) -> None:
@@ -191,11 +212,12 @@ def build(
     classes: int | Sequence[str] = 28,
     *,
     seed: int = 0,
-    width: int | Sequence[int] = 32,
-    blocks: int = 1,
+    width: int | Sequence[int] | None = None,
+    blocks: int | None = None,
+    encoder: str = "small",
     **options: object,
 ) -> Network:
-    """An untrained network whose weights depend on `seed` alone; encoders of one seed start alike in every fusion.
+    """A network whose first weights depend on `seed` alone; encoders of one seed start alike in every fusion.
 
     Parameters
     ----------
@@ -206,15 +228,21 @@ def build(
     seed : int, optional
         Of the initial weights; the global random state is neither read nor moved.
     width : int or sequence of int, optional
-        Channels at every level, multiples of eight; one number w means (w, 2w, 3w, 4w). `rgb_wide` and `depth_wide`
-        multiply them, up to the size of `se`.
+        Channels at every level of the small encoder, multiples of eight; one number w means (w, 2w, 3w, 4w), and 32 is
+        the default. `rgb_wide` and `depth_wide` multiply them, up to the size of `se`.
     blocks : int, optional
-        Residual blocks a level.
+        Residual blocks a level of the small encoder; default 1.
+    encoder : str, optional
+        "small", a residual network, or "efficientnet_lite0" (also 1, 2), which begins with ImageNet weights. Those have
+        a width of their own, levels at strides 4 to 32, and statistics of batch normalisation that are frozen. The
+        decoder is twice as wide there.
     **options : object
         `levels`: the levels at which to fuse (default all; elsewhere the decoder reads the colour stream); `rgb_scale`,
         `depth_scale`: (mean, standard deviation) of the inputs, depth in metres over valid readings; `encoding`: what
         depth is turned into first, "metric" (nothing), "inverse", "log", "normals" or "hha" (whose direction down is
-        the image's own); `intrinsics`: (fx, fy, cx, cy) in pixels, for the last two.
+        the image's own); `intrinsics`: (fx, fy, cx, cy) in pixels, for the last two; `weights`: what the encoders begin
+        with, "imagenet" (of the installed package), "random", or a file that `rgbd-insight campaign pretrained` has
+        prepared.
 
     Returns
     -------
@@ -224,7 +252,7 @@ def build(
     Raises
     ------
     ValueError
-        Where the fusion or an option is unknown, or a value is out of range.
+        Where the fusion or an option is unknown, a value is out of range, or the ImageNet weights are not there.
 
     Examples
     --------
@@ -240,13 +268,45 @@ def build(
         if name not in OPTIONS:
             raise ValueError(unknown("option", name, OPTIONS))
     count = classes if isinstance(classes, int) else len(classes)
-    widths = [width * k for k in (1, 2, 3, 4)] if isinstance(width, int) else list(width)
+    if encoder not in ENCODERS:
+        raise ValueError(unknown("encoder", encoder, ENCODERS))
+    kind = ENCODERS[encoder]
+    widths, blocks = _sizes(kind, operator, width, blocks)
     seed = checked_whole("seed", seed, 0, SEEDS - 1, "0 is the default")
-    blocks = checked_whole("blocks", blocks, 1, 100, "one residual block is the least")
-    config = {"fusion": fusion, "classes": count, "seed": seed, "widths": widths, "blocks": blocks}
-    config |= OPTIONS | options
+    config = {"fusion": fusion, "classes": count, "seed": seed, "widths": widths, "blocks": blocks, "encoder": encoder}
+    config |= OPTIONS | {"rgb_scale": kind.rgb_scale} | options
+    given = config["weights"] or (IMAGENET if kind.imagenet else RANDOM)
+    config["weights"] = RANDOM if given == RANDOM else IMAGENET
+    if config["weights"] == IMAGENET and not kind.imagenet:
+        raise ValueError(
+            f'`weights` must be "random" for encoder={encoder!r}; got {given!r}: it is trained from nothing'
+        )
     _check_config(config, operator)
-    return Network(_widened(config) if operator.widens else config)
+    model = Network(_widened(config) if operator.widens else config)
+    if config["weights"] == IMAGENET and not next(model.parameters()).is_meta:
+        model._start(imagenet_weights(kind, None if given == IMAGENET else given))
+    return model
+
+
+def _sizes(
+    kind: type, operator: type[Fusion], width: int | Sequence[int] | None, blocks: int | None
+) -> tuple[list[int], int]:
+    """Widths of the levels and blocks of each; those of a pretrained encoder are what they are."""
+    if kind.imagenet:
+        for name, value in (("width", width), ("blocks", blocks)):
+            if value is not None:
+                raise ValueError(
+                    f"`{name}` must be left out for encoder={kind.name!r}; got {value}: its weights fix it"
+                )
+        if operator.widens:
+            raise ValueError(
+                f"`encoder` must be 'small' for {operator.name!r}; got {kind.name!r}, of which there are no wider "
+                "weights: compare with efficientnet_lite2"
+            )
+        return kind.widths(), 1
+    width = 32 if width is None else width
+    blocks = checked_whole("blocks", 1 if blocks is None else blocks, 1, 100, "one residual block is the least")
+    return [width * k for k in (1, 2, 3, 4)] if isinstance(width, int) else list(width), blocks
 
 
 def _widened(config: dict) -> dict:

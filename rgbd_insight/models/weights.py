@@ -11,7 +11,7 @@ from typing import Any
 from safetensors import SafetensorError
 
 from rgbd_insight.data import ENCODINGS
-from rgbd_insight.models.network import SEEDS, Network
+from rgbd_insight.models.network import ENCODERS, IMAGENET, RANDOM, SEEDS, Network
 from rgbd_insight.utils.tensors import read_tensors, write_tensors
 
 FORMAT = "rgbd_insight.network/1"
@@ -129,6 +129,8 @@ KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "classes": (lambda v: _whole(v, 1, WIDEST), "a number of classes"),
     "seed": (lambda v: _whole(v, 0, SEEDS), f"a whole number from 0 to {SEEDS - 1}"),
     "widths": (lambda v: _wholes(v, WIDEST), "a list of channels"),
+    "encoder": (lambda v: isinstance(v, str) and v in ENCODERS, f"one of {', '.join(ENCODERS)}"),
+    "weights": (lambda v: v in (IMAGENET, RANDOM), f"{IMAGENET} or {RANDOM}"),
     "blocks": (lambda v: _whole(v, 1, DEEPEST), "a number of blocks"),
     "levels": (lambda v: v is None or _wholes(v, DEEPEST), "a list of levels or null"),
     "rgb_scale": (lambda v: _numbers(v, 2) and v[1] > 0, "mean and standard deviation"),

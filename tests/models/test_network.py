@@ -93,7 +93,7 @@ def test_an_operator_with_its_own_branch_is_one_class():
     class Remembering(Fusion):
         remembers = True
 
-        def __init__(self, width, *, before=0, blocks=1):
+        def __init__(self, width, *, before=0, stage=None):
             super().__init__(width)
             self.down = torch.nn.Conv2d(before, width, 2, 2) if before else None
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from rgbd_insight.models import build
+from rgbd_insight.models.encoder import Encoder
 from rgbd_insight.models.exchange import Cross, Exchange, Gemini, TokenExchange
 from rgbd_insight.models.gates import ACNet, SAGate
 
@@ -39,7 +40,7 @@ def check(found, expected):
 
 def test_acnet():
     (r, d), before = maps(), torch.rand(2, 8, 8, 12)
-    operator = ACNet(16, before=8)
+    operator = ACNet(16, before=8, stage=lambda: Encoder.stage(2, (8, 16)))
     fused, rgb, depth = operator(r, d, before)
     parts = [
         last(x) * sigmoid(dense(gate.weigh, last(x).mean((1, 2), keepdims=True)))
