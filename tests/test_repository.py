@@ -207,7 +207,7 @@ REGISTRIES = {"rgbd_insight/__init__.py"}
 
 
 def test_the_house_is_one_that_is_known_on_sight():
-    rooms = [p for p in PACKAGE.iterdir() if p.name not in ("__init__.py", "py.typed", "__pycache__")]
+    rooms = [p for p in PACKAGE.iterdir() if p.name not in ("__init__.py", "__init__.pyi", "py.typed", "__pycache__")]
     assert len(rooms) <= 18
     assert not [p.name for p in rooms if p.name.startswith("_")]
     assert len(list(PACKAGE.rglob("*.py"))) <= 195

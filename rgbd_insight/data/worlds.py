@@ -15,8 +15,7 @@ from collections.abc import Mapping
 from functools import cached_property
 
 import numpy as np
-from scipy.signal import lfilter
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from rgbd_insight.data.latents import Knobs, Net, Plan, r2, shares_of
 from rgbd_insight.data.reference import FAR, Reference, reference, sampled_r2, sparse_lognormal
@@ -92,6 +91,8 @@ class World:
         k, rng = self.knobs, np.random.default_rng([self.seed, self.draw, 1, which])
         common = rng.normal(size=(len(self.sizes), self.plan.size))
         if k.neighbours:
+            from scipy.signal import lfilter  # heavy, and few worlds need it
+
             common[1:] *= np.sqrt(1 - k.neighbours**2)
             common = lfilter([1], [1, -k.neighbours], common, axis=0)
         common = common.repeat(self.sizes, axis=0)
@@ -111,7 +112,7 @@ class World:
     def rated(self, annotator: int) -> tuple[np.ndarray, np.ndarray]:
         """Areas and presence, (N, K) each, as one annotator says; annotators err independently, by `label_noise`."""
         k, areas = self.knobs, self.latents[MODALITIES[0]] @ self.plan.concepts[:, self.plan.named]
-        cut = norm.isf(k.imbalance) if k.law == "normal" else self._reference.thresholds
+        cut = -ndtri(k.imbalance) if k.law == "normal" else self._reference.thresholds
         present = areas > cut
         if k.label_noise == 0:
             return areas, present

@@ -1,0 +1,31 @@
+from . import data as data
+from . import models as models
+from . import stats as stats
+from .extraction import extract as extract
+from .features import Ablation as Ablation
+from .features import Concept as Concept
+from .features import Features as Features
+from .features import FeaturesError as FeaturesError
+from .features import FeatureWriter as FeatureWriter
+from .features import Modality as Modality
+from .features import load as load
+from .hooks import Tap as Tap
+from .hooks import candidates as candidates
+from .hooks import mute as mute
+from .hooks import purity as purity
+from .hooks import taps as taps
+from .hooks import trace as trace
+from .plots import plot as plot
+from .questions import ablations as ablations
+from .questions import collaboration as collaboration
+from .questions import consistency as consistency
+from .questions import evolution as evolution
+from .questions import joint as joint
+from .questions import specificity as specificity
+from .report import audit as audit
+from .report import compare as compare
+from .result import Missing as Missing
+from .result import Result as Result
+from .training import train as train
+
+__version__: str
