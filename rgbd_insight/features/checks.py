@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from rgbd_insight.features.schema import ROLES, SAMPLE_COLUMNS, SIDE, FeaturesError, RunId, TensorKey
+from rgbd_insight.features.tasks import COUNTED, wrong_scoring
 
 _HEAD = {
     "name": str,
@@ -109,6 +110,8 @@ def _wrong_run(run: str, entry: dict) -> Iterator[str]:
     for key in ("draws", "block"):
         if key in entry and not _wholes(entry[key], least=1):
             yield f"{key} must be 1 or more; got {entry[key]!r}"
+    if wrong := wrong_scoring(entry.get("task")):
+        yield wrong
     for tap in entry["taps"]:
         if not _names(tap["stream"]) or not _integers(tap["level"]):
             yield f"a tap must have stream and level, a whole number; got {tap['stream']!r} and {tap['level']!r}"
@@ -199,11 +202,12 @@ def wrong_samples(table: pd.DataFrame, rows: int) -> str | None:
 
 def wrong_values(key: TensorKey, values: np.ndarray, shape: tuple[int, int | None], pixels: int) -> str | None:
     """What is wrong with a run's tensor of this shape (None is any), from images of `pixels`; None where nothing is."""
-    kind = np.floating if key.part is None else np.integer
+    counted = key.part in COUNTED
+    kind = np.integer if counted else np.floating
     fits = values.ndim == 2 and values.shape == (shape[0], shape[1] or values.shape[1])
     if not fits or not np.issubdtype(values.dtype, kind):
         return f"'{key}' must be {shape[0]} samples of {shape[1] or 'some'} numbers; got {values.shape}, {values.dtype}"
-    if key.part is None:
+    if not counted:
         return None if np.isfinite(values).all() else f"'{key}' must be finite"
     if values.size and not 0 <= values.min() <= values.max() <= pixels:
         return f"'{key}' must be pixels, 0 to {pixels}; got {values.min()} to {values.max()}"

@@ -40,7 +40,7 @@ _OURS = (LOCK, COMPLETE, OLD)
 PATIENCE = 5.0  # seconds that a reader waits for a directory that is being put in place
 T = TypeVar("T")
 
-RUN_KEY = ("fusion", "seed", "epoch", "role", "about", "taps", "draws", "isolation", "block", "version")
+RUN_KEY = ("fusion", "seed", "epoch", "role", "about", "task", "taps", "draws", "isolation", "block", "version")
 
 
 def read_manifest(folder: Path, verify: bool) -> dict:

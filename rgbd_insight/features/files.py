@@ -26,7 +26,7 @@ FORMAT = "rgbd_insight.features"
 SUMS = "SHA256SUMS"
 MANIFEST = "manifest.json"
 CELLS = "cells.safetensors"  # where the cells of each image lie, and what is in them
-DTYPES = {"F32": np.dtype("<f4"), "I32": np.dtype("<i4"), "U8": np.dtype("u1")}
+DTYPES = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8"), "I32": np.dtype("<i4"), "U8": np.dtype("u1")}
 
 
 def package_version() -> str:
@@ -140,7 +140,7 @@ class BlockFile:
     rows : int
         Number of rows of every tensor.
     dtype : str, optional
-        "F32", "I32" or "U8", the same for every tensor.
+        "F32", "F64", "I32" or "U8", the same for every tensor.
     fixed : dict of str to ndarray of float32, optional
         Further tensors, one axis each, that are there from the start.
     """

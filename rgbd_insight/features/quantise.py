@@ -48,7 +48,7 @@ def write_quantised(
         Indices to keep, or how many (whole groups are drawn by `seed` while they fit), or None for all.
     keep : iterable of str or callable, optional
         Run ids or fusion names to keep, or a function (run, key) -> bool on "stream/level/condition" and
-        "condition/hit|target|guess" keys; None keeps everything.
+        "condition/hit|target|guess" keys (or other parts of a task); None keeps everything.
     cells : iterable of str or callable, optional
         As `keep`, of the responses at cells; None keeps those whose run and key `keep` keeps. Profiles over cells, of
         all units, are kept where `keep` keeps their run and key.
@@ -150,8 +150,8 @@ def _write_run(
     small, counts, entry["quantised"], entry["units"] = {}, {}, {}, {}
     for key in keys:
         values = features.tensor(run, key)[chosen]
-        if not np.issubdtype(values.dtype, np.floating):
-            counts[key] = np.ascontiguousarray(values)  # pixel counts stay exact
+        if TensorKey.parse(key).part is not None:
+            counts[key] = np.ascontiguousarray(values)  # what scores are made of stays exact
             continue
         tap = TensorKey.parse(key).tap
         picked = choose_units(tap, values.shape[1], units, seed)
@@ -211,7 +211,7 @@ def _write_profiles(features: Features, run: str, target: Path, keep: Chosen) ->
 
 
 def _write_counts(counts: dict[str, np.ndarray], path: Path) -> dict[str, str]:
-    """Write pixel counts (N, C), mostly zeros, as compressed columns; equal ones once. Returns {key: key it equals}."""
+    """Write counts or sums (N, C), mostly zeros, as compressed columns; equal ones once. Returns {key: its equal}."""
     first: dict[bytes, str] = {}
     same, columns = {}, {}
     for key in sorted(counts):
@@ -220,7 +220,8 @@ def _write_counts(counts: dict[str, np.ndarray], path: Path) -> dict[str, str]:
         if original != key:
             same[key] = original
         else:
-            columns[key] = values.astype(np.min_scalar_type(int(values.max(initial=0))))
+            whole = np.issubdtype(values.dtype, np.integer)
+            columns[key] = values.astype(np.min_scalar_type(int(values.max(initial=0)))) if whole else values
     write_columns(path, columns)
     return same
 

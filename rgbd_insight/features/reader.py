@@ -20,6 +20,7 @@ from rgbd_insight.features.files import (
     verify_sums,
 )
 from rgbd_insight.features.schema import Ablation, FeaturesError, Modality, TensorKey
+from rgbd_insight.features.tasks import COUNTED, Scoring
 from rgbd_insight.utils.messages import nearest
 
 RESTORE = "restore it from its source or extract the run again"
@@ -190,12 +191,20 @@ class Features(AtCells):
         columns = ["stream", "level", "modality", "own", "guest", "both", "share", "low", "high"]
         return pd.DataFrame((self.entry(run).get("isolated") or {}).get("shares", []), columns=columns)
 
-    def predictions(self, run: str, condition: str) -> dict[str, np.ndarray]:
-        """Pixels per image and class, int32 (N, C): `hit` (right), `target` (labelled), `guess` (predicted).
+    def scoring(self, run: str) -> Scoring:
+        """How the run's predictions were scored: its task, and whether there were labels."""
+        return Scoring.of(self.entry(run).get("task"), self.classes)
 
-        Small copies may leave out `guess`, and hold `target`, which is the same under every condition, only once.
+    def predictions(self, run: str, condition: str) -> dict[str, np.ndarray]:
+        """What the task keeps of every image's prediction, `part` -> (N, C): nothing where it is "none".
+
+        Of classes, int32 pixels or images: `hit` (right), `target` (labelled), `guess` (predicted). Small copies may
+        leave out `guess`, and hold `target`, which is the same under every condition, only once.
         """
-        keys = {part: str(TensorKey(condition, part=part)) for part in ("hit", "target", "guess")}
+        parts = self.scoring(run).task.parts
+        keys = {part: str(TensorKey(condition, part=part)) for part in parts}
+        if parts != COUNTED:
+            return {part: self.tensor(run, key, f"conditions=({condition!r},)") for part, key in keys.items()}
         hit = self.tensor(run, keys["hit"], f"conditions=({condition!r},)")
         index = self._index(run)
         targets = [keys["target"], *(key for key in index if key.endswith("/target"))]
@@ -251,10 +260,11 @@ class Features(AtCells):
             values = codes if wrong else dequantise(codes, scale, offset)
         else:
             values = read_tensors(path, [key])[0]
-        width = len(self.classes) if name.part else (entry.get("widths") or {}).get(name.tap)
+        columns = Scoring.of(entry.get("task"), self.classes).columns
+        width = len(columns) if name.part else (entry.get("widths") or {}).get(name.tap)
         pixels = int(np.prod(self.manifest["size"]))
         refuse(path, wrong or wrong_values(name, values, (len(self), width), pixels), RESTORE)
-        return values.astype(np.int32) if name.part else values
+        return values.astype(np.int32) if name.part in COUNTED else values
 
 
 def load(*folders: str | Path, verify: bool = True) -> Features:

@@ -76,8 +76,9 @@ class FeatureWriter(WritesCells):
     head : dict
         What is true of every run: name, fingerprint, modalities, classes, concepts, families, size, samples.
     run : dict
-        This run: fusion, seed, epoch, role, about, taps, draws, isolation, block (samples a block), conditions (names),
-        ablations ({name: description}), and cells (of an image, at which responses are kept too; 0 or absent: none).
+        This run: fusion, seed, epoch, role, about, task (`Scoring.as_json`), taps, draws, isolation, block (samples a
+        block), conditions (names), ablations ({name: description}), and cells (of an image, at which responses are kept
+        too; 0 or absent: none).
 
     Attributes
     ----------
@@ -132,7 +133,7 @@ class FeatureWriter(WritesCells):
         responses : dict
             {"stream/level/condition": float (B, U)}.
         predictions : dict
-            {"condition/part": int (B, C)}.
+            {"condition/part": int (B, C), or float of a task whose parts are sums}.
         areas : ndarray of float (B, K)
             Share of the pixels that carry each concept.
         samples : dict
@@ -151,7 +152,9 @@ class FeatureWriter(WritesCells):
         """
         if start != self.done or self.complete:
             raise FeaturesError(f"`start` must be {self.done}, the samples written so far; got {start}")
-        named = {"predictions.safetensors": predictions, "safetensors": responses}
+        counts = {key: part for key, part in predictions.items() if np.issubdtype(part.dtype, np.integer)}
+        sums = {key: part for key, part in predictions.items() if key not in counts}
+        named = {"predictions.safetensors": counts, "sums.safetensors": sums, "safetensors": responses}
         if cells:
             named["cells.safetensors"] = cells["responses"]
             wrong = wrong_places(cells["places"], len(areas), self._state["cells"], len(self.head["concepts"]))
@@ -316,7 +319,9 @@ class FeatureWriter(WritesCells):
 
     def _open_files(self, *, create: bool) -> None:
         for name, widths in self._state["widths"].items():
-            dtype = "U8" if name in (CELLS, PRESENT) else "I32" if name.endswith("predictions.safetensors") else "F32"
+            kinds = {"predictions.safetensors": "I32", "sums.safetensors": "F64"}
+            dtype = next((kind for end, kind in kinds.items() if name.endswith(end)), "F32")
+            dtype = "U8" if name in (CELLS, PRESENT) else dtype
             self._files[name] = BlockFile(inside(self.partial, name), widths, self.head["samples"], dtype)
             if create:
                 self._files[name].create()
@@ -370,7 +375,7 @@ class FeatureWriter(WritesCells):
         files = {n: sorted(w) for n, w in known.items() if n not in ("concepts.safetensors", *BESIDE)}
         at_cells = files.pop(self._name("cells.safetensors"), None)
         widths = {TensorKey.parse(key).tap: width for key, width in known.get(self._name("safetensors"), {}).items()}
-        new = {k: self.run.get(k) for k in RUN_KEY} | {
+        new = {k: self.run.get(k) for k in RUN_KEY if k != "task" or self.run.get(k)} | {
             "conditions": self.conditions,
             "ablations": self.ablations,
             "purity": json_value(purity or []),

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import numpy as np
 import pandas as pd
 
-from rgbd_insight.features import Features
+from rgbd_insight.features import SCORES, Features
 from rgbd_insight.questions.chance import at_chance
 from rgbd_insight.questions.isolation import judged
 from rgbd_insight.questions.networks import WHOLE, Networks
@@ -20,7 +20,7 @@ SCENES = "more scenes, ri.extract(model, data, out=…)"
 LEAVE = "leave the level out, levels=[…], or extract another tap for it, ri.extract(model, data, taps=[…], out=…)"
 SEEDS = "more scenes or more seeds, ri.extract(model, data, out=…); or leave the level out, levels=[…]"
 LABELS = "data with labels, ri.extract(model, data, out=…)"
-LABELLED = ("accuracy", "class accuracy", "utilisation", "IoU", "ablation", "dose")  # how their measures begin
+LABELLED = (*SCORES, "class accuracy", "utilisation", "IoU", "ablation", "dose")  # how their measures begin
 LISTED = 6  # concepts that are named
 REASONS = {  # how a measure's name begins → why it may be undefined, and what helps
     "cka": ("of one stream a single image brings all variance, or all its images are equally far apart", LEAVE),

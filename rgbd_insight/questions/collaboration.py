@@ -27,6 +27,7 @@ from rgbd_insight.stats import Estimate
 from rgbd_insight.utils.threads import one_thread
 
 MEASURES = ("accuracy", "utilisation", "retention", "exchanged", "class accuracy", "ablation", "gradient cosine")
+TASK = 'a network of another task, ri.extract(model, data, out=…, task="segmentation")'
 FURTHER = ("utilisation by removal", "swap", "dose", "IoU")  # asked for by name: each needs more of what was recorded
 
 
@@ -44,21 +45,23 @@ def collaboration(
     levels : sequence of int, optional
         For "retention", "exchanged" and "swap"; default all, 0 stands for all levels side by side.
     measures : sequence of str
-        Any of "accuracy" (mean class accuracy under each condition, and of the twins), "utilisation" (what is
-        lost without a modality; `label` "conditional", "Shapley" or "interaction"), "retention" (δ of each concept in
-        the joint network minus its twin's; the distance of two twin seeds is in `null_high`), "exchanged" (δ with the
-        true partner minus δ with another scene's), "class accuracy" (by class and condition), "ablation" (accuracy
-        lost by silencing units, where recorded), "gradient cosine" (of the two encoders, by epoch, where recorded);
-        and, only where named, "utilisation by removal" (as "utilisation", for each thing that may stand in for a
-        removed input, in `condition`), "swap" (δ of each concept from what the other stream predicts of the stream,
-        minus δ from the stream itself), "IoU" (mean over classes that are labelled or guessed anywhere, and, as "class
-        IoU", each of them, where guesses were kept), "dose" (the loss by silencing specific or consistent units beside
-        random sets of as many).
+        Any of "accuracy" (the score of the run's task under each condition, and of the twins: rows "accuracy", the
+        mean class accuracy; "R²" of a regression; or "agreement" with the network's own prediction from all its inputs,
+        scored in the same way, where the data have no labels), "utilisation" (what of the score is lost without a
+        modality; `label` "conditional", "Shapley" or "interaction"), "retention" (δ of each concept in the joint
+        network minus its twin's; the distance of two twin seeds is in `null_high`), "exchanged" (δ with the true
+        partner minus δ with another scene's), "class accuracy" (by class and condition), "ablation" (score lost by
+        silencing units, where recorded), "gradient cosine" (of the two encoders, by epoch, where recorded); and, only
+        where named, "utilisation by removal" (as "utilisation", for each thing that may stand in for a removed input,
+        in `condition`), "swap" (δ of each concept from what the other stream predicts of the stream, minus δ from the
+        stream itself), "IoU" (mean over classes that are labelled or guessed anywhere, and, as "class IoU", each of
+        them, where guesses were kept), "dose" (the loss by silencing specific or consistent units beside random sets of
+        as many).
 
     Returns
     -------
     Result
-        Absent twins, conditions or ablations are in `missing`.
+        Absent twins, conditions or ablations are in `missing`, and what the task does not serve.
 
     Raises
     ------
@@ -94,7 +97,12 @@ def collaboration(
         "IoU": lambda: overlaps(nets),
         "gradient cosine": lambda: _gradients(nets),
     }
+    scoring = features.scoring(run_of(nets))
     for name in measures:
+        if lack := scoring.lack(name):
+            call = TASK if name in scoring.task.lacks else LABELS
+            answer.missing.append(Missing(f"{name} of {run_of(nets)}", lack, call))
+            continue
         with answer.asking(name):
             found, absent = steps[name]()
             answer.rows, answer.missing = answer.rows + found, answer.missing + absent
@@ -104,16 +112,27 @@ def collaboration(
 def _accuracy(nets: Networks) -> Found:
     features, rows, missing = nets.features, [], []
     run = run_of(nets)
+    scoring = features.scoring(run)
     for condition in features.conditions(run):
         found = accuracy_estimate(features, run, condition)
-        rows.append(nets.cells() | {"measure": "accuracy", "condition": condition} | numbers(found))
+        rows.append(nets.cells() | {"measure": scoring.score, "condition": condition} | numbers(found))
+    if not scoring.labelled:
+        why = "what a twin alone predicts can be compared with labels only"
+        return rows, [Missing(f"accuracy of the twins of {nets.name}", why, LABELS)]
     for modality in nets.modalities:
         twin = features.twin(run, modality)
         if twin is None:
             missing.append(_no_twin(nets, modality))
             continue
         found = accuracy_estimate(features, twin, modality)
-        cells = {"run": twin, "fusion": modality, "measure": "accuracy", "condition": modality}
+        score = features.scoring(twin)
+        if score.score != scoring.score:
+            call = f"extract the twin with task={scoring.task.name!r}"
+            missing.append(
+                Missing(f"{scoring.score} of {twin}", f"it was recorded for the task {score.task.name}", call)
+            )
+            continue
+        cells = {"run": twin, "fusion": modality, "measure": scoring.score, "condition": modality}
         rows.append(nets.cells() | cells | numbers(found))
     return rows, missing
 
@@ -142,7 +161,7 @@ def _by_class(nets: Networks) -> Found:
 
         found = stats.estimate(statistic, nets.groups, nets.plan(), null=False)
         for c in np.flatnonzero(seen):
-            name = features.classes[c]
+            name = features.scoring(run).columns[c]
             kind = planted.kind.get(name, None)
             row = {"measure": "class accuracy", "condition": condition, "concept": name, "family": kind}
             rows.append(nets.cells() | row | numbers(found, c))

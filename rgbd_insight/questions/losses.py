@@ -29,9 +29,10 @@ def accuracy_estimate(
     among: np.ndarray | None = None,
     classes: Sequence[int] | None = None,
 ) -> Estimate:
-    """Mean over classes of the share of their pixels that are found (chance: 1 / classes), interval by group.
+    """The score of the run's task (`features.Task`), interval by group.
 
-    NaN where no pixel is labelled. `among` bool (N,) keeps some samples only, `classes` some classes.
+    Of classes, the mean over classes of the share of their pixels (or images) that are found (chance: 1 / classes).
+    NaN where nothing is labelled. `among` bool (N,) keeps some samples only, `classes` some classes.
     """
     among = np.ones(len(features), bool) if among is None else among
     statistic, order = _accuracy(features, run, condition, among, classes), neighbours_of(features)
@@ -41,20 +42,15 @@ def accuracy_estimate(
 def _accuracy(
     features: Features, run: str, condition: str, among: np.ndarray, classes: Sequence[int] | None = None
 ) -> Callable[[np.ndarray], float]:
-    """The mean accuracy of rows of the samples `among`."""
+    """The score of rows of the samples `among`."""
     columns = slice(None) if classes is None else list(classes)
-    counts = {part: values[among][:, columns] for part, values in features.predictions(run, condition).items()}
-
-    def statistic(rows: np.ndarray) -> float:
-        target = counts["target"][rows].sum(0)
-        seen = target > 0
-        return float((counts["hit"][rows].sum(0)[seen] / target[seen]).mean()) if seen.any() else np.nan
-
-    return statistic
+    task, found = features.scoring(run).task, features.predictions(run, condition)
+    parts = {part: found[part][among][:, columns] for part in task.scored}
+    return lambda rows: task.value({part: values[rows].sum(0) for part, values in parts.items()})
 
 
 def iou_estimate(features: Features, run: str, condition: str) -> Estimate | None:
-    """Intersection over union of every class (C,), their mean before them; None without guesses.
+    """Intersection over union of every class (C,), their mean before them; None without guesses, or without classes.
 
     The mean is over classes that some pixel is labelled or guessed as: one that is guessed and never there counts 0.
     """
@@ -83,7 +79,8 @@ def overlap_rows(features: Features, run: str, condition: str, cells: dict) -> l
     if found is None:
         return []
     seen = np.flatnonzero(_labelled_or_guessed(features.predictions(run, condition)))
-    each = [{"measure": "class IoU", "concept": features.classes[c]} | numbers(found, c + 1) for c in seen]
+    names = features.scoring(run).columns
+    each = [{"measure": "class IoU", "concept": names[c]} | numbers(found, c + 1) for c in seen]
     return [cells | row for row in ({"measure": "IoU"} | numbers(found, 0), *each)]
 
 
