@@ -20,6 +20,7 @@ from rgbd_insight.plots.inputs import cues, decodability_by_encoding, purity, sc
 from rgbd_insight.plots.main import main_measure, plot
 from rgbd_insight.plots.plane import axis, level_pairs, moved, plane, quadrants
 from rgbd_insight.plots.specificity import concepts, contributions, dissimilarity, visibility
+from rgbd_insight.plots.style import titled
 from rgbd_insight.plots.trust import (
     advantages,
     calibration,
@@ -82,6 +83,7 @@ __all__ = [
     "scenes",
     "shares_by_encoding",
     "similarity",
+    "titled",
     "training",
     "utilisation",
     "verdicts",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
+from textwrap import fill
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -29,6 +30,7 @@ SETS = {
     "consistent": {"marker": "o", "mfc": "white", "mew": 1.6},
 }  # of units that are silenced
 WIDTH = 6.5  # inches
+TITLE = 76  # letters of a title in one line
 FORMULA = re.compile(r"(?<!\\)\$")  # what opens one
 
 
@@ -83,7 +85,7 @@ def panels(ax: Axes, names: Sequence[str], columns: int = 4) -> list[Axes]:
 
 def finish(ax: Axes, title: str, *, x: str = "", y: str = "", key: dict | None = None, room: int = 42) -> Axes:
     """Title and labels; `key` (label → artist) becomes a legend below the axes, where it covers no data."""
-    ax.set_title(title, loc="left", fontsize=11, pad=10 if ax.axison else 24)
+    titled(ax, title)
     ax.set(xlabel=x, ylabel=y)
     if not ax.axison:  # labels of panels belong to all of them
         down, left = (ScaledTranslation(dx / 72, dy / 72, ax.figure.dpi_scale_trans) for dx, dy in ((0, -30), (-40, 0)))
@@ -107,6 +109,20 @@ def finish(ax: Axes, title: str, *, x: str = "", y: str = "", key: dict | None =
             fontsize=9.5,
         )
     return as_written(ax)
+
+
+def titled(ax: Axes, message: str) -> Axes:
+    """Title a figure with what it says, in lines that fit it.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> titled(plt.figure().subplots(), "Depth is decoded early.").get_title(loc="left")
+    'Depth is decoded early'
+    """
+    lines = (fill(line, TITLE) for line in message.removesuffix(".").split("\n"))
+    ax.set_title("\n".join(lines), loc="left", fontsize=11, pad=10 if ax.axison else 24, parse_math=False)
+    return ax
 
 
 def no_formula(label: object) -> str:
