@@ -12,6 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install -qq --no-compile  # half the time: what is imported is compiled then, the rest never
 READY := $(VENV)/.ready
 LAB := $(VENV)/.lab
+EXTRAS := $(VENV)/.extras
 VENDOR := book/_vendor/site/vendor/widgets-config.js
 
 # The notebooks must meet this environment's kernel and plotting backend, not those of the machine around it.
@@ -21,11 +22,12 @@ export IPYTHONDIR := $(CURDIR)/$(VENV)/etc/ipython
 export PYDEVD_DISABLE_FILE_VALIDATION := 1
 
 .DEFAULT_GOAL := help
-.PHONY: book test mutants faults lab features figure screenshot figures student buttons links bench clean help
+.PHONY: book test site extras mutants faults lab features figure screenshot figures student buttons links bench clean help
 
 help:
 	@echo "make book        build the book into _build/html: every chapter is run from start to finish"
 	@echo "make test        ruff, import-linter, the tests and the documentation's examples"
+	@echo "make site        look at every page of the built book in a browser (needs Chromium)"
 	@echo "make mutants     plant one mistake after another in a copy of the package: the tests must notice each (some minutes)"
 	@echo "make faults      kill, fill the disk, flip bytes, write twice at once, and count what was not borne (some minutes)"
 	@echo "make lab         open the chapters in JupyterLab"
@@ -52,6 +54,11 @@ test: $(READY)
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -n auto --no-loadscope-reorder --ignore=tests/benchmarks \
 		--doctest-modules rgbd_insight tests book/_tools
+
+site: $(READY) $(EXTRAS)
+	$(BIN)/python -m pytest -n auto -rs tests/site
+
+extras: $(EXTRAS)
 
 mutants: $(READY)
 	$(BIN)/python tests/mutants/mutate.py
@@ -110,6 +117,11 @@ $(READY): pyproject.toml requirements.txt | $(BIN)/python
 
 $(LAB): $(READY)
 	@$(INSTALL) -c requirements.txt jupyterlab
+	@touch $@
+
+# What only some tests need: a browser's driver, optional encoders, the implementations that measures are compared with.
+$(EXTRAS): .ci/requirements.txt | $(READY)
+	@$(INSTALL) --no-deps -r .ci/requirements.txt
 	@touch $@
 
 # Without npm there is no such file: the book is built all the same, and the next build tries again.

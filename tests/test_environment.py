@@ -34,9 +34,9 @@ def conda():
     return {name: SpecifierSet(specifier or "") for name, specifier in split}
 
 
-def locked():
-    """Pins of requirements.txt: canonical name -> requirement."""
-    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+def locked(path="requirements.txt"):
+    """Pins of a lock: canonical name -> requirement."""
+    lines = (ROOT / path).read_text(encoding="utf-8").splitlines()
     requirements = [Requirement(line) for line in lines if line and not line.startswith("#")]
     assert len({canonicalize_name(r.name) for r in requirements}) == len(requirements), "a package is pinned twice"
     return {canonicalize_name(r.name): r for r in requirements}
@@ -70,3 +70,13 @@ def test_lock_leaves_torch_to_the_makefile():
     (stated,) = re.findall(r"^TORCH \?= (torch==\S+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
     (pin,) = Requirement(stated).specifier
     assert declared()["torch"].contains(pin.version)
+
+
+@pytest.mark.parametrize("extra", ["data", "pretrained", "site"])
+def test_ci_installs_what_the_extra_names(extra):
+    """No test is skipped there for a package; none is pinned in both locks."""
+    pins = locked() | locked(".ci/requirements.txt")
+    assert not locked().keys() & locked(".ci/requirements.txt").keys()
+    for requirement in map(Requirement, PROJECT["optional-dependencies"][extra]):
+        (pin,) = pins[canonicalize_name(requirement.name)].specifier
+        assert requirement.specifier.contains(pin.version)

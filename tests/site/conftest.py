@@ -49,7 +49,7 @@ def browser():
         "playwright.sync_api", reason="playwright is not installed: pip install playwright"
     )
     if not BROWSER:
-        pytest.skip("Chromium is not installed")
+        pytest.skip("there is no Chromium")
     with playwright.sync_playwright() as p:
         browser = p.chromium.launch(executable_path=BROWSER, args=ARGUMENTS)
         yield browser
