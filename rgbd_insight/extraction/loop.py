@@ -261,14 +261,14 @@ def call_name(adapt: Callable[..., Tensor] | None) -> str:
     Returns
     -------
     str
-        Its name; None is "model(rgb, depth)".
+        Its name; None is "model(*inputs)".
 
     Examples
     --------
     >>> call_name(None), call_name(lambda model, rgb, depth: model([rgb, depth]))
-    ('model(rgb, depth)', '<lambda>')
+    ('model(*inputs)', '<lambda>')
     """
-    return "model(rgb, depth)" if adapt is None else getattr(adapt, "__qualname__", None) or repr(adapt)
+    return "model(*inputs)" if adapt is None else getattr(adapt, "__qualname__", None) or repr(adapt)
 
 
 def _describe_run(model: nn.Module, run: dict[str, Any] | None) -> tuple[dict, pd.DataFrame | None]:

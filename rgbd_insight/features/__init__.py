@@ -17,6 +17,7 @@ from rgbd_insight.features.schema import (
     Modality,
     RunId,
     TensorKey,
+    in_words,
     subsets,
 )
 from rgbd_insight.features.tables import read_table, write_table
@@ -66,3 +67,4 @@ __all__ = [
 ]
 
 explain_arguments(globals())
+    "in_words",

@@ -11,6 +11,7 @@ PLAIN_NAME = re.compile(r"[A-Za-z0-9_+][A-Za-z0-9_+.\-]*")  # of a file, on ever
 SAMPLE_COLUMNS = ("id", "group", "brightness", "contrast", "mean_depth", "depth_std", "missing")
 ROLES = ("final", "checkpoint", "untrained")
 USUAL_MODALITIES = ("rgb", "depth")  # what is meant where no modality is named
+SAID = {"rgb": "colour"}  # modalities that people call by another word
 SIDE = 256  # cells, at most, in a row or column of a grid: an index is one byte
 USUAL_SHARE = 0.25  # of the units: the dose that the name of an ablation leaves out
 _RUN = re.compile(
@@ -35,6 +36,17 @@ def subsets(modalities: Sequence[str]) -> list[str]:
     (['rgb', 'depth'], ['rgb+depth', 'rgb+thermal', 'depth+thermal'])
     """
     return ["+".join(some) for count in range(1, len(modalities)) for some in combinations(modalities, count)]
+
+
+def in_words(modality: str) -> str:
+    """What people call a modality.
+
+    Examples
+    --------
+    >>> in_words("rgb"), in_words("thermal")
+    ('colour', 'thermal')
+    """
+    return SAID.get(modality, modality)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ def concept_labels(
     first_pair: Estimate | None = None,
     second_pair: Estimate | None = None,
     *,
-    names: tuple[str, str] = ("rgb", "depth"),
+    names: tuple[str, str] = ("first", "second"),
     margin: float = 0.1,
 ) -> np.ndarray:
     """Label every concept by the modality it can be read from: one of names, together, both, neither, undecided (K,).

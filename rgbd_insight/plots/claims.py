@@ -9,6 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
 from rgbd_insight.claims import Ledger, written
+from rgbd_insight.features import USUAL_MODALITIES, in_words
 from rgbd_insight.plots.style import (
     COLOURS,
     INK,
@@ -20,6 +21,7 @@ from rgbd_insight.plots.style import (
     filled,
     finish,
     intervals,
+    modality_colours,
     no_formula,
     panels,
 )
@@ -213,21 +215,21 @@ def doses(table: pd.DataFrame, dose: str = "25%", given: str = "both", ax: Axes 
     filled(rows, f'rows "dose" of {dose} under {given!r}')
     fusions = list(dict.fromkeys(rows.fusion))
     ax = canvas(ax, 1.3 + 0.5 * len(fusions))
-    for modality, up in (("rgb", -0.2), ("depth", 0.2)):
+    colours = modality_colours(dict.fromkeys(USUAL_MODALITIES) | dict.fromkeys(rows.modality))
+    for modality, up in zip(colours, np.linspace(-0.2, 0.2, len(colours)), strict=True):
         for kind, look in SETS.items():
             one = rows[(rows.modality == modality) & (rows.label == kind)]
             at = np.array([fusions.index(f) for f in one.fusion]) + up + (0.07 if kind == "consistent" else -0.07)
             if kind == "specific":
                 ax.barh(at + 0.07, one.null_high - one.null, 0.36, left=one.null, color=SHADE, zorder=0)
-            intervals(ax, at, one, COLOURS[modality], across=True, ms=5, **look)
+            intervals(ax, at, one, colours[modality], across=True, ms=5, **look)
     ax.set_yticks(range(len(fusions)), fusions)
     ax.set_ylim(len(fusions) - 0.5, -0.5)
     ax.axvline(0, color=INK, lw=0.8, zorder=1)
     ax.grid(axis="y", visible=False)
     key = {
         **{f"{kind} units": Line2D([], [], color=INK, ms=6, ls="", **look) for kind, look in SETS.items()},
-        "of colour": Patch(color=COLOURS["rgb"]),
-        "of depth": Patch(color=COLOURS["depth"]),
+        **{f"of {in_words(modality)}": Patch(color=colour) for modality, colour in colours.items()},
         "random: mean to 97.5 %": Patch(color=SHADE),
     }
     return finish(ax, f"Silencing {dose} of a stream's units", x="mean class accuracy lost", key=key)

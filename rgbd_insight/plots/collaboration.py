@@ -13,9 +13,9 @@ from rgbd_insight.features import USUAL_SHARE, AblationName
 from rgbd_insight.plots.style import (
     COLOURS,
     INK,
-    KINDS,
     MARKERS,
     NETWORKS,
+    PLANTED,
     SETS,
     SHADE,
     at_level,
@@ -157,7 +157,7 @@ def accuracy(result: Result, ax: Axes | None = None, *, chance: float | None = N
     table = need(result, "collaboration", "accuracy")
     twin = (table["fusion"] == table["condition"]).to_numpy()
     network, ax = one_network(table[~twin]), canvas(ax, 3.6)
-    kept = table["condition"].str.partition(":")[0]  # "rgb:mean": colour is kept, depth replaced by its mean
+    kept = table["condition"].str.partition(":")[0]  # what is kept, where the rest is replaced
     colours = modality_colours(kept)
     at = np.arange(len(table)) + 0.5 * twin
     for x, row, name, alone in zip(at, table.itertuples(), kept, twin, strict=True):
@@ -326,7 +326,8 @@ def class_accuracy(result: Result, ax: Axes | None = None, *, families: Sequence
     """
     table = need(result, "collaboration", "class accuracy")
     network = one_network(table)
-    kinds = table["family"].map({k: f"planted: {k}" for k in KINDS}).fillna("not planted")
+    planted = table["family"].notna() & (table["family"] != "unknown")
+    kinds = (PLANTED + table["family"].astype(str)).where(planted, "not planted")
     ax, _, colours = concept_rows(ax, table.assign(family=kinds), "condition", families=families)
     title = f"Which classes need which modality: {network}"
     return finish(ax, title, x="share of the class's pixels that are found", key=modality_key(colours))

@@ -22,7 +22,7 @@ from rgbd_insight.result import Result
 
 TITLES = {
     "cka": ("Similarity of the two modalities", "debiased CKA (0: unrelated, 1: same)"),
-    "cka controlled": ("Similarity with brightness and depth regressed out", "debiased CKA (0: unrelated, 1: same)"),
+    "cka controlled": ("Similarity without the images' means and spreads", "debiased CKA (0: unrelated, 1: same)"),
     "cka within": ("Similarity of the two streams of one network", "debiased CKA (0: unrelated, 1: same)"),
     "cka normalised": ("Similarity between chance (0) and the same modality's seeds (1)", "share of the ceiling"),
     "matching": ("Similarity of matched units", "mean correlation of pairs"),

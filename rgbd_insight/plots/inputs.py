@@ -13,9 +13,11 @@ from matplotlib.colors import ListedColormap
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from rgbd_insight.features import USUAL_MODALITIES, in_words
 from rgbd_insight.plots.style import (
     COLOURS,
     INK,
+    MODALITIES,
     PAPER,
     as_written,
     canvas,
@@ -30,9 +32,9 @@ from rgbd_insight.plots.style import (
 if TYPE_CHECKING:
     from rgbd_insight.data import Scenes
 
-SCENE_COLUMNS = ("colour", "depth (dark: far)", "what is there, and who shows it")
-CUE_COLUMNS = ("colour", "without it, changes", "depth (dark: far)", "without it, changes")
-SHOWN = {"colour only": COLOURS["rgb"], "depth only": COLOURS["depth"], "both": COLOURS["both"], "neither": "#c9c9c9"}
+WHO, CHANGES, FAR = "what is there, and who shows it", "without it, changes", " (dark: far)"
+NEITHER = "#c9c9c9"
+OF = USUAL_MODALITIES[1]  # whose encodings are compared
 PICTURES = 8.4  # inches: width of a row of them
 WHOLLY = 2**0.5  # what two unrelated maps of one size differ by
 PURITY = ("stream", "level", "modality", "moved")
@@ -129,13 +131,14 @@ def cues(data: Scenes, ax: Axes | None = None) -> Axes:
     changes = [(x != gone.inputs[name]).any(1).numpy() for name, x in there.inputs.items()]  # (B, H, W) each
     ax = canvas(ax, 1.62 * len(first) + 0.3, PICTURES)
     ax.set_axis_off()
-    high = 1 / len(first)
+    titles = [title for name in there.inputs for title in (_title(name), CHANGES)]
+    high, count, wide, colours = 1 / len(first), len(titles), 1 / len(titles), modality_colours(there.inputs)
     for i, thing in enumerate(data.toggle):
         boxes = [ax.inset_axes((column / 4, 1 - (i + 1) * high, 0.24, 0.94 * high)) for column in range(4)]
         boxes[0].imshow(colour[i].movedim(0, -1).numpy())
         boxes[2].imshow(reading[i, 0].numpy(), cmap="viridis_r")
         for box, changed, modality in zip(boxes[1::2], changes, there.inputs, strict=True):
-            box.imshow(changed[i], cmap=ListedColormap([PAPER, COLOURS[modality]]), vmin=0, vmax=1)
+            box.imshow(changed[i], cmap=ListedColormap([PAPER, colours[modality]]), vmin=0, vmax=1)
             if not changed[i].any():
                 box.text(0.5, 0.5, "nothing", ha="center", va="center", fontsize=9, transform=box.transAxes)
         for box, title in zip(boxes, CUE_COLUMNS, strict=True):
@@ -149,6 +152,32 @@ def _who(ax: Axes, things: np.ndarray, tags: np.ndarray, seen: np.ndarray, data:
     """Things (H, W) in the colour of who shows them, with their names; -1 where there is none."""
     who = np.where(seen[0] & seen[1], 3, np.where(seen[0], 1, np.where(seen[1], 2, np.where(things >= 0, 4, 0))))
     ax.imshow(who, cmap=ListedColormap([PAPER, *SHOWN.values()]), vmin=0, vmax=4)
+def shown_by(modalities: Sequence[str]) -> dict[str, str]:
+    """The colour of what each modality alone shows, of what several show, and of what none shows.
+
+    Examples
+    --------
+    >>> list(shown_by(["rgb", "thermal"]))
+    ['colour only', 'thermal only', 'both', 'neither']
+    """
+    words = ("both", "neither") if len(modalities) == 2 else ("several", "none")
+    alone = {f"{in_words(name)} only": colour for name, colour in modality_colours(modalities).items()}
+    return alone | dict(zip(words, (COLOURS["both"], NEITHER), strict=True))
+
+
+def _title(modality: str) -> str:
+    """Of an image: what it shows, and how a map of distances is read."""
+    return in_words(modality) + (FAR if modality == OF else "")
+
+
+def _image(ax: Axes, image: Tensor) -> None:
+    """A picture of three channels (C, H, W) as it is, or the first channel of anything else."""
+    if len(image) == 3:
+        ax.imshow(image.movedim(0, -1).numpy())
+    else:
+        ax.imshow(image[0].numpy(), cmap="viridis_r")
+
+
     for tag in np.unique(tags[tags >= 0]):
         rows, columns = np.nonzero(tags == tag)
         corner, size = (columns.min(), rows.min()), (np.ptp(columns), np.ptp(rows))
@@ -261,10 +290,12 @@ def shares_by_encoding(found: Mapping[str, pd.DataFrame], ax: Axes | None = None
     """
     ax = canvas(ax, 3.6, 8.0)
     for panel, table in zip(panels(ax, list(found), 2), found.values(), strict=True):
-        _shares_by_level(panel, _encoding_rows(table, "consistent share", "depth"))
+        _shares_by_level(panel, _encoding_rows(table, "consistent share", OF))
     handles, labels = ax.child_axes[0].get_legend_handles_labels()
     y, key = "share of reproducible variance", dict(zip(labels, handles, strict=True))
-    return finish(ax, "What depth says and colour says too", x="level", y=y, key=key)
+    return finish(ax, f"What {OF} says and {in_words(USUAL_MODALITIES[0])} says too", x="level", y=y, key=key)
+    if not found:
+        raise ValueError("`found` must hold a table of one kind of data or more; got none")
 
 
 def _shares_by_level(ax: Axes, rows: pd.DataFrame) -> None:
@@ -309,7 +340,7 @@ def decodability_by_encoding(table: pd.DataFrame, ax: Axes | None = None) -> Axe
     >>> [label.get_text() for label in decodability_by_encoding(pd.DataFrame([row])).get_yticklabels()]
     ['hue']
     """
-    rows = _encoding_rows(table, "decoded", "depth")
+    rows = _encoding_rows(table, "decoded", OF)
     rows, families = rows[rows.seed == "mean"], ordered_families(rows.family)
     ax = canvas(ax, 1.2 + 0.5 * len(families))
     names = _encodings(rows)
@@ -318,7 +349,8 @@ def decodability_by_encoding(table: pd.DataFrame, ax: Axes | None = None) -> Axe
         one = rows[rows.encoding == name]
         at = np.array([families.index(f) for f in one.family]) + 0.17 * (i - (len(names) - 1) / 2)
         intervals(ax, at, one, colour, across=True, marker=marker, ms=5, label=name)
-    colour = table[(table.measure == "decoded") & (table.modality == "rgb") & (table.seed == "mean")]
+    first = USUAL_MODALITIES[0]
+    colour = table[(table.measure == "decoded") & (table.modality == first) & (table.seed == "mean")]
     ax.plot(
         colour.value,
         [families.index(f) for f in colour.family],
@@ -326,7 +358,7 @@ def decodability_by_encoding(table: pd.DataFrame, ax: Axes | None = None) -> Axe
         marker="o",
         ms=8,
         mfc="none",
-        color=COLOURS["rgb"],
+        color=MODALITIES[0],
         zorder=2,
     )
     ax.set_yticks(range(len(families)), families)
@@ -334,7 +366,7 @@ def decodability_by_encoding(table: pd.DataFrame, ax: Axes | None = None) -> Axe
     ax.axvline(0, color=INK, lw=0.8, zorder=1)
     ax.grid(axis="y", visible=False)
     key = dict(zip(*ax.get_legend_handles_labels()[::-1], strict=True))
-    key["colour network"] = Line2D([], [], color=COLOURS["rgb"], marker="o", mfc="none", ls="", ms=8)
+    key[f"{in_words(first)} network"] = Line2D([], [], color=MODALITIES[0], marker="o", mfc="none", ls="", ms=8)
     return finish(ax, "How well each family is decoded, all levels together", x="mean δ of its concepts", key=key)
 
 

@@ -12,8 +12,8 @@ from matplotlib.patches import Patch
 
 from rgbd_insight.plots.style import (
     INK,
-    KINDS,
     MARKERS,
+    PLANTED,
     SHADE,
     at_level,
     by_level,
@@ -27,6 +27,7 @@ from rgbd_insight.plots.style import (
     modality_key,
     need,
     one_network,
+    ordered_families,
 )
 from rgbd_insight.questions.balance import UNCORRECTED
 from rgbd_insight.questions.positions import AT
@@ -158,8 +159,8 @@ def visibility(result: Result, level: int | None = None, ax: Axes | None = None)
         raise ValueError("`result` must be of planted data: nothing in it has a known visibility. See `concepts`.")
     network, ax = one_network(table), canvas(ax, 4.6)
     colours = modality_colours(table["modality"])
-    kinds = [k for k in KINDS if f"planted: {k}" in set(table["family"])]
-    shapes = {f"planted: {k}": MARKERS[i] for i, k in enumerate(kinds)}
+    kinds = [family for family in ordered_families(table["family"]) if family.startswith(PLANTED)]
+    shapes = dict(zip(kinds, MARKERS, strict=False))
     for i, ((modality, _), rows) in enumerate(table.groupby(["modality", "planted"], sort=False)):
         side = -1 if modality == next(iter(colours)) else 1
         step = min(0.012, 0.055 / len(rows))

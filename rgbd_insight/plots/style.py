@@ -17,18 +17,21 @@ from matplotlib.ticker import FixedFormatter, FuncFormatter
 from matplotlib.transforms import ScaledTranslation
 from numpy.typing import ArrayLike
 
+from rgbd_insight.features import USUAL_MODALITIES
 from rgbd_insight.questions.balance import UNCORRECTED
 from rgbd_insight.result import Result
 
 INK, SHADE, PAPER = "#262626", "#dcdcdc", "#fdfdfb"  # of ceilings and planted values, of nulls, of the background
-COLOURS = {"rgb": "#d55e00", "depth": "#0072b2", "fused": "#2f8f6b", "both": "#2f8f6b", "none": "#8c8c8c"}
+COLOURS = {"fused": "#2f8f6b", "both": "#2f8f6b", "none": "#8c8c8c"}
+MODALITIES = ("#d55e00", "#0072b2", "#aa4499", "#8c6d1f", "#56b4e9", "#7a7a7a", "#cc79a7", "#44337a", "#117733")
 NETWORKS = ("#2f8f6b", "#aa4499", "#8c6d1f", "#56b4e9", "#7a7a7a", "#cc79a7", "#44337a", "#117733")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-KINDS = ("rgb", "depth", "both", "graded", "together", "neither")
+KINDS = ("both", "graded", "together", "neither")  # of concepts, beside those that some modalities alone show
 SETS = {
     "specific": {"marker": "D"},
     "consistent": {"marker": "o", "mfc": "white", "mew": 1.6},
 }  # of units that are silenced
+PLANTED = "planted: "  # how the family of a concept begins whose visibility was planted
 WIDTH = 6.5  # inches
 TITLE = 76  # letters of a title in one line
 FORMULA = re.compile(r"(?<!\\)\$")  # what opens one
@@ -195,10 +198,17 @@ def level_title(level: int) -> str:
 
 
 def modality_colours(names: Iterable[str]) -> dict[str, str]:
-    """A fixed colour for colour and depth; other modalities take those that are left."""
+    """The colour of each modality: the usual ones have their own, others take those that are left.
+
+    The first colour is that of the first usual modality alone, so that a second one has the same with and without it.
+    Conditions that keep several have the colour of the first.
+    """
     names = list(dict.fromkeys(names))
-    spare = [COLOURS[m] for m in ("rgb", "depth") if m not in names] + list(NETWORKS[1:])
-    return {m: COLOURS[m] if m in COLOURS else spare.pop(0) for m in names}
+    own = dict(zip(USUAL_MODALITIES, MODALITIES, strict=False))
+    spare = [colour for colour in MODALITIES[1:] if colour not in {own.get(m) for m in names}]
+    fixed = COLOURS | own
+    alone = {m: fixed[m] if m in fixed else spare.pop(0) for m in names if "+" not in m}
+    return {m: alone.get(m) or alone.get(m.partition("+")[0], INK) for m in names}
 
 
 def modality_key(colours: Mapping[str, str]) -> dict[str, Line2D]:
@@ -223,10 +233,12 @@ def absent(ax: Axes, at: ArrayLike, table: pd.DataFrame) -> None:
 
 
 def ordered_families(names: Iterable[str]) -> list[str]:
-    """Planted kinds first, in the order of `KINDS`; then the others as they come."""
+    """Planted kinds first: of the usual modalities, of others, then `KINDS`; then the other families as they come."""
     names = list(dict.fromkeys(names))
-    planted = [f"planted: {kind}" for kind in KINDS]
-    return [n for n in planted if n in names] + [n for n in names if n not in planted]
+    known = {kind: place for place, kind in enumerate((*USUAL_MODALITIES, None, *KINDS))}
+    planted = [name for name in names if name.startswith(PLANTED)]
+    planted.sort(key=lambda name: known.get(name.removeprefix(PLANTED), known[None]))
+    return planted + [n for n in names if n not in planted]
 
 
 def chosen(known: Sequence[str], wanted: Sequence[str] | str | None, name: str = "families") -> list[str]:

@@ -7,10 +7,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from rgbd_insight.plots.style import COLOURS, INK, MARKERS, NETWORKS, SHADE, canvas, filled, finish
+from rgbd_insight.plots.style import COLOURS, INK, MARKERS, MODALITIES, NETWORKS, SHADE, canvas, filled, finish
 from rgbd_insight.validation import scores
 
-OURS, OTHER = COLOURS["both"], COLOURS["none"]
+OURS, OTHER, WORSE = COLOURS["both"], COLOURS["none"], MODALITIES[0]
 NAMES = {
     "debiased_cka": "debiased CKA",
     "cka": "biased CKA",
@@ -161,7 +161,7 @@ def false_positives(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     names = list(dict.fromkeys(rates["measure"]))
     ax = canvas(ax, 0.45 * len(names) + 1.9)
     key = {"promised": ax.axvline(0.05, color=INK, ls="--", lw=1.4)}
-    for condition, colour, shift in (("groups", OURS, -0.14), ("images", COLOURS["rgb"], 0.14)):
+    for condition, colour, shift in (("groups", OURS, -0.14), ("images", WORSE, 0.14)):
         part = rates[rates["condition"] == condition]
         at = np.array([names.index(m) for m in part["measure"]]) + shift
         ax.hlines(at, part["low"], part["high"], color=colour, lw=1.7)
@@ -339,7 +339,7 @@ def advantages(differences: pd.DataFrame, score: str, ax: Axes | None = None, *,
     ax = canvas(ax, 0.36 * len(rows) + 1.5)
     ax.axvline(0, color=INK, lw=1.2)
     for at, row in enumerate(rows.itertuples()):
-        colour = OURS if row.low > 0 else COLOURS["rgb"] if row.high < 0 else OTHER
+        colour = OURS if row.low > 0 else WORSE if row.high < 0 else OTHER
         ax.hlines(at, row.low, row.high, color=colour, lw=1.8)
         ax.plot(row.difference, at, "D" if row.best else "o", color=colour, ms=6)
     ax.set_yticks(range(len(rows)), [f"{measure_name(r.alternative)} ({r.other:.2f})" for r in rows.itertuples()])

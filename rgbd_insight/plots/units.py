@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
-from rgbd_insight.features import Features
+from rgbd_insight.features import USUAL_MODALITIES, Features, in_words
 from rgbd_insight.plots.style import INK, PAPER, SHADE, as_written, filled, modality_colours, settings
 from rgbd_insight.questions import Unit
 
@@ -23,9 +23,8 @@ if TYPE_CHECKING:
 
 WIDTH, HEAD, FOOT, GAP = 6.0, 0.62, 0.72, 0.42  # inches: of the figure; of a unit's title, histogram, space below
 TITLE, SPACE, LEFT, KEY = 0.5, 0.2, 0.3, 0.3  # inches: of `locations`
-KINDS_IN_WORDS = {  # of each kind of concept
-    "rgb": "planted in colour only",
-    "depth": "planted in depth only",
+KINDS_IN_WORDS = {  # of each kind of concept, for the usual modalities
+    **{name: f"planted in {in_words(name)} only" for name in USUAL_MODALITIES},
     "both": "planted in both",
     "neither": "shown by neither",
     "together": "shown by both together only",
@@ -230,8 +229,7 @@ def pair(ax: Axes, batch: Batch, i: int, box: tuple[float, ...]) -> list[tuple[f
 def _name_rows(ax: Axes, modalities: Sequence[Modality], x: float, top: float, high: float) -> None:
     """Name the rows of such pairs."""
     for row, m in enumerate(modalities):
-        name, at = "colour" if m.name == "rgb" else m.name, top + (row + 0.5) * high
-        ax.text(x, at, name, fontsize=9.5, rotation=90, ha="center", va="center")
+        ax.text(x, top + (row + 0.5) * high, in_words(m.name), fontsize=9.5, rotation=90, ha="center", va="center")
 
 
 def _shown(features: Features, data: Dataset, indices: Sequence[int], masks: np.ndarray, k: int) -> np.ndarray:

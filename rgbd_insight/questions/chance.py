@@ -9,8 +9,8 @@ from rgbd_insight.features import Features
 from rgbd_insight.questions.networks import LEAST, neighbours_of, remembered
 
 INPUTS = (
-    "are the inputs as in its training (scale, mean and deviation, order of channels, encoding and unit of depth), and "
-    "are the weights the trained ones? If it is untrained, say so with run= (--role untrained)"
+    "are the inputs as in its training (scale, mean and deviation, order of channels, encodings and units), and are "
+    "the weights the trained ones? If it is untrained, say so with run= (--role untrained)"
 )
 
 

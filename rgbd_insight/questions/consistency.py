@@ -45,7 +45,7 @@ MEASURES = (
     YARDSTICK,
     OF_KNOWN,
 )
-CONFOUNDS = ["brightness", "contrast", "mean_depth", "depth_std"]
+SHARES_OF_PIXELS = "missing"  # how the columns of samples begin that say how much was not read
 
 
 def consistency(
@@ -67,9 +67,9 @@ def consistency(
     levels : sequence of int, optional
         Default all.
     measures : sequence of str
-        Any of "cka" (debiased, between networks of different seeds), "cka controlled" (brightness, contrast,
-        mean and spread of depth regressed out), "cka within" (both streams of one network), "cka normalised" (0 at
-        the null, 1 at the ceiling), "matching" (of units), "predictivity" (of the modality in `modality` from the one
+        Any of "cka" (debiased, between networks of different seeds), "cka controlled" (brightness, contrast, mean and
+        spread of the readings regressed out), "cka within" (both streams of one network), "cka normalised" (0 at the
+        null, 1 at the ceiling), "matching" (of units), "predictivity" (of the modality in `modality` from the one
         in `versus`), "consistent share" (of the reproducible variance, by variance partitioning, corrected for the
         noise of the networks that predict; `label` says whether the concepts name it), "consistent share uncorrected"
         (of "all" with its null), "yardstick" (what the named share would be if all were shared that `label` says: see
@@ -124,7 +124,8 @@ def _similarities(found: Answer, nets: Networks, level: int, measures: Sequence[
     order = neighbours_of(nets.features)
     # a pair's price counts the groups that there were, four fifths of which are trained on, joined or not
     price = (order.count * 4 / 5) ** -0.5 if order.alike else None
-    confounds = nets.features.samples[CONFOUNDS].to_numpy()
+    samples = nets.features.samples.drop(columns=["id", "group"])
+    confounds = samples[[name for name in samples if not name.startswith(SHARES_OF_PIXELS)]].to_numpy()
     makers = {
         "cka": lambda x, y: metrics.MEASURES["debiased_cka"].statistic(x, y, groups),
         "cka controlled": lambda x, y: cka_statistic(x, y, confounds),

@@ -24,7 +24,7 @@ ALIKE = (
     "modalities",
     "channels",
     "crop",
-    "depth encoding",
+    "encoding",
     "conditions",
     "draws of the partner",
     "guests",

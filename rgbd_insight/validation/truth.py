@@ -12,7 +12,8 @@ from rgbd_insight.metrics.partitioning import SHARES, variance_partitioning
 from rgbd_insight.metrics.probes import DecodabilityStatistic
 from rgbd_insight.validation.plan import ALTERNATIVES, held_out_knobs, values
 
-NETS = (("rgb", 0), ("depth", 0))
+MODALITIES = ("rgb", "depth")
+NETS = tuple((name, 0) for name in MODALITIES)
 MARGIN = 0.1
 # Correlation with a unit at which 2·AUROC − 1 of a concept shown by half of the images, (4/π) asin(r/√2), is .1.
 THIN = float(np.sqrt(2) * np.sin(np.pi * MARGIN / 4))
@@ -136,7 +137,7 @@ def concepts(plan: dict, seed: int, cooccurrence: float) -> list[dict]:
 
     x, y = world.streams("rgb", [0, 1]), world.streams("depth", [0, 1])
     first, second = probe(x[0]), probe(y[0])
-    labels = concept_labels(first, second, probe(x[0], y[0]), probe(*x), probe(*y))
+    labels = concept_labels(first, second, probe(x[0], y[0]), probe(*x), probe(*y), names=MODALITIES)
     bounds = second.simultaneous(2 * len(labels))
     base = {"ours": True, "n": len(world.groups), "width": knobs.width, "cooccurrence": cooccurrence}
     return [
@@ -175,7 +176,7 @@ def absence(plan: dict, seed: int, n: int, folds: int) -> list[dict]:
     first, rows = probe(rgb), []
     for condition, stream in (("dimmed", dimmed), ("thin", thin)):
         second = probe(stream)
-        labels = concept_labels(first, second, margin=MARGIN)
+        labels = concept_labels(first, second, names=MODALITIES, margin=MARGIN)
         bounds = second.simultaneous(2 * len(labels))
         rows += [
             {

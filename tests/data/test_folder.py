@@ -82,7 +82,7 @@ def test_another_modality_is_declared(path):
     write(path, "camera.json", {"modality": heat})
     data = Folder(path)
     assert (data.modalities[1].name, data.modalities[1].high) == ("thermal", 500)
-    assert np.allclose(data.batch([0]).inputs["depth"][0, 0].numpy(), stored(path, "depth", 1) * 0.05)
+    assert np.allclose(data.batch([0]).inputs["thermal"][0, 0].numpy(), stored(path, "depth", 1) * 0.05)
     assert "depth edge" not in data.families and data.batch([0]).concepts.shape[1] == len(data.families)
 
 

@@ -352,7 +352,8 @@ def spoiled(field, value):
     class Spoiled(ToyData):
         def batch(self, indices):
             batch = super().batch(indices)
-            values = getattr(batch, field).clone()
+            images = batch.inputs | {"labels": batch.labels, "concepts": batch.concepts}
+            values = images[field].clone()
             values[[i == 7 for i in indices]] = value
             return replace(batch, **{field: values})
 

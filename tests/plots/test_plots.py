@@ -285,9 +285,13 @@ def test_options_reach_the_figure():
 
 
 def test_colours_keep_their_meaning_and_other_modalities_get_the_rest():
-    from rgbd_insight.plots.style import COLOURS, modality_colours
+    from rgbd_insight.plots.style import MODALITIES, modality_colours
 
-    assert modality_colours(["rgb", "thermal"]) == {"rgb": COLOURS["rgb"], "thermal": COLOURS["depth"]}
+    first, second, third = MODALITIES[:3]
+    assert modality_colours(["depth", "rgb"]) == {"depth": second, "rgb": first}
+    assert modality_colours(["rgb", "thermal"]) == {"rgb": first, "thermal": second}
+    assert modality_colours(["thermal"]) == {"thermal": second}
+    assert modality_colours(["thermal", "rgb", "depth"]) == {"thermal": third, "rgb": first, "depth": second}
 
 
 def test_errors_name_the_measure_and_the_call():
