@@ -29,6 +29,7 @@ from rgbd_insight.result import Result
 Rows = Result | pd.DataFrame
 SHADES = (COLOURS["both"], "#9ccfb4", "#cfcfcf", "#8c6d1f")  # of the quadrants
 LINES = (0.2, 0.4, 0.6, 0.8)  # of one joint discrepancy
+NAMED = 4  # networks at most whose names stand beside their lines
 WIDE = 0.6  # similarity up to which the plane is drawn where nothing is more alike
 
 
@@ -163,22 +164,44 @@ def axis(found: Rows, ax: Axes | None = None, *, measure: str = SCORE) -> Axes:
     """
     rows = found.table if isinstance(found, Result) else found
     rows = filled(rows[rows["measure"] == measure], repr(measure))
-    names, ax = list(rows["fusion"].unique()), canvas(ax)
+    names, ax, ends = list(rows["fusion"].unique()), canvas(ax, 3.4), {}
     for i, name in enumerate(names):
         part = rows[rows["fusion"] == name].sort_values("level")
         colour, marker, line = _look(name, names)
         at = part["level"] + 0.07 * (i - (len(names) - 1) / 2)
         intervals(ax, at, part, colour, marker=marker, ls=line, lw=1.3, mfc="white")
+        ends[name] = (part["value"].iloc[-1], colour)
     seeds = rows.groupby("level")["ceiling"].mean() if "ceiling" in rows else pd.Series(dtype=float)
     key = {_shown(name): _arrow_key(*_look(name, names)) for name in names}
     if seeds.notna().any():
         ax.plot(seeds.index, seeds, ls="--", color=INK, lw=1.4, zorder=1)
-        key["two seeds of one modality"] = Line2D([], [], color=INK, ls="--")
+        start, side = (seeds.index[0], seeds.iloc[0]), -1 if seeds.iloc[0] > np.mean(ax.get_ylim()) else 1
+        look = {"va": "top" if side < 0 else "bottom", "fontsize": 9.5, "textcoords": "offset points"}
+        ax.annotate("two seeds of one modality", start, (0, 3 * side), **look)
     ax.set_xticks(sorted(rows["level"].unique()))
     ax.grid(axis="x", visible=False)
     axis_name, as_measured = measure.removesuffix(RAW), ", as measured" if measure.endswith(RAW) else ""
     title = f"{axis_name.capitalize()} of the two modalities{as_measured}"
-    return finish(ax, title, x="level of the encoder", y=axis_name, key=key)
+    few = len(names) <= NAMED
+    finish(ax, title, x="level of the encoder", y=axis_name, key={} if few else key)
+    if few:
+        _name_ends(ax, ends)
+    return ax
+
+
+def _name_ends(ax: Axes, ends: Mapping[str, tuple[float, str]]) -> None:
+    """Write the names of networks beside the right ends (y, colour) of their lines, apart enough to be read."""
+    lower, upper = ax.get_ylim()
+    ends = {name: end for name, end in sorted(ends.items(), key=lambda item: item[1][0]) if np.isfinite(end[0])}
+    places, gap = np.array([y for y, _ in ends.values()], float), 0.075 * (upper - lower)
+    for _ in range(50):  # neighbours push each other until all are apart
+        for i in range(1, len(places)):
+            lack = gap - (places[i] - places[i - 1])
+            if lack > 1e-9:
+                places[i - 1 : i + 1] += -lack / 2, lack / 2
+    look = {"xycoords": ax.get_yaxis_transform(), "textcoords": "offset points", "va": "center", "fontsize": 9.5}
+    for (name, (_, colour)), y in zip(ends.items(), places, strict=True):
+        ax.annotate("trained alone" if name == "twins" else no_formula(name), (1, y), (5, 0), color=colour, **look)
 
 
 def moved(found: Rows, ax: Axes | None = None) -> Axes:
@@ -209,7 +232,7 @@ def moved(found: Rows, ax: Axes | None = None) -> Axes:
     rows = found.table if isinstance(found, Result) else found
     rows = filled(rows[(rows["measure"] == MOVED) & rows["label"].isin([SIMILARITY, VARIANCE])], repr(MOVED))
     names, axes = list(rows["fusion"].unique()), list(rows["label"].unique())
-    ax = canvas(ax, 3.2)
+    ax, ends = canvas(ax, 3.2), {}
     for panel, label in zip(panels(ax, axes, len(axes)), axes, strict=True):
         panel.axhline(0, color=INK, lw=0.9)
         for i, name in enumerate(names):
@@ -217,11 +240,16 @@ def moved(found: Rows, ax: Axes | None = None) -> Axes:
             colour, marker, line = _look(name, names)
             at = part["level"] + 0.09 * (i - (len(names) - 1) / 2)
             intervals(panel, at, part, colour, marker=marker, ls=line, lw=1.2)
+            ends[name] = (part["value"].iloc[-1], colour)
         panel.set_xticks(sorted(rows["level"].unique()))
         panel.grid(axis="x", visible=False)
     key = {_shown(name): _arrow_key(*_look(name, names)) for name in names}
     title = "What joint training changes, against the same encoders trained alone"
-    return finish(ax, title, x="level of the encoder", y="fused network − twins", key=key)
+    few = len(names) <= NAMED
+    finish(ax, title, x="level of the encoder", y="fused network − twins", key={} if few else key)
+    if few:
+        _name_ends(panel, ends)
+    return ax
 
 
 def quadrants(found: Rows, ax: Axes | None = None, *, modality: str | None = None, level: int | None = None) -> Axes:

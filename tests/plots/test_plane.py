@@ -80,3 +80,16 @@ def test_quadrants_stack_to_one(table):
     want = rows[(rows["measure"] == UNITS) & (rows["modality"] == "depth") & (rows["level"] == 2)]
     first = want[want["label"] == QUADRANTS[0]].set_index("fusion")["value"]
     np.testing.assert_allclose(widths[0], first[list(dict.fromkeys(want["fusion"]))])
+
+
+def test_names_stand_beside_the_lines_of_few_networks_and_apart():
+    rows = [
+        {"measure": "joint discrepancy", "fusion": name, "level": level, "value": 0.5 + 0.001 * at, "low": 0, "high": 1}
+        for at, name in enumerate(("twins", "sum", "se"))
+        for level in (1, 2)
+    ]
+    ax = plots.axis(Result.of("joint", rows, made={}))
+    assert ax.get_legend() is None
+    assert [text.get_text() for text in ax.texts] == ["trained alone", "sum", "se"]
+    heights = [text.xy[1] for text in ax.texts]
+    assert np.diff(heights).min() > 0.05 * np.ptp(ax.get_ylim())
