@@ -55,6 +55,7 @@ __all__ = [
     "choose_units",
     "find_task",
     "guests",
+    "in_words",
     "load",
     "occurrences",
     "partners",
@@ -67,4 +68,3 @@ __all__ = [
 ]
 
 explain_arguments(globals())
-    "in_words",

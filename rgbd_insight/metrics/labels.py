@@ -66,7 +66,7 @@ def concept_labels(
     >>> seen, other = (rng.normal(mean, 0.1, size=(200, 2)) for mean in ([0.8, 0.0], [0.0, 0.0]))
     >>> first, second = (estimate(lambda i, _, x=x: x[i].mean(0), groups, null=False) for x in (seen, other))
     >>> concept_labels(first, second).tolist()
-    ['rgb', 'neither']
+    ['first', 'neither']
     """
     optional = (joint, first_pair, second_pair)
     if any(o is None for o in optional) and any(o is not None for o in optional):

@@ -324,9 +324,10 @@ def intervention(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
             marker = MARKERS[operators.index(operator)]
             panel.plot(part.C, part.accuracy, marker, color=shades[weight], ms=4.5, ls="")
         for operator, part in rows.groupby("operator"):
-            x = np.linspace(part.C.min(), part.C.max(), 50)
-            curve = np.polynomial.Polynomial.fit(part.C, part.accuracy, 2)(x)
-            panel.plot(x, curve, color=INK, lw=1.1, ls="-" if operator == operators[0] else "--")
+            if part.C.nunique() > 2:  # fewer do not decide a parabola
+                x = np.linspace(part.C.min(), part.C.max(), 50)
+                curve = np.polynomial.Polynomial.fit(part.C, part.accuracy, 2)(x)
+                panel.plot(x, curve, color=INK, lw=1.1, ls="-" if operator == operators[0] else "--")
         panel.set_xlabel("C", fontsize=9.5)
     key = {f"common weight {w:g}": Line2D([], [], color=shades[w], marker="o", ls="") for w in weights}
     key |= {

@@ -30,6 +30,8 @@ from rgbd_insight.plots.style import (
 )
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from rgbd_insight.data import Scenes
 
 WHO, CHANGES, FAR = "what is there, and who shows it", "without it, changes", " (dark: far)"
@@ -83,17 +85,19 @@ def scenes(data: Scenes, indices: Sequence[int], ax: Axes | None = None) -> Axes
     surfaces = sum(concept.kind == "unknown" and concept.family == "class" for concept in data.concepts)
     ax = canvas(ax, 2.15 * len(indices) + 0.5, PICTURES)
     ax.set_axis_off()
-    high = 1 / len(indices)
+    titles = [*map(_title, batch.inputs), WHO]
+    high, count, wide = 1 / len(indices), len(titles), 1 / len(titles)
     for i in range(len(indices)):
-        boxes = [ax.inset_axes((column / 3, 1 - (i + 1) * high, 0.325, 0.96 * high)) for column in range(3)]
-        colour, reading = batch.inputs.values()
-        boxes[0].imshow(colour[i].movedim(0, -1).numpy())
-        boxes[1].imshow(reading[i, 0].numpy(), cmap="viridis_r")
-        _who(boxes[2], np.where(labels[i] >= surfaces, labels[i], -1), tags[i], seen[i], data)
-        for box, title in zip(boxes, SCENE_COLUMNS, strict=True):
+        below = 1 - (i + 1) * high
+        boxes = [ax.inset_axes((column * wide, below, 0.975 * wide, 0.96 * high)) for column in range(count)]
+        for box, images in zip(boxes, batch.inputs.values(), strict=False):
+            _image(box, images[i])
+        _who(boxes[-1], np.where(labels[i] >= surfaces, labels[i], -1), tags[i], seen[i], data)
+        for box, title in zip(boxes, titles, strict=True):
             box.set(xticks=[], yticks=[])
             box.set_title(title if i == 0 else "", fontsize=9.5, pad=4)
-    return finish(ax, "", key={f"by {who}": Patch(color=c) for who, c in SHOWN.items()}, room=6)
+    key = {f"by {who}": Patch(color=colour) for who, colour in shown_by([m.name for m in data.modalities]).items()}
+    return finish(ax, "", key=key, room=6)
 
 
 def cues(data: Scenes, ax: Axes | None = None) -> Axes:
@@ -127,31 +131,27 @@ def cues(data: Scenes, ax: Axes | None = None) -> Axes:
         raise ValueError('`data` must draw pairs; got scenes without `toggle`: Scenes(n=1, toggle=["rug", "dome"])')
     first = [2 * data.n * i for i in range(len(data.toggle))]
     there, gone = data.batch(first), data.batch([i + 1 for i in first])
-    colour, reading = there.inputs.values()
     changes = [(x != gone.inputs[name]).any(1).numpy() for name, x in there.inputs.items()]  # (B, H, W) each
     ax = canvas(ax, 1.62 * len(first) + 0.3, PICTURES)
     ax.set_axis_off()
     titles = [title for name in there.inputs for title in (_title(name), CHANGES)]
     high, count, wide, colours = 1 / len(first), len(titles), 1 / len(titles), modality_colours(there.inputs)
     for i, thing in enumerate(data.toggle):
-        boxes = [ax.inset_axes((column / 4, 1 - (i + 1) * high, 0.24, 0.94 * high)) for column in range(4)]
-        boxes[0].imshow(colour[i].movedim(0, -1).numpy())
-        boxes[2].imshow(reading[i, 0].numpy(), cmap="viridis_r")
+        below = 1 - (i + 1) * high
+        boxes = [ax.inset_axes((column * wide, below, 0.96 * wide, 0.94 * high)) for column in range(count)]
+        for box, images in zip(boxes[::2], there.inputs.values(), strict=True):
+            _image(box, images[i])
         for box, changed, modality in zip(boxes[1::2], changes, there.inputs, strict=True):
             box.imshow(changed[i], cmap=ListedColormap([PAPER, colours[modality]]), vmin=0, vmax=1)
             if not changed[i].any():
                 box.text(0.5, 0.5, "nothing", ha="center", va="center", fontsize=9, transform=box.transAxes)
-        for box, title in zip(boxes, CUE_COLUMNS, strict=True):
+        for box, title in zip(boxes, titles, strict=True):
             box.set(xticks=[], yticks=[])
             box.set_title(title if i == 0 else "", fontsize=9.5, pad=4)
         boxes[0].set_ylabel(thing, fontsize=9.5)
     return as_written(ax)
 
 
-def _who(ax: Axes, things: np.ndarray, tags: np.ndarray, seen: np.ndarray, data: Scenes) -> None:
-    """Things (H, W) in the colour of who shows them, with their names; -1 where there is none."""
-    who = np.where(seen[0] & seen[1], 3, np.where(seen[0], 1, np.where(seen[1], 2, np.where(things >= 0, 4, 0))))
-    ax.imshow(who, cmap=ListedColormap([PAPER, *SHOWN.values()]), vmin=0, vmax=4)
 def shown_by(modalities: Sequence[str]) -> dict[str, str]:
     """The colour of what each modality alone shows, of what several show, and of what none shows.
 
@@ -178,6 +178,12 @@ def _image(ax: Axes, image: Tensor) -> None:
         ax.imshow(image[0].numpy(), cmap="viridis_r")
 
 
+def _who(ax: Axes, things: np.ndarray, tags: np.ndarray, seen: np.ndarray, data: Scenes) -> None:
+    """Things (H, W) in the colour of who shows them, with their names; -1 where there is none."""
+    colours = list(shown_by([m.name for m in data.modalities]).values())  # of each alone, of several, of none
+    alone = np.where(seen.sum(0) > 1, len(seen) + 1, 1 + seen.argmax(0))
+    who = np.where(seen.any(0), alone, np.where(things >= 0, len(colours), 0))
+    ax.imshow(who, cmap=ListedColormap([PAPER, *colours]), vmin=0, vmax=len(colours))
     for tag in np.unique(tags[tags >= 0]):
         rows, columns = np.nonzero(tags == tag)
         corner, size = (columns.min(), rows.min()), (np.ptp(columns), np.ptp(rows))
@@ -288,14 +294,14 @@ def shares_by_encoding(found: Mapping[str, pd.DataFrame], ax: Axes | None = None
     >>> [panel.get_title() for panel in shares_by_encoding({"scenes": pd.DataFrame([row])}).child_axes]
     ['scenes']
     """
+    if not found:
+        raise ValueError("`found` must hold a table of one kind of data or more; got none")
     ax = canvas(ax, 3.6, 8.0)
     for panel, table in zip(panels(ax, list(found), 2), found.values(), strict=True):
         _shares_by_level(panel, _encoding_rows(table, "consistent share", OF))
     handles, labels = ax.child_axes[0].get_legend_handles_labels()
     y, key = "share of reproducible variance", dict(zip(labels, handles, strict=True))
     return finish(ax, f"What {OF} says and {in_words(USUAL_MODALITIES[0])} says too", x="level", y=y, key=key)
-    if not found:
-        raise ValueError("`found` must hold a table of one kind of data or more; got none")
 
 
 def _shares_by_level(ax: Axes, rows: pd.DataFrame) -> None:

@@ -70,6 +70,8 @@ def canvas(ax: Axes | None, height: float = 4.0, width: float = WIDTH) -> Axes:
 
 def panels(ax: Axes, names: Sequence[str], columns: int = 4) -> list[Axes]:
     """A grid of small axes with common limits inside `ax`, one for each name, titled with it."""
+    if not names:
+        raise ValueError("what is drawn must have a panel or more; got none")
     ax.set_axis_off()
     columns = min(columns, len(names))
     rows = -(-len(names) // columns)
@@ -167,8 +169,10 @@ def form(result: Result, measure: str) -> str:
     return f"{measure}{UNCORRECTED}" if measure not in held and f"{measure}{UNCORRECTED}" in held else measure
 
 
-def filled(table: pd.DataFrame, what: str) -> pd.DataFrame:
-    """The table, or an error that says what it must have where it is empty."""
+def filled(table: pd.DataFrame, what: str, *columns: str) -> pd.DataFrame:
+    """The table, or an error that says what it must have where it is empty, or lacks one of some columns."""
+    if missing := [name for name in columns if name not in table.columns]:
+        raise ValueError(f"`table` must have the column {missing[0]!r}; it has {', '.join(map(str, table.columns))}")
     if table.empty:
         raise ValueError(f"`table` must have {what}; got none")
     return table

@@ -51,11 +51,10 @@ def measure_name(measure: str) -> str:
     return NAMES.get(measure, NAMES.get(plain, plain) + measure[len(plain) :])
 
 
-def _battery_rows(table: pd.DataFrame, battery: str) -> pd.DataFrame:
-    """Rows of one battery of tests, or an error that says where they come from."""
-    return filled(
-        table[table["battery"] == battery], f"rows of {battery!r} (read_table(folder, 'validation') has them)"
-    )
+def _battery_rows(table: pd.DataFrame, battery: str, *columns: str) -> pd.DataFrame:
+    """Rows of one battery of tests, or an error that says where they come from, or which column they lack."""
+    what = f"rows of {battery!r} (read_table(folder, 'validation') has them)"
+    return filled(table[table["battery"] == battery], what, *columns)
 
 
 def calibration(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
@@ -119,7 +118,7 @@ def null_curves(table: pd.DataFrame, ax: Axes | None = None, *, width: int | Non
     >>> len(null_curves(pd.DataFrame(rows)).lines)
     2
     """
-    means = scores.null_means(_battery_rows(table, "bias"))
+    means = scores.null_means(_battery_rows(table, "bias", "measure", "ours", "n", "width"))
     others = means[~means["ours"].astype(bool)]
     width = int((others if len(others) else means)["width"].max()) if width is None else width
     means, ax = means[means["width"] == width], canvas(ax, 4.4)
@@ -157,7 +156,7 @@ def false_positives(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     >>> false_positives(pd.DataFrame(rows)).get_xlabel()
     'share of null worlds with p at most .05'
     """
-    rates = scores.false_positives(_battery_rows(table, "null"))
+    rates = scores.false_positives(_battery_rows(table, "null", "measure", "condition", "value"))
     names = list(dict.fromkeys(rates["measure"]))
     ax = canvas(ax, 0.45 * len(names) + 1.9)
     key = {"promised": ax.axvline(0.05, color=INK, ls="--", lw=1.4)}

@@ -307,8 +307,12 @@ def locations(table: pd.DataFrame, data: Dataset, ax: Axes | None = None) -> Axe
     >>> len(locations(table, ri.data.redraw(ri.load("book/features/scenes"))).images)  # four scenes, colour and depth
     8
     """
-    filled(table, "rows of the units to be drawn")
-    if json.loads(table["fingerprint"].iloc[0]) != json.loads(json.dumps(data.fingerprint())):
+    filled(table, "rows of the units to be drawn", "stream", "level", "kind", "concept", "fingerprint", "mask")
+    if not all(isinstance(mask, bytes) for mask in table["mask"]):
+        raise ValueError("`table` must hold packed bits in its column 'mask', as `read_table` has them")
+    for name in set(table["concept"]) - {concept.name for concept in data.concepts}:
+        raise ValueError(f"`table` must be of the concepts of `data`; got {name!r} in its column 'concept'")
+    if table["fingerprint"].iloc[0] != json.dumps(data.fingerprint(), sort_keys=True):
         raise ValueError(f"`data` must be the images that `table` was made from; got {data.fingerprint()}")
     units = list(table.groupby(["stream", "level", "kind"], sort=False))
     cell = (WIDTH - LEFT) / table.groupby(["stream", "level", "kind"]).size().max()

@@ -16,14 +16,15 @@ from PIL import Image
 from rgbd_insight.claims import digest
 from rgbd_insight.data import Folder
 from rgbd_insight.extraction import extract
-from rgbd_insight.extraction.blocks import describe, inputs_of, score
-from rgbd_insight.features import Ablation, FeaturesError, Parts, guests, load, partners
+from rgbd_insight.extraction.blocks import describe, inputs_of
+from rgbd_insight.features import TASKS, Ablation, FeaturesError, Parts, guests, load, partners
 from rgbd_insight.hooks import Tap, trace
 from rgbd_insight.metrics import debiased_cka
 from rgbd_insight.report import audit
 from tests._toy import TAPS, ToyData, ToyNet, ToyTwin
 
 HERE = Path(__file__).parents[1]
+SCORE = TASKS["segmentation"].count
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -87,7 +88,7 @@ def test_isolated_predictions_are_beside_a_partner_of_each_samples_own(extracted
         alone = model(own.inputs["rgb"], other.inputs["depth"])
         neither = model(other.inputs["rgb"], further.inputs["depth"])
     for condition, logits in (("rgb", alone), ("none", neither)):
-        assert (extracted.predictions("sum", condition)["guess"] == score(logits, own.labels)["guess"]).all()
+        assert (extracted.predictions("sum", condition)["guess"] == SCORE(logits, own.labels)["guess"]).all()
 
 
 def test_predictions_count_pixels_and_leave_out_ignored_ones(extracted):
@@ -264,11 +265,11 @@ def test_replaced_inputs(tmp_path):
     batch = ToyData().batch(range(12))
     with torch.no_grad():
         logits = ToyNet()(batch.inputs["rgb"], torch.zeros_like(batch.inputs["depth"]))
-    assert (features.predictions("sum", "rgb:zero")["hit"] == score(logits, batch.labels)["hit"]).all()
+    assert (features.predictions("sum", "rgb:zero")["hit"] == SCORE(logits, batch.labels)["hit"]).all()
     assert features.predictions("sum", "depth:noise")["target"].sum() == 12 * 56
     with torch.no_grad():
         blank = ToyNet()(torch.zeros_like(batch.inputs["rgb"]), torch.zeros_like(batch.inputs["depth"]))
-    assert (features.predictions("sum", "none:zero")["hit"] == score(blank, batch.labels)["hit"]).all()
+    assert (features.predictions("sum", "none:zero")["hit"] == SCORE(blank, batch.labels)["hit"]).all()
 
 
 def test_noise_in_both_inputs_is_the_noise_of_each(tmp_path):
@@ -355,6 +356,8 @@ def spoiled(field, value):
             images = batch.inputs | {"labels": batch.labels, "concepts": batch.concepts}
             values = images[field].clone()
             values[[i == 7 for i in indices]] = value
+            if field in batch.inputs:
+                return replace(batch, inputs=batch.inputs | {field: values})
             return replace(batch, **{field: values})
 
     return Spoiled()
