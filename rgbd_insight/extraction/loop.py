@@ -21,7 +21,8 @@ from tqdm import tqdm
 from rgbd_insight.data import Dataset
 from rgbd_insight.extraction.blocks import check_conditions, check_dataset, check_taps
 from rgbd_insight.extraction.extractor import Extractor, at_rest
-from rgbd_insight.extraction.profiles import profiles_of
+from rgbd_insight.extraction.profiles import grids_of, profiles_of
+from rgbd_insight.extraction.scoring import scorer
 from rgbd_insight.features import ROLES, SAME, Ablation, Features, FeatureWriter, load
 from rgbd_insight.hooks import Tap, bare
 from rgbd_insight.utils.distributed import processes
@@ -233,12 +234,15 @@ def _finish(
         isolated=extractor.isolation() if extractor.isolates(todo.conditions) else None,
         curves=curves,
         execution=execution,
-        profiles=profiles_of(writer, extractor.data.groups) if todo.cells else None,
+        profiles=profiles_of(writer, groups) | on_grids if todo.cells else None,
+        grids=losses,
     )
 
 
 def _head(data: Dataset) -> dict:
     return {
+    groups = extractor.data.groups
+    on_grids, losses = grids_of(writer, groups) if todo.cells else ({}, {})
         "name": data.name,
         "fingerprint": data.fingerprint(),
         "modalities": [m.as_json() for m in data.modalities],

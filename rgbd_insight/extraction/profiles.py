@@ -1,4 +1,4 @@
-"""Profiles at positions: how every unit agrees with every concept over all cells of all images, from maps on disk."""
+"""From maps on disk: how every unit agrees with every concept over all cells, and images by what stands where."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ import numpy as np
 import torch
 from scipy.stats import rankdata
 
-from rgbd_insight.features import FeatureWriter
+from rgbd_insight.features import GRID, ON_GRIDS, FeatureWriter, choose_images
 from rgbd_insight.metrics.dissection import TopValues
-from rgbd_insight.stats import group_folds
+from rgbd_insight.stats import group_codes, group_folds
+from rgbd_insight.utils.threads import one_thread
 
 FOLDS, TOP = 5, 0.005
 VALUES = 4_000_000  # of maps that are held together
 ROWS = 65_536  # cells whose concepts are held together
+REST = 1e-3  # relative error of all inner products together that coordinates may leave out
 
 
 def profiles_of(writer: FeatureWriter, groups: Sequence[str]) -> dict[str, np.ndarray]:
@@ -53,6 +55,62 @@ def profiles_of(writer: FeatureWriter, groups: Sequence[str]) -> dict[str, np.nd
         found[key] = np.concatenate([by_fold for by_fold, _ in parts], 1).astype(np.float16)  # (F, U, K)
         found[f"{key}#iou"] = np.concatenate([iou for _, iou in parts]).astype(np.float16)  # (U, K)
     return found
+
+
+def grids_of(writer: FeatureWriter, groups: Sequence[str]) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+    """Images by what stands where in the maps that a writer has kept: rows are images, features units x cells.
+
+    Parameters
+    ----------
+    writer, groups : FeatureWriter, sequence of str
+        As for `profiles_of`.
+
+    Returns
+    -------
+    dict of str to ndarray
+        "stream/level/condition#grid": coordinates (n, R), half precision; and "#grid": which images, int32 (n,).
+    dict of str to float
+        By how much the coordinates' inner products err, ‖K − K̂‖/‖K‖ (Frobenius).
+
+    Notes
+    -----
+    K is the matrix of inner products of the centred maps, of at most a thousand images (whole groups, drawn by seed):
+    neither memory nor disk grows with images, units or cells beyond that. Of its principal components as many are kept
+    as leave out `REST` of ‖K‖. CKA is the cosine of two such matrices, so that it moves by less than the sum of both
+    errors; debiased CKA leaves out the diagonal, and the errors count relative to what that leaves.
+    """
+    if not writer.map_units or len(set(groups)) < FOLDS:
+        return {}, {}
+    chosen = choose_images(group_codes(groups), ON_GRIDS)
+    if len(chosen) < 2:
+        return {}, {}
+    found: dict[str, np.ndarray] = {GRID: chosen.astype(np.int32)}
+    losses = {}
+    for key, units in writer.map_units.items():
+        found[f"{key}{GRID}"], losses[key] = _coordinates(writer, key, units, chosen)
+    return found, losses
+
+
+@one_thread
+def _coordinates(writer: FeatureWriter, key: str, units: int, chosen: np.ndarray) -> tuple[np.ndarray, float]:
+    """Coordinates (n, R) of the chosen images in a tensor's maps, and the error of their inner products."""
+    cells = writer.present().shape[1]
+    step = max(1, VALUES // (len(chosen) * cells))
+    products = np.zeros((len(chosen), len(chosen)))
+    for u in range(0, units, step):
+        x = writer.maps(key, slice(u, u + step), chosen).reshape(len(chosen), -1).astype(float)
+        x -= x.mean(0)
+        products += x @ x.T
+    products /= max(np.trace(products) / len(chosen), np.finfo(float).tiny)
+    sizes, axes = np.linalg.eigh(products)
+    sizes, axes = np.maximum(sizes[::-1], 0), axes[:, ::-1]
+    left = np.sqrt(np.cumsum(sizes[::-1] ** 2)[::-1])  # of the components from each on
+    kept = max(int((left > REST * left[0]).sum()), 1)
+    coordinates = (axes[:, :kept] * np.sqrt(sizes[:kept])).astype(np.float16)
+    wide = coordinates.astype(float)
+    whole = np.linalg.norm(products)
+    error = np.linalg.norm(products - wide @ wide.T) / whole if whole > 0 else 0.0
+    return np.ascontiguousarray(coordinates), round(float(error), 6)
 
 
 def _profiles(maps: np.ndarray, present: np.ndarray, fold: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

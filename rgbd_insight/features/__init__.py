@@ -1,7 +1,7 @@
 """Features: a directory of unit responses that every question reads and no model is needed for."""
 
-from rgbd_insight.features.cells import cell_blocks, choose_cells, choose_units
-from rgbd_insight.features.files import MANIFEST, SUMS
+from rgbd_insight.features.cells import ON_GRIDS, cell_blocks, choose_cells, choose_images, choose_units
+from rgbd_insight.features.files import GRID, MANIFEST, SUMS
 from rgbd_insight.features.isolation import MEASURED, SAME, Guests, Parts, guests, partners, parts
 from rgbd_insight.features.quantise import write_quantised
 from rgbd_insight.features.reader import Features, load
@@ -43,12 +43,14 @@ __all__ = [
     "SAME",
     "SAMPLE_COLUMNS",
     "SCORES",
+    "GRID",
     "SUMS",
     "Scoring",
     "TASKS",
     "Task",
     "TensorKey",
     "USUAL_MODALITIES",
+    "ON_GRIDS",
     "USUAL_SHARE",
     "cell_blocks",
     "choose_cells",
@@ -64,6 +66,7 @@ __all__ = [
     "subsets",
     "task_of_labels",
     "write_quantised",
+    "choose_images",
     "write_table",
 ]
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from rgbd_insight.features.cells import quantise_cells
+from rgbd_insight.features.checks import wrong_images, wrong_profiles
 from rgbd_insight.features.directory import check_same
-from rgbd_insight.features.files import CELLS, BlockFile, json_value
+from rgbd_insight.features.files import CELLS, GRID, BlockFile, json_value
 from rgbd_insight.features.schema import TensorKey
 
 QUANTISED = "quantised.safetensors"
@@ -53,15 +54,25 @@ class WritesCells:
         maps, (h, w) = self._state["widths"].get(MAPS, {}), self._state.get("cells", {"grid": (1, 1)})["grid"]
         return {key: width // (h * w) for key, width in maps.items()}
 
-    def maps(self, key: str, units: slice) -> np.ndarray:
-        """Of the maps of a tensor those of some units, float32 (N, u, g), read from the disk."""
+    def maps(self, key: str, units: slice, images: np.ndarray | None = None) -> np.ndarray:
+        """Of the maps of a tensor those of some units, float32 (N, u, g), of all images or some, read from the disk."""
         rows = self._files[MAPS].mapped(key)
-        return np.array(rows.reshape(len(rows), self.map_units[key], -1)[:, units])
+        found = rows.reshape(len(rows), self.map_units[key], -1)[:, units]
+        return np.array(found if images is None else found[images])
 
     def present(self) -> np.ndarray:
         """Whether each concept is present in each cell of the grid, bool (N, g, K), as it lies on the disk."""
         rows = self._files[PRESENT].mapped("present")
         return rows.view(bool).reshape(len(rows), -1, len(self.head["concepts"]))
+
+    def _wrong_profiles(self, profiles: dict[str, np.ndarray]) -> str | None:
+        """What is wrong with profiles over cells and images on grids; None where nothing is."""
+        images, concepts = self.head["samples"], len(self.head["concepts"])
+        found = (
+            wrong_images(values, images) if key == GRID else wrong_profiles(key, values, concepts)
+            for key, values in profiles.items()
+        )
+        return next(filter(None, found), None)
 
     def _quantise(self) -> dict[str, float]:
         """Make one byte a value of the responses at cells; returns the loss of each tensor."""

@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from rgbd_insight.features.checks import refuse, wrong_codes, wrong_places, wrong_profiles
+from rgbd_insight.features.checks import refuse, wrong_codes, wrong_images, wrong_places, wrong_profiles
 from rgbd_insight.features.directory import steady
-from rgbd_insight.features.files import CELLS, BlockFile, dequantise, encode, inside, read_tensors
+from rgbd_insight.features.files import CELLS, GRID, BlockFile, dequantise, encode, inside, read_tensors
 from rgbd_insight.features.schema import FeaturesError, TensorKey
 
 UNITS = 64  # of a tap, at most, whose responses at cells are kept
+ON_GRIDS = 1000  # images, at most, that are compared by what stands where in their maps
 IMAGES = 256  # whose cells are quantised together
 
 
@@ -45,6 +46,8 @@ def cell_blocks(grid: Sequence[int], count: int) -> tuple[int, int]:
     >>> cell_blocks((6, 8), 16), cell_blocks((3, 4), 12)
     ((4, 4), (3, 4))
     """
+    if len(grid) != 2 or min(*grid, count) < 1:
+        raise FeaturesError(f"`grid` must be rows and columns, and `count` 1 or more; got {tuple(grid)} and {count}")
     found = _divisions(grid, count)
     if found:
         return min(found, key=lambda sides: (abs(sides[0] - sides[1]), sides[0]))
@@ -119,6 +122,36 @@ def choose_units(tap: str, width: int, units: int = UNITS, seed: int = 0) -> np.
     """
     random = np.random.default_rng([seed, zlib.crc32(tap.encode()), width])
     return np.sort(random.permutation(width)[:units])
+
+
+def choose_images(groups: np.ndarray, most: int, seed: int = 0) -> np.ndarray:
+    """At most `most` of N images, rising: whole groups, drawn by `seed` while they fit; all where there are no more.
+
+    Parameters
+    ----------
+    groups : array of int (N,)
+        Codes of the groups, from 0.
+    most, seed : int
+        How many at most; of the draw.
+
+    Returns
+    -------
+    ndarray of int
+        Empty where every group is larger.
+
+    Examples
+    --------
+    >>> choose_images(np.array([0, 0, 1, 1, 1, 2]), 3).tolist(), len(choose_images(np.arange(9), 20))
+    ([2, 3, 4], 9)
+    """
+    if len(groups) <= most:
+        return np.arange(len(groups))
+    sizes, taken, left = np.bincount(groups), [], most
+    for group in np.random.default_rng([seed, 1]).permutation(len(sizes)):
+        if sizes[group] <= left:
+            taken.append(group)
+            left -= sizes[group]
+    return np.flatnonzero(np.isin(groups, taken))
 
 
 def cell_table(places: dict[str, np.ndarray], cells: dict, groups: np.ndarray) -> pd.DataFrame:
@@ -305,6 +338,41 @@ class AtCells:
         """
         return self._profiles(run, modality, level, "#iou")
 
+    def grids(self, run: str, modality: str, level: int) -> np.ndarray:
+        """Images by what stands where in their maps: coordinates (n, R) with the inner products of centred maps.
+
+        Parameters
+        ----------
+        run, modality, level : str, str, int
+            As for `view`.
+
+        Returns
+        -------
+        ndarray (n, R)
+            float32, of the images `grid_samples`. Their inner products are those of the maps of all units of the tap,
+            averaged over the cells of the grid (features: units x cells), but for one factor and the relative error
+            `entry(run)["cells"]["grids"]` of all products together, below .002. Columns are principal components.
+
+        Raises
+        ------
+        FeaturesError
+            Where they were not recorded; it names the call that adds them.
+        """
+        return self._profiles(run, modality, level, GRID)
+
+    @cached_property
+    def grid_samples(self) -> np.ndarray:
+        """The images of the rows of `grids`, numbers of samples (n,), rising: whole groups, all up to a thousand."""
+        for run in self.manifest["runs"]:
+            for path in {*self.profile_files(run).values()} if self.entry(run)["cells"].get("grids") else ():
+                chosen = steady([path.parent], lambda p=path: read_tensors(p, [GRID])[0])
+                refuse(path, wrong_images(chosen, len(self.groups)), "restore it or extract the run again")
+                return chosen
+        raise FeaturesError(
+            f"{self.path} has no images on grids; to add them to a run: "
+            f"ri.extract(model, data, taps, out={str(self.path)!r}, cells=16)"
+        )
+
     def profile_files(self, run: str) -> dict[str, Path]:
         """The file of the profiles over cells of each tensor ("stream/level/condition"); empty where there are none."""
         files = (self.entry(run).get("cells") or {}).get("profiles", {})
@@ -315,7 +383,8 @@ class AtCells:
         index = self.profile_files(run)
         own, fused = (str(TensorKey(modality, stream, level)) for stream in (modality, "fused"))
         key = own if own in index or fused not in index else fused
-        if key not in index:
+        if key not in index or (part == GRID and key not in self.entry(run)["cells"].get("grids", {})):
+            what = "images on grids" if part == GRID else "profiles at positions"
             raise FeaturesError(
                 f"run {run!r} in {self._home[run]} has no profiles at positions for {key!r}; to add them: "
                 f"ri.extract(model, data, taps, out={str(self._home[run])!r}, cells=16), of 5 groups or more"

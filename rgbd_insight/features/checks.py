@@ -8,6 +8,7 @@ from math import isfinite
 import numpy as np
 import pandas as pd
 
+from rgbd_insight.features.files import GRID
 from rgbd_insight.features.schema import ROLES, SAMPLE_COLUMNS, SIDE, FeaturesError, RunId, TensorKey
 from rgbd_insight.features.tasks import COUNTED, wrong_scoring
 
@@ -163,6 +164,8 @@ def _wrong_cells(cells: dict) -> Iterator[str]:
             yield f"the loss of {key!r} at cells must be 0 or more"
     if not all(_names(*keys) for keys in cells.get("profiles", {}).values()):
         yield "the profiles over cells must be texts"
+    if not all(_names(key) and _numbers(loss) and loss >= 0 for key, loss in cells.get("grids", {}).items()):
+        yield "the images on grids must be texts, each with the error of its products, 0 or more"
     if not all(_wholes(*units) and len({*units}) == len(units) for units in cells["units"].values()):
         yield "units at cells must be different whole numbers from 0"
 
@@ -245,12 +248,22 @@ def wrong_codes(key: str, tensors: Sequence[np.ndarray], shape: tuple[int, int],
 
 
 def wrong_profiles(name: str, values: np.ndarray, concepts: int) -> str | None:
-    """What is wrong with profiles (F, U, K) or overlaps (U, K) of so many concepts; None where nothing is."""
+    """What is wrong with profiles (F, U, K), overlaps (U, K) or images on grids (n, R); None where nothing is."""
+    if name.endswith(GRID):
+        fits = values.ndim == 2 and values.dtype == np.float16 and np.isfinite(values).all()
+        return None if fits else f"{name!r} must be finite half-precision numbers, images by coordinates"
     axes, low = (2, 0) if name.endswith("#iou") else (3, -1)
     if values.ndim != axes or values.shape[-1] != concepts or values.dtype != np.float16:
         return f"{name!r} must be half-precision numbers for {concepts} concepts; got {values.shape}, {values.dtype}"
     known = values[~np.isnan(values)]
     return None if known.size == 0 or low <= known.min() <= known.max() <= 1 else f"{name!r} must be {low} to 1"
+
+
+def wrong_images(chosen: np.ndarray, images: int) -> str | None:
+    """What is wrong with the numbers (n,) of the images on grids, of so many; None where nothing is."""
+    fits = chosen.ndim == 1 and chosen.dtype == np.int32 and chosen.size and (np.diff(chosen) > 0).all()
+    inside = fits and 0 <= chosen[0] and chosen[-1] < images
+    return None if inside else f"the images on grids must be rising numbers from 0 to {images - 1}"
 
 
 def refuse(what: object, wrong: str | None, fix: str) -> None:

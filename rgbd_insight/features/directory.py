@@ -295,7 +295,7 @@ def extended(old: dict | None, new: dict) -> dict:
     merged = {key: old[key] | new[key] for key in ("ablations", "files", "widths")}
     if old.get("cells") or new.get("cells"):
         both = [entry.get("cells") or {} for entry in (old, new)]
-        parts = ("files", "units", "loss", "profiles")
+        parts = ("files", "units", "loss", "profiles", "grids")
         merged["cells"] = {part: both[0].get(part, {}) | both[1].get(part, {}) for part in parts}
     return (
         new

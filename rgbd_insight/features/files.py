@@ -26,6 +26,7 @@ FORMAT = "rgbd_insight.features"
 SUMS = "SHA256SUMS"
 MANIFEST = "manifest.json"
 CELLS = "cells.safetensors"  # where the cells of each image lie, and what is in them
+GRID = "#grid"  # behind the key of a tensor: images on grids; alone: which images
 DTYPES = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8"), "I32": np.dtype("<i4"), "U8": np.dtype("u1")}
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
-from rgbd_insight.features.cells import choose_units
+from rgbd_insight.features.cells import choose_images, choose_units
 from rgbd_insight.features.checks import first_wrong, refuse
 from rgbd_insight.features.directory import COMPLETE, PROGRESS, place, publish, read_manifest, recover, take
-from rgbd_insight.features.files import CELLS, MANIFEST, SCHEMA, WITH_CELLS, quantise, read_tensors, write_columns
+from rgbd_insight.features.files import CELLS, GRID, MANIFEST, SCHEMA, WITH_CELLS, quantise, read_tensors, write_columns
 from rgbd_insight.features.reader import Features
 from rgbd_insight.features.schema import FeaturesError, TensorKey
 from rgbd_insight.utils.files import LOCK, nothing_left, room, write_json
@@ -116,7 +116,7 @@ def _fill(
     for run in features.runs.index:
         entry = _write_run(features, run, target, chosen=chosen, units=units, keep=keeps[0], seed=seed)
         cells = _write_cells(features, run, target, chosen=chosen, units=entry["units"], most=units, keep=keeps[1])
-        cells["profiles"] = _write_profiles(features, run, target, keeps[0])
+        cells |= _write_profiles(features, run, target, chosen, keeps[0])
         entry |= {"cells": cells} if cells["files"] or cells["profiles"] else {}
         runs |= {run: entry} if entry["files"] or entry.get("cells") else {}
     table = features.samples.iloc[chosen]
@@ -199,15 +199,21 @@ def _write_cells(
     return {"files": files, "units": kept, "loss": loss}
 
 
-def _write_profiles(features: Features, run: str, target: Path, keep: Chosen) -> dict[str, list[str]]:
-    """Copy a run's profiles over cells; returns the tensors of their file."""
+def _write_profiles(features: Features, run: str, target: Path, chosen: np.ndarray, keep: Chosen) -> dict[str, dict]:
+    """Copy a run's profiles over cells and images on grids; returns what the manifest says of both."""
     files, name = features.profile_files(run), f"{run}.profiles.safetensors"
     keys = sorted(key for key in files if keep(run, key))
     if not keys:
-        return {}
+        return {"profiles": {}, "grids": {}}
+    losses = {key: loss for key, loss in features.entry(run)["cells"].get("grids", {}).items() if key in keys}
     tables = {key: read_tensors(files[key.removesuffix("#iou")], [key])[0] for k in keys for key in (k, f"{k}#iou")}
+    if losses:
+        _, rows, now = np.intersect1d(features.grid_samples, chosen, return_indices=True)
+        rows, now = rows[np.argsort(now)], np.sort(now)  # in the order of the copy
+        tables |= {f"{key}{GRID}": read_tensors(files[key], [f"{key}{GRID}"])[0][rows] for key in losses}
+        tables[GRID] = now.astype(np.int32)
     save_file(tables, target / name)
-    return {name: keys}
+    return {"profiles": {name: keys}, "grids": losses}
 
 
 def _write_counts(counts: dict[str, np.ndarray], path: Path) -> dict[str, str]:
@@ -246,11 +252,8 @@ def _choose_samples(features: Features, samples: int | Sequence[int] | None, see
         if not inside or len({*chosen.tolist()}) < chosen.size:
             raise FeaturesError(f"`samples` must be different indices from 0 to {len(features) - 1}; got {samples!r}")
         return chosen
-    sizes, taken, left = np.bincount(features.groups), [], samples
-    for group in np.random.default_rng([seed, 1]).permutation(len(sizes)):
-        if sizes[group] <= left:
-            taken.append(group)
-            left -= sizes[group]
-    if not taken:
+    chosen = choose_images(features.groups, samples, seed)
+    if not len(chosen):
+        sizes = np.bincount(features.groups)
         raise FeaturesError(f"`samples` must hold at least one group ({sizes.min()} samples); got {samples}")
-    return np.flatnonzero(np.isin(features.groups, taken))
+    return chosen

@@ -19,7 +19,6 @@ from rgbd_insight.features.checks import (
     first_wrong,
     wrong_areas,
     wrong_places,
-    wrong_profiles,
     wrong_samples,
     wrong_values,
 )
@@ -189,7 +188,11 @@ class FeatureWriter(WritesCells):
         execution: dict | None = None,
         profiles: dict[str, np.ndarray] | None = None,
     ) -> Path:
-        """Move the complete run into the directory in one step; returns the directory."""
+        """Move the complete run into the directory in one step; returns the directory.
+
+        `profiles` are over cells, with images on grids among them, of whose products `grids` are the errors.
+        """
+        grids: dict[str, float] | None = None,
         if self.complete:
             return self.out
         if self.done != self.head["samples"]:
@@ -200,12 +203,12 @@ class FeatureWriter(WritesCells):
             manifest = self._describe(purity, isolated, self._quantise())
             if profiles:
                 name, keys = self._name("profiles.safetensors"), sorted(key for key in profiles if "#" not in key)
-                for key, values in profiles.items():
-                    self._refuse(wrong_profiles(key, values, len(self.head["concepts"])))
+                self._refuse(self._wrong_profiles(profiles))
                 save_file(profiles, self.partial / PROFILES)
                 manifest["runs"][self.id]["cells"]["profiles"][name] = keys
             self._refuse(first_wrong(manifest))
             publish(self._fill(manifest, curves, execution), self.out)
+                manifest["runs"][self.id]["cells"]["grids"] |= grids or {}
         self.complete = True
         self._clear()
         self.close()
@@ -388,6 +391,6 @@ class FeatureWriter(WritesCells):
             cells = self._state["cells"]
             manifest |= {"schema": WITH_CELLS, "cells": {part: cells[part] for part in ("grid", "count")}}
             files = {self._name("cells.safetensors"): at_cells}
-            new["cells"] = {"files": files, "units": cells["units"], "loss": losses, "profiles": {}}
+            new["cells"] = {"files": files, "units": cells["units"], "loss": losses, "profiles": {}, "grids": {}}
         entry = extended(manifest["runs"].get(self.id), new)
         return manifest | {"version": package_version(), "runs": manifest["runs"] | {self.id: entry}}

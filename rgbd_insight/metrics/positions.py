@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from rgbd_insight.metrics.auroc import all_pairs, checked, enough, groups_with, pair_counts
 from rgbd_insight.metrics.checks import are_all, check_lengths
 from rgbd_insight.metrics.ridge import probe_fitter
+from rgbd_insight.stats.estimates import jackknife_error
 from rgbd_insight.stats.groups import checked_blocks, counted_once, group_folds
 from rgbd_insight.utils.threads import one_thread
 
@@ -53,10 +54,10 @@ class PositionDecodability:
     2·AUROC − 1 over the pairs (positive, negative) of one fold and stratum; 1: always in order, 0: chance.
 
     Leave-outs leave out pairs, counted exactly from one sort, and the images that the probe was fitted to, to first
-    order: scores s move by x·(w₍₋g₎ − w), and pairs change places where the densities of both sides overlap. No block
-    changes the share of pairs out of order by more than a factor of e: where all of them are in one block, their number
-    is as uncertain as a Poisson count of one. What hangs on two blocks together is counted once (`counted_once`). To
-    sort anew without every block would take forty times as long and moves intervals by a few percent.
+    order: scores s move by x·(w₍₋g₎ − w), and pairs change places where the densities of both sides overlap. The share
+    of pairs out of order is no less certain than a Poisson count of one (`no_less_certain`). What hangs on two blocks
+    together is counted once (`counted_once`). To sort anew without every block would take forty times as long and moves
+    intervals by a few percent.
 
     Where a concept is that a modality does not show, the place looks empty. Among other places that are labelled as
     empty there are some at which something without a name is seen: strata cannot know it, and whoever sees it knows
@@ -131,7 +132,7 @@ class PositionDecodability:
         left = np.stack([self._delta(*part) for part in zip(found.wins_left, found.pairs_left, strict=True)])
         left = _within(left, self._whole)
         left[:, 0] = counted_once(left[:, 0], 2 * found.traded / np.maximum(found.pairs.sum(0), 1))
-        return left
+        return no_less_certain(left, self._whole)
 
     def _delta(self, wins: np.ndarray, pairs: np.ndarray) -> np.ndarray:
         wins, pairs = (np.vstack([part.sum(0), part]) for part in (wins, pairs))
@@ -197,6 +198,35 @@ def _within(left: np.ndarray, whole: np.ndarray) -> np.ndarray:
     """Leave-outs (G, …) whose 1 − δ is within a factor of e of that of the whole (…)."""
     lost = 1 - whole
     return 1 - np.clip(1 - left, lost / np.e, lost * np.e)
+
+
+def no_less_certain(left: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Leave-outs of δ by which the share of pairs out of order is no less certain than a Poisson count of one.
+
+    Of a nearly perfect order the overlap of both sides is smoothed from few pairs, and so is how it hangs on the images
+    that the probe was fitted to: without this, [-1, 1] would be the interval of .9999.
+
+    Parameters
+    ----------
+    left : array (G, …)
+        δ without each block.
+    whole : array (…)
+        δ of all.
+
+    Returns
+    -------
+    array (G, …)
+        No block changes 1 − δ by more than a factor of e, and all of them together have a standard error of its
+        logarithm of 1 at the most.
+
+    Examples
+    --------
+    >>> no_less_certain(np.array([[0.9999], [1.0]]), np.array([0.99999])).round(6).tolist()
+    [[0.999973], [0.999996]]
+    """
+    lost = np.maximum(1 - whole, np.finfo(float).tiny)
+    change = np.clip(np.log(np.maximum(1 - left, lost / np.e) / lost), -1, 1)
+    return 1 - lost * np.exp(change / np.maximum(jackknife_error(change), 1))
 
 
 def _without(

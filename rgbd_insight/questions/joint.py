@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from itertools import combinations_with_replacement, permutations
 
 import numpy as np
@@ -14,6 +14,9 @@ from rgbd_insight.metrics.joint import QUADRANTS, QuadrantShares, joint_score, p
 from rgbd_insight.metrics.semantic import concept_variance
 from rgbd_insight.questions.asking import SEEDS, Answer
 from rgbd_insight.questions.networks import (
+    GRIDS,
+    IMAGES,
+    POSITIONS,
     TWINS,
     Networks,
     chosen_levels,
@@ -23,10 +26,11 @@ from rgbd_insight.questions.networks import (
     networks,
     remembered,
 )
+from rgbd_insight.questions.positions import FOLDS, decoded_at_cells
 from rgbd_insight.questions.specificity import Probed, probe
 from rgbd_insight.result import Missing, Result, numbers
 from rgbd_insight.stats import Estimate, Resampling, averaged
-from rgbd_insight.utils.messages import TooFew
+from rgbd_insight.utils.messages import TooFew, unknown
 
 Number = float | np.ndarray
 SIMILARITY, VARIANCE, SCORE = "feature similarity", "semantic variance", "joint discrepancy"
@@ -36,6 +40,17 @@ ENDS = {SIMILARITY: (0.0, 1.0), VARIANCE: (1.0, 0.0), SCORE: (1.0, 0.0)}  # of u
 PAIRS = " of levels"  # of every level with every level
 PLANE = (SIMILARITY, SIMILARITY + RAW, VARIANCE, VARIANCE + RAW, SCORE, MOVED)
 MEASURES = (*PLANE, UNITS, SIMILARITY + PAIRS, VARIANCE + PAIRS)
+PLACES = {  # what stands for an image: which measures it has, and what is said of the others
+    IMAGES: (MEASURES, ""),
+    POSITIONS: (
+        tuple(m for m in MEASURES if m != UNITS),
+        "what a unit says of a concept at positions is said of its surroundings too: no strata hold them",
+    ),
+    GRIDS: (
+        (SIMILARITY, SIMILARITY + RAW, MOVED, SIMILARITY + PAIRS),
+        'grids are kept as inner products of images: what is decoded from them is at="positions"',
+    ),
+}
 
 
 def joint(
@@ -44,6 +59,7 @@ def joint(
     *,
     levels: Sequence[int] | None = None,
     measures: Sequence[str] = PLANE,
+    at: str = IMAGES,
     permutations: int = 200,
 ) -> Result:
     """Feature similarity and semantic variance of the two modalities at every level, on one scale, and their join.
@@ -63,6 +79,10 @@ def joint(
         measured: `null` is the value of streams with nothing in common, `ceiling` that of two seeds), "moved by joint
         training" (how far a fused network stands from its twins on the axis in `label`), and "units in quadrant" (the
         share of units that are alike or not and agree or not, see `QuadrantShares`; a few seconds a level).
+    at : str
+        What is compared: "images" (a unit's mean over its map), "positions" (places of the images: what a unit answers
+        in each cell that was kept, where other things, the rest of the image and the place are alike) or "grids"
+        (images, by what stands where in their maps: similarity alone). The last two need `extract(..., cells=16)`.
     permutations : int
         For the null of the similarity, at least 20.
 
@@ -77,7 +97,7 @@ def joint(
     FeaturesError
         Where the run or a needed response is missing.
     ValueError
-        For an unknown level or measure.
+        For an unknown level, measure or `at`.
 
     Notes
     -----
@@ -87,6 +107,10 @@ def joint(
     Either is missing where its denominator is less than 3 standard errors. The joint
     discrepancy is `joint_score`; its properties are proved there. All intervals are from the same leave-outs.
 
+    At positions the rows of both streams are cells. The null of c exchanges whole images, each cell for the one in the
+    same block of another image, so that s = 0 is what the place alone makes alike; δ is that of `PositionDecodability`
+    within strata of `cell_context`. Groups are those of the images, so that cells of one image are never two cases.
+
     Examples
     --------
     >>> import rgbd_insight as ri
@@ -95,10 +119,16 @@ def joint(
     >>> bool(alone.high < together.low)  # trained together, the streams stay further apart
     True
     """
-    nets = networks(features, run)
+    if at not in PLACES:
+        raise ValueError(unknown("at", at, PLACES))
+    nets = replace(networks(features, run), at=at)
     plan = nets.plan(permutations)
     levels, measures = chosen_levels(nets, levels), chosen_measures(measures, MEASURES)
-    found = Answer(features, missing_seeds(nets))
+    known, why = PLACES[at]
+    none = [m for m in measures if m not in known]
+    call = f'ri.joint(features, {run!r}, at="{IMAGES}")'
+    found = Answer(features, [*missing_seeds(nets), *(Missing(f"{m} at {at}", why, call) for m in none)])
+    measures = [m for m in measures if m in known]
     twins = _twins(nets) if MOVED in measures else None
     for level in levels:
         if set(measures) & set(PLANE):
@@ -118,7 +148,7 @@ def joint(
             with found.asking(measure):
                 found.rows += [row | {"measure": measure} for row in ask(nets, levels, plan)]
     null = any(row["measure"].startswith((SIMILARITY, SCORE)) for row in found.rows)
-    return found.result("joint", made(features, plan, null=null), nets)
+    return found.result("joint", made(features, plan, null=null, at=at), nets)
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,6 +175,9 @@ def axes_of(nets: Networks, level: int, plan: Resampling) -> Axes:
 
     def make() -> Axes:
         similarity, alike = _similarity(nets, level, plan)
+        if nets.at == GRIDS:
+            why = {SIMILARITY: similarity.missing} if similarity.missing else {}
+            return Axes({SIMILARITY: alike}, {} if why else {SIMILARITY: similarity}, why)
         agreement, spoken = _variance(nets, level, plan)
         scaled = {SIMILARITY: similarity, VARIANCE: stats.combine(lambda a: 1 - a, agreement)}
         missing = {name: one.missing for name, one in ((SIMILARITY, similarity), (VARIANCE, agreement)) if one.missing}
@@ -159,7 +192,7 @@ def axes_of(nets: Networks, level: int, plan: Resampling) -> Axes:
             scaled[SCORE] = stats.combine(score, *parts)
         return Axes({SIMILARITY: alike, VARIANCE: spoken}, scaled, missing)
 
-    return remembered(nets.features, ("axes", nets.name, str(nets.members), level, plan), make)
+    return remembered(nets.features, ("axes", nets.name, str(nets.members), nets.at, level, plan), make)
 
 
 def _similarity(nets: Networks, level: int, plan: Resampling) -> tuple[Estimate, dict]:
@@ -186,7 +219,7 @@ def _unbiased(value: Number, plain: Callable[..., Number], deltas: Sequence[Esti
 
 def _variance(nets: Networks, level: int, plan: Resampling) -> tuple[Estimate, dict]:
     """What is agreed on, 0 where nothing is decoded from both and 1 between two seeds; and as measured, with both."""
-    found = [[probe(nets, x, plan) for x in _streams(nets, m, level)] for m in nets.modalities]
+    found = [_probed(nets, m, level, plan) for m in nets.modalities]
     known = _decoded([one for side in found for one in side])
     whole = astuple(semantic_scale(*(np.stack([one.by_fold[:, known] for one in side]) for side in found)))
     deltas = [one.delta for side in found for one in side]
@@ -203,9 +236,17 @@ def _variance(nets: Networks, level: int, plan: Resampling) -> tuple[Estimate, d
     return stats.normalised(*agreed), numbers(between) | ends
 
 
+def _probed(nets: Networks, modality: str, level: int, plan: Resampling) -> list[Probed]:
+    """What is decoded from a level of every network, of images or at positions."""
+    if nets.at == IMAGES:
+        return [probe(nets, x, plan, folds=FOLDS) for x in _streams(nets, modality, level)]
+    found = [decoded_at_cells(nets, modality, level, plan, network=i) for i in range(len(nets.members))]
+    return [Probed(delta[0], delta.value[1:], reason, np.empty((0, len(reason)))) for delta, reason in found]
+
+
 def _decoded(found: Sequence[Probed]) -> np.ndarray:
-    """Which concepts (K,) have δ and an interval in all networks."""
-    known = np.all([np.isfinite(one.delta.value) & np.isfinite(one.delta.se) for one in found], axis=0)
+    """Which concepts (K,) have δ, in every fold too, and an interval in all networks."""
+    known = np.all([np.isfinite([one.delta.se, *one.by_fold]).all(0) for one in found], axis=0)
     if not known.any():
         raise TooFew(f"none of {len(known)} concepts is shown, and missing, in enough images and groups")
     return known
@@ -255,7 +296,7 @@ def _moved(nets: Networks, twins: Networks, level: int, plan: Resampling) -> lis
 def _twins(nets: Networks) -> Networks | None:
     """The unimodal networks beside a fused one, where there are any."""
     try:
-        return networks(nets.features, TWINS) if nets.fused else None
+        return replace(networks(nets.features, TWINS), at=nets.at) if nets.fused else None
     except FeaturesError:
         return None
 
@@ -283,7 +324,7 @@ def _similarity_of_levels(nets: Networks, levels: Sequence[int], plan: Resamplin
 
 
 def _variance_of_levels(nets: Networks, levels: Sequence[int], plan: Resampling) -> list[dict]:
-    probed = {place: [probe(nets, x, plan) for x in _streams(nets, *place)] for place in _places(nets, levels)}
+    probed = {place: _probed(nets, *place, plan) for place in _places(nets, levels)}
     known = _decoded([one for networks in probed.values() for one in networks])
 
     def found(first: tuple[str, int], second: tuple[str, int]) -> Estimate:

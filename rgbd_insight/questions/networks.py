@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,12 @@ from rgbd_insight.features import Features, FeaturesError
 from rgbd_insight.questions.guests import WHOLE, freed, remembered
 from rgbd_insight.result import Missing
 from rgbd_insight.stats import Neighbours, Resampling
+from rgbd_insight.stats.order import Shifts
 from rgbd_insight.utils.messages import TooFew, Undefined, unknown
 
 TWINS = "twins"
 LEAST = 5  # groups: with fewer nothing has an interval
+IMAGES, POSITIONS, GRIDS = "images", "positions", "grids"  # what a row of a view is: `Networks.at`
 
 
 @dataclass(frozen=True)
@@ -35,12 +37,16 @@ class Networks:
     ceiling_kind : str
         "other seed", or "split half" where there is one checkpoint only: then the networks are two random halves of
         its units.
+    at : str
+        What the rows of views, and groups, are of: "images" (a unit's mean over its map), "positions" (the cells that
+        are kept of every image) or "grids" (images again, by what stands where in their maps: `Features.grids`).
     """
 
     features: Features
     name: str
     members: tuple[dict[str, str], ...]
     ceiling_kind: str
+    at: str = IMAGES
 
     @property
     def modalities(self) -> tuple[str, str]:
@@ -56,11 +62,21 @@ class Networks:
     @property
     def groups(self) -> np.ndarray:
         """What statistics divide into folds and estimates leave out, int (N,): `neighbours_of` the features."""
-        return neighbours_of(self.features).groups
+        return neighbours_of(self.features).groups[self._images]
 
     def plan(self, permutations: int = stats.USUAL.permutations) -> Resampling:
         """How statistics of `groups` are repeated."""
-        return neighbours_of(self.features).plan(permutations=permutations)
+        plan = neighbours_of(self.features).plan(permutations=permutations)
+        if self.at == IMAGES or not plan.shifts:
+            return plan
+        return replace(plan, shifts=Shifts.of(self.features.groups[self._images]))
+
+    @property
+    def _images(self) -> np.ndarray | slice:
+        """The image of each row of a view."""
+        if self.at == POSITIONS:
+            return self.features.cell_table["sample"].to_numpy()
+        return self.features.grid_samples if self.at == GRIDS else slice(None)
 
     @cached_property
     def levels(self) -> tuple[int, ...]:
@@ -70,9 +86,9 @@ class Networks:
 
     def view(self, network: int, modality: str, level: int) -> np.ndarray:
         """What a network makes of one modality alone, (N, U); level 0 is all levels, each unit standardised."""
-        member = self.members[network]
-        levels = self.levels if level == WHOLE else (level,)
-        views = [self._half(network, freed(self.features, member[modality], modality, lv)) for lv in levels]
+        run, levels = self.members[network][modality], self.levels if level == WHOLE else (level,)
+        read = {IMAGES: partial(freed, self.features), POSITIONS: self.features.cells, GRIDS: self.features.grids}
+        views = [self._half(network, read[self.at](run, modality, lv)) for lv in levels]
         if not any(view.shape[1] for view in views):
             raise Undefined(
                 f"`run` must have two units or more at level {level}, or another seed; of one unit no half is left "
@@ -88,6 +104,8 @@ class Networks:
     def _half(self, network: int, x: np.ndarray) -> np.ndarray:
         if self.ceiling_kind != "split half":
             return x
+        if self.at == GRIDS:
+            raise Undefined("grids hold all units: of one checkpoint there are no halves; extract another seed")
         order = np.random.default_rng(x.shape[1]).permutation(x.shape[1])
         return x[:, np.sort(order[network::2])]
 

@@ -12,10 +12,10 @@ from rgbd_insight.features import Features, TensorKey
 from rgbd_insight.metrics.positions import PositionDecodability
 from rgbd_insight.metrics.semantic import concept_variance
 from rgbd_insight.metrics.strata import cooccurrence_strata
+from rgbd_insight.questions.networks import POSITIONS as CELLS
 from rgbd_insight.questions.networks import WHOLE, Networks, neighbours_of, remembered
 from rgbd_insight.result import Missing, numbers
 from rgbd_insight.stats import Estimate, Resampling
-from rgbd_insight.stats.estimates import jackknife_error
 
 AT = " at positions"
 POSITIONS = tuple(measure + AT for measure in ("decodability", "difference", "label", "semantic variance"))
@@ -24,9 +24,6 @@ TRACE = 0.05  # share of a cell from which something is there in part: too much 
 FOLDS, COMPONENTS, STRATA = 5, 32, 10
 WIDESPREAD = 0.5  # share of the images from which a class is what other things stand in front of
 CERTIFIED = (WHOLE,)  # levels at which the bound of what is hidden, measured on planted scenes, is below the margin
-LOOKS = frozenset(
-    ("hue", "texture", "colour edge", "depth edge", "depth range", "orientation")
-)  # measured, not labelled
 
 
 def cell_context(features: Features) -> np.ndarray:
@@ -97,36 +94,33 @@ class Cells:
         statistic = PositionDecodability(
             x, self.present, self.groups, strata=self.strata, rivals=rivals, components=COMPONENTS, folds=FOLDS
         )
-        return _estimated(statistic, self.groups, plan), statistic.reason
-
-
-def _estimated(statistic: PositionDecodability, groups: np.ndarray, plan: Resampling) -> Estimate:
-    """δ with its interval, in which the share of pairs out of order is no less certain than a Poisson count of one.
-
-    Of a nearly perfect order the overlap of both sides is smoothed from few pairs, and so is how it hangs on the images
-    that the probe was fitted to: without this, [-1, 1] would be the interval of .9999.
-    """
-    found = stats.estimate(statistic, groups, plan, null=False)
-    lost = np.maximum(1 - found.value, np.finfo(float).tiny)
-    change = np.clip(np.log(np.maximum(1 - found.leave_outs, lost / np.e) / lost), -1, 1)
-    leave_outs = 1 - lost * np.exp(change / np.maximum(jackknife_error(change), 1))
-    return replace(found, leave_outs=leave_outs, se=jackknife_error(leave_outs)).simultaneous(1)
+        return stats.estimate(statistic, self.groups, plan, null=False), statistic.reason
 
 
 def decoded_at_cells(
-    nets: Networks, modality: str, level: int, plan: Resampling, *, context: bool = True, absence: bool = False
+    nets: Networks,
+    modality: str,
+    level: int,
+    plan: Resampling,
+    *,
+    network: int = 0,
+    context: bool = True,
+    absence: bool = False,
 ) -> tuple[Estimate, np.ndarray]:
-    """δ of every concept at cells from the first network's stream of a modality, as `Cells.probe`.
+    """δ of every concept at cells from a network's stream of a modality, as `Cells.probe`.
 
     Level 0 is all side by side; without `context`, all cells of a fold are compared.
     """
-    features, run = nets.features, nets.members[0][modality]
+    nets = replace(nets, at=CELLS)
+    features, member = nets.features, tuple(nets.members[network].items())
     cells = remembered(features, ("cells", context), lambda: Cells(features, context=context))
 
     def found() -> tuple[Estimate, np.ndarray]:
-        return cells.probe(_responses(features, run, modality, level), plan, absence=absence)
+        return cells.probe(nets.view(network, modality, level), plan, absence=absence)
 
-    return remembered(features, ("at cells", context, absence, run, modality, level, plan.blocks), found)
+    half = network if nets.ceiling_kind == "split half" else None
+    asked = (context, absence, member, half, modality, level, plan.blocks, plan.shifts)
+    return remembered(features, ("at cells", *asked), found)
 
 
 def decoded_from_images(nets: Networks, modality: str, level: int, plan: Resampling) -> Estimate:
@@ -139,7 +133,7 @@ def decoded_from_images(nets: Networks, modality: str, level: int, plan: Resampl
             strata = cooccurrence_strata(features.areas, features.present, groups, folds=FOLDS)
         x = nets.view(0, modality, level)
         one = PositionDecodability(x, features.present, groups, strata=strata, components=COMPONENTS, folds=FOLDS)
-        return _estimated(one, groups, plan)[0]
+        return stats.estimate(one, groups, plan, null=False)[0]
 
     return remembered(features, ("from images", *nets.members[0].items(), modality, level, plan.blocks), found)
 
@@ -158,14 +152,6 @@ def absence(nets: Networks, modality: str, level: int, plan: Resampling) -> Esti
 def planted(features: Features) -> bool:
     """Whether it is known of some concept who shows it."""
     return bool(features.concepts["kind"].ne("unknown").any())
-
-
-def _responses(features: Features, run: str, modality: str, level: int) -> np.ndarray:
-    if level != WHOLE:
-        return features.cells(run, modality, level)
-    joined = np.hstack([features.cells(run, modality, lv) for lv in features.levels(run)])
-    spread = joined.std(0)
-    return (joined - joined.mean(0)) / np.where(spread > 0, spread, 1)
 
 
 def position_labels(

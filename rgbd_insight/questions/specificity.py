@@ -26,7 +26,7 @@ from rgbd_insight.questions.networks import (
     networks,
     remembered,
 )
-from rgbd_insight.questions.positions import POSITIONS, concept_cells, position_rows
+from rgbd_insight.questions.positions import POSITIONS, concept_cells, planted, position_rows
 from rgbd_insight.questions.units import ranked
 from rgbd_insight.result import Missing, Result, numbers
 from rgbd_insight.stats import Estimate, Resampling
@@ -146,34 +146,44 @@ class Probed:
     control: np.ndarray
 
 
-def probe(nets: Networks, x: np.ndarray, plan: Resampling | None = None, *, wide: int = 1) -> Probed:
-    """δ of every concept from responses `x` with its interval; made once, as several questions ask for it."""
+def probe(
+    nets: Networks, x: np.ndarray, plan: Resampling | None = None, *, wide: int = 1, folds: int | None = None
+) -> Probed:
+    """δ of every concept from responses `x` with its interval; made once, as several questions ask for it.
+
+    In 5 folds, but in one of many planted images, unless `folds` are given.
+    """
     plan = plan or nets.plan()
+    folds = folds or _folds(nets.features)
 
     def make() -> Probed:
-        statistic = _probe(nets.features, x, wide, CONTROLS if wide == 1 else 0)
+        statistic = _probe(nets.features, x, folds, wide, CONTROLS if wide == 1 else 0)
         delta = stats.estimate(statistic, nets.groups, plan, null=False)
         whole = statistic.whole
         return Probed(delta, whole.by_fold, whole.reason, whole.control)
 
-    return remembered(nets.features, ("probe", plan.blocks, wide, *_seen(x)), make)
+    return remembered(nets.features, ("probe", plan.blocks, folds, wide, *_seen(x)), make)
 
 
 def decoded(nets: Networks, x: np.ndarray) -> np.ndarray:
     """δ of every concept (K,) from responses `x` as `probe` has it, without interval and in a fraction of the time."""
-    return remembered(nets.features, ("decoded", *_seen(x)), lambda: _probe(nets.features, x).whole.delta)
+    features = nets.features
+    return remembered(features, ("decoded", *_seen(x)), lambda: _probe(features, x, _folds(features)).whole.delta)
 
 
-def _probe(features: Features, x: np.ndarray, wide: int = 1, controls: int = 0) -> DecodabilityStatistic:
+def _folds(features: Features) -> int:
+    return 1 if planted(features) and len(features) >= MANY else 5
+
+
+def _probe(features: Features, x: np.ndarray, folds: int, wide: int = 1, controls: int = 0) -> DecodabilityStatistic:
     """The probe of `x`; on real images within strata of the concepts that co-occur."""
-    planted = features.concepts.kind.ne("unknown").any()  # planted presence is independent: strata would only cost
     return DecodabilityStatistic(
         x,
         features.present,
         neighbours_of(features).groups,
         components=COMPONENTS * wide,
-        folds=1 if planted and len(features) >= MANY else 5,
-        strata=None if planted else features.areas,
+        folds=folds,
+        strata=None if planted(features) else features.areas,  # planted presence is independent: they would only cost
         controls=controls,
     )
 
@@ -233,10 +243,10 @@ def _variances(first: Probed, second: Probed, gap: Estimate) -> dict[int, dict]:
 def _delta_rows(nets: Networks, level: int, modality: str, found: Probed, together: int) -> list[dict]:
     """One row a concept: δ with an interval that holds for `together` of them, beside what shuffled labels give."""
     delta, (_, above) = found.delta.simultaneous(max(together, 1)), stats.central_interval(found.control)
-    planted = nets.features.concepts.get(f"visible_{modality}")
+    visible = nets.features.concepts.get(f"visible_{modality}")
     rows = []
     for k in np.flatnonzero(np.isfinite(delta.value)):
-        truth = np.nan if planted is None else planted[k]
+        truth = np.nan if visible is None else visible[k]
         row = {"measure": "decodability", "modality": modality, "planted": truth}
         chance = {"null": found.control[:, k].mean(), "null_high": above[k]}
         rows.append(concept_cells(nets, level, k) | row | numbers(delta, k) | chance)

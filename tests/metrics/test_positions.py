@@ -5,12 +5,13 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from rgbd_insight.metrics.positions import PositionDecodability, _without
+from rgbd_insight.metrics import positions
+from rgbd_insight.metrics.positions import PositionDecodability, _without, no_less_certain
 from rgbd_insight.metrics.probes import DecodabilityStatistic
 from rgbd_insight.metrics.ridge import weights_of_few
 from rgbd_insight.metrics.strata import cooccurrence_strata
 from rgbd_insight.stats import blocks_of, estimate, group_folds
-from rgbd_insight.stats.estimates import jackknife_error
+from rgbd_insight.stats.estimates import jackknife_error, student
 
 GROUPS = np.arange(1200) // 12
 
@@ -163,3 +164,46 @@ def test_arguments_out_of_range_are_named(wrong, said):
     x, present, strata = _cells()
     with pytest.raises(ValueError, match=f"`{said}`|{said}"):
         PositionDecodability(x, present, GROUPS, **{"strata": strata} | wrong)
+
+
+class _Given:
+    """A statistic with this value, and 40 leave-outs that swing between two."""
+
+    bounded = 500.0
+
+    def __init__(self, value: float, low: float, high: float, *, mended: bool) -> None:
+        self.value, self.left = value, np.tile([low, high], 20)
+        self.left = no_less_certain(self.left, np.array(value)) if mended else self.left
+
+    def __call__(self, rows: np.ndarray, partner: np.ndarray) -> float:
+        return self.value
+
+    def leave_outs(self, blocks: np.ndarray) -> np.ndarray:
+        return self.left
+
+
+def test_an_order_that_is_nearly_perfect_is_no_less_certain_than_a_count_of_one():
+    groups, perfect = np.arange(80), (0.99999, 0.9999, 1.0)
+    assert estimate(_Given(*perfect, mended=False), groups, null=False).low < 0  # what this is for
+    found = estimate(_Given(*perfect, mended=True), groups, null=False)
+    assert 1 - found.low == pytest.approx(1e-5 * np.exp(student(0.95, 40)), rel=0.25)
+    assert found.low < 0.99999 < found.high < 1
+    one, other = (estimate(_Given(0.3, 0.297, 0.304, mended=m), groups, null=False) for m in (False, True))
+    assert [other.low, other.high, other.se] == pytest.approx([one.low, one.high, one.se], abs=1e-9)
+
+
+def test_leave_outs_of_a_nearly_perfect_concept_are_mended(monkeypatch):
+    """Four of some 60,000 pairs are out of order: without the bound their number would be less certain than a count."""
+    rng = np.random.default_rng(0)
+    present = rng.random((len(GROUPS), 2)) < 0.3
+    x = rng.normal(size=(len(GROUPS), 3)) + 2.9 * present[:, :1]
+    every, blocks = np.arange(len(x)), blocks_of(GROUPS, 40)
+
+    def error() -> float:
+        one = PositionDecodability(x, present, GROUPS, strata=np.zeros(present.shape, int))
+        left = one.leave_outs(blocks)[:, 0, 0]
+        return jackknife_error(np.log((1 - left) / (1 - one(every, every)[0, 0])))
+
+    assert error() == pytest.approx(1, abs=1e-9)
+    monkeypatch.setattr(positions, "no_less_certain", lambda left, whole: left)
+    assert error() > 1.3

@@ -13,13 +13,11 @@ from rgbd_insight.questions.positions import (
     CUT,
     LOOKS,
     POSITIONS,
-    _estimated,
     cell_context,
     position_labels,
     things,
 )
-from rgbd_insight.stats import Resampling, estimate
-from rgbd_insight.stats.estimates import student
+from rgbd_insight.stats import estimate
 
 
 def _features() -> SimpleNamespace:
@@ -69,33 +67,6 @@ def test_presence_and_absence_have_a_number_each():
     absent = [_known(0.8, -0.1, 0.8, 0.0, -0.1, 0.8), _known(-0.1, 0.7, 0.8, -0.1, 0.09, 0.0)]
     labels = position_labels(seen, absent, names=("rgb", "depth"), margin=0.1)
     assert labels.tolist() == ["rgb", "depth", "both", "neither", "undecided", "undecided"]  # the last contradict
-
-
-class _Given:
-    """A statistic with these values, and 40 leave-outs that swing between two."""
-
-    bounded = 500.0
-
-    def __init__(self, value: float, low: float, high: float) -> None:
-        self.value, self.swing = value, np.tile([low, high], 20)
-
-    def __call__(self, rows: np.ndarray, partner: np.ndarray) -> float:
-        return self.value
-
-    def leave_outs(self, blocks: np.ndarray) -> np.ndarray:
-        return self.swing
-
-
-def test_an_order_that_is_nearly_perfect_is_no_less_certain_than_a_count_of_one():
-    groups = np.arange(80)
-    perfect = _Given(0.99999, 0.9999, 1.0)
-    assert estimate(perfect, groups, null=False).low < 0  # what this is for
-    found = _estimated(perfect, groups, Resampling())
-    assert 1 - found.low == pytest.approx(1e-5 * np.exp(student(0.95, 40)), rel=0.25)
-    assert found.low < 0.99999 < found.high < 1
-    usual = _Given(0.3, 0.297, 0.304)
-    one, other = estimate(usual, groups, null=False), _estimated(usual, groups, Resampling())
-    assert [other.low, other.high, other.se] == pytest.approx([one.low, one.high, one.se], abs=1e-9)
 
 
 @pytest.fixture(scope="module")
