@@ -6,6 +6,7 @@ from rgbd_insight.features.isolation import MEASURED, SAME, Guests, Parts, guest
 from rgbd_insight.features.quantise import write_quantised
 from rgbd_insight.features.reader import Features, load
 from rgbd_insight.features.schema import (
+    LOOKS,
     ROLES,
     SAMPLE_COLUMNS,
     USUAL_MODALITIES,
@@ -34,6 +35,7 @@ __all__ = [
     "FeaturesError",
     "Guests",
     "IGNORE",
+    "LOOKS",
     "MANIFEST",
     "MEASURED",
     "Modality",

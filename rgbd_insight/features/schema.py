@@ -12,6 +12,7 @@ SAMPLE_COLUMNS = ("id", "group", "brightness", "contrast", "mean_depth", "depth_
 ROLES = ("final", "checkpoint", "untrained")
 USUAL_MODALITIES = ("rgb", "depth")  # what is meant where no modality is named
 SAID = {"rgb": "colour"}  # modalities that people call by another word
+LOOKS = frozenset(("hue", "texture", "colour edge", "depth edge", "depth range", "orientation"))  # measured families
 SIDE = 256  # cells, at most, in a row or column of a grid: an index is one byte
 USUAL_SHARE = 0.25  # of the units: the dose that the name of an ablation leaves out
 _RUN = re.compile(
