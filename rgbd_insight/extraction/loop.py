@@ -229,6 +229,8 @@ def _finish(
     extractor: Extractor, writer: FeatureWriter, todo: _Todo, curves: pd.DataFrame | None, execution: dict
 ) -> None:
     """Add what is asked of the run as a whole, and move it into the directory."""
+    groups = extractor.data.groups
+    on_grids, losses = grids_of(writer, groups) if todo.cells else ({}, {})
     writer.finish(
         purity=extractor.purity() if writer.fresh else None,
         isolated=extractor.isolation() if extractor.isolates(todo.conditions) else None,
@@ -241,8 +243,6 @@ def _finish(
 
 def _head(data: Dataset) -> dict:
     return {
-    groups = extractor.data.groups
-    on_grids, losses = grids_of(writer, groups) if todo.cells else ({}, {})
         "name": data.name,
         "fingerprint": data.fingerprint(),
         "modalities": [m.as_json() for m in data.modalities],

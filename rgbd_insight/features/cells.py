@@ -294,7 +294,7 @@ class AtCells:
     @cached_property
     def cell_shares(self) -> np.ndarray:
         """Share of each cell that carries each concept, float32 (C, K), in steps of 1/255; .5 or more is present."""
-        return self.cell_places["shares"].reshape(-1, len(self.concepts)) / np.float32(255)
+        return self.cell_places["shares"].reshape(-1, len(self.manifest["concepts"])) / np.float32(255)
 
     @cached_property
     def cell_places(self) -> dict[str, np.ndarray]:
@@ -306,7 +306,7 @@ class AtCells:
                 f"ri.extract(model, data, taps, out={str(self.path)!r}, cells=16)"
             )
         path, cells = inside(home, CELLS), self.manifest["cells"]
-        return steady([home], lambda: read_places(path, len(self.groups), cells, len(self.concepts)))
+        return steady([home], lambda: read_places(path, len(self.groups), cells, len(self.manifest["concepts"])))
 
     def position_profiles(self, run: str, modality: str, level: int) -> np.ndarray:
         """How units of what the run makes of one modality agree with concepts over all cells, float32 (F, U, K).
@@ -386,13 +386,13 @@ class AtCells:
         if key not in index or (part == GRID and key not in self.entry(run)["cells"].get("grids", {})):
             what = "images on grids" if part == GRID else "profiles at positions"
             raise FeaturesError(
-                f"run {run!r} in {self._home[run]} has no profiles at positions for {key!r}; to add them: "
+                f"run {run!r} in {self._home[run]} has no {what} for {key!r}; to add them: "
                 f"ri.extract(model, data, taps, out={str(self._home[run])!r}, cells=16), of 5 groups or more"
             )
         name, path = key + part, index[key]
         if (run, f"{name} over cells") not in self._cache:
             values = steady([path.parent], lambda: read_tensors(path, [name])[0])
-            refuse(path, wrong_profiles(name, values, len(self.concepts)), "restore it or extract the run again")
+            refuse(path, wrong_profiles(name, values, len(self.manifest["concepts"])), "restore it or extract again")
             values = values.astype(np.float32)
             values.setflags(write=False)
             self._cache[run, f"{name} over cells"] = values

@@ -102,6 +102,8 @@ class FeatureWriter(WritesCells):
     """
 
     def __init__(self, out: str | Path, head: dict, run: dict) -> None:
+        if missing := {"concepts", "modalities"} - head.keys():
+            raise FeaturesError(f"`head` must say the {' and '.join(sorted(missing))} of the data; it has {list(head)}")
         self.out, self.id = Path(out), run_name(run)
         self.partial = place(self.out)
         self.head, self.run = json_value(head), json_value(run | {"version": package_version()})
@@ -187,12 +189,12 @@ class FeatureWriter(WritesCells):
         curves: pd.DataFrame | None = None,
         execution: dict | None = None,
         profiles: dict[str, np.ndarray] | None = None,
+        grids: dict[str, float] | None = None,
     ) -> Path:
         """Move the complete run into the directory in one step; returns the directory.
 
         `profiles` are over cells, with images on grids among them, of whose products `grids` are the errors.
         """
-        grids: dict[str, float] | None = None,
         if self.complete:
             return self.out
         if self.done != self.head["samples"]:
@@ -206,9 +208,9 @@ class FeatureWriter(WritesCells):
                 self._refuse(self._wrong_profiles(profiles))
                 save_file(profiles, self.partial / PROFILES)
                 manifest["runs"][self.id]["cells"]["profiles"][name] = keys
+                manifest["runs"][self.id]["cells"]["grids"] |= grids or {}
             self._refuse(first_wrong(manifest))
             publish(self._fill(manifest, curves, execution), self.out)
-                manifest["runs"][self.id]["cells"]["grids"] |= grids or {}
         self.complete = True
         self._clear()
         self.close()

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from rgbd_insight import stats
-from rgbd_insight.features import Features, TensorKey
+from rgbd_insight.features import LOOKS, Features, TensorKey
 from rgbd_insight.metrics.positions import PositionDecodability
 from rgbd_insight.metrics.semantic import concept_variance
 from rgbd_insight.metrics.strata import cooccurrence_strata
