@@ -22,7 +22,6 @@ from rgbd_insight.data import Dataset
 from rgbd_insight.extraction.blocks import check_conditions, check_dataset, check_taps
 from rgbd_insight.extraction.extractor import Extractor, at_rest
 from rgbd_insight.extraction.profiles import grids_of, profiles_of
-from rgbd_insight.extraction.scoring import scorer
 from rgbd_insight.features import ROLES, SAME, Ablation, Features, FeatureWriter, load
 from rgbd_insight.hooks import Tap, bare
 from rgbd_insight.utils.distributed import processes
