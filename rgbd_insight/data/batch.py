@@ -9,9 +9,8 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from rgbd_insight.features import IGNORE as IGNORE
 from rgbd_insight.features import Concept, Modality
-
-IGNORE = 255
 
 
 @dataclass(frozen=True)
@@ -26,8 +25,10 @@ class Batch:
         reading.
     valid : dict of str to Tensor of bool (B, 1, H, W)
         False where a modality has no reading; modalities that are read everywhere may be left out.
-    labels : Tensor of int64 (B, H, W)
-        Index into the dataset's `classes`; 255 = ignore.
+    labels : Tensor, or None
+        What is to be predicted: int64 (B, H, W) or (B,), the class of every pixel or image, an index into the dataset's
+        `classes`, 255 = ignore; float (B, H, W), (B,) or (B, D), numbers of every pixel or image, NaN = unknown; or
+        None where the data have no labels.
     concepts : Tensor of int16 (B, F, H, W)
         One plane a concept family; the index of a concept in the dataset's `concepts`, -1 where the family says
         nothing.
@@ -39,7 +40,7 @@ class Batch:
 
     inputs: dict[str, Tensor]
     valid: dict[str, Tensor]
-    labels: Tensor
+    labels: Tensor | None
     concepts: Tensor
     ids: tuple[str, ...]
     groups: tuple[str, ...]
@@ -54,7 +55,8 @@ class Batch:
     def each(self, change: Callable[[Tensor], Tensor]) -> Batch:
         """The same batch with every one of its tensors changed."""
         inputs, valid = ({name: change(x) for name, x in images.items()} for images in (self.inputs, self.valid))
-        return replace(self, inputs=inputs, valid=valid, labels=change(self.labels), concepts=change(self.concepts))
+        labels = None if self.labels is None else change(self.labels)
+        return replace(self, inputs=inputs, valid=valid, labels=labels, concepts=change(self.concepts))
 
 
 @runtime_checkable
@@ -127,6 +129,8 @@ def batches(data: Dataset, size: int, indices: Sequence[int] | None = None) -> I
     >>> [len(batch) for batch in batches(Scenes(n=5), 2)]
     [2, 2, 1]
     """
+    if size < 1:
+        raise ValueError(f"`size` must be 1 or more samples a batch; got {size}")
     indices = range(len(data)) if indices is None else indices
     for start in range(0, len(indices), size):
         yield data.batch(indices[start : start + size])
@@ -156,7 +160,7 @@ def joined(parts: Sequence[Batch]) -> Batch:
     return Batch(
         inputs={name: torch.cat([part.inputs[name] for part in parts]) for name in first.inputs},
         valid={name: torch.cat([part.valid[name] for part in parts]) for name in first.valid},
-        labels=torch.cat([part.labels for part in parts]),
+        labels=None if first.labels is None else torch.cat([part.labels for part in parts]),
         concepts=torch.cat([part.concepts for part in parts]),
         ids=tuple(name for part in parts for name in part.ids),
         groups=tuple(name for part in parts for name in part.groups),

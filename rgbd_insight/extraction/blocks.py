@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from rgbd_insight.data import IGNORE, Batch, Dataset
-from rgbd_insight.features import SAMPLE_COLUMNS, Ablation, subsets
+from rgbd_insight.features import SAMPLE_COLUMNS, Ablation, occurrences, subsets
 from rgbd_insight.hooks import Tap
 from rgbd_insight.utils.messages import unknown
 
@@ -40,7 +40,7 @@ def check_batch(batch: Batch, data: Dataset) -> Batch:
         )
     parts = [(m.name, batch.inputs[m.name], (b, m.planes, h, w)) for m in data.modalities]
     parts += [(f"valid of {name}", known, (b, 1, h, w)) for name, known in batch.valid.items()]
-    parts += [("labels", batch.labels, (b, h, w)), ("concepts", batch.concepts, (b, f, h, w))]
+    parts += [("concepts", batch.concepts, (b, f, h, w))]
     for name, values, shape in parts:
         if tuple(values.shape) != shape:
             raise ValueError(
@@ -51,18 +51,35 @@ def check_batch(batch: Batch, data: Dataset) -> Batch:
         if m.planes == 3 and (m.unit, m.low, m.high) == ("", 0, 1):
             _reject(batch, m.name, x, ~((x >= 0) & (x <= 1)), "in [0, 1]", "divide 8-bit colour by 255")
         _reject(batch, m.name, x, ~torch.isfinite(x), "finite", "write 0 and valid=False where nothing was read")
-    c, k = len(data.classes), len(data.concepts)
-    wrong = ((batch.labels < 0) | (batch.labels >= c)) & (batch.labels != IGNORE)
-    _reject(batch, "labels", batch.labels, wrong, f"0 to {c - 1}, or {IGNORE} for ignore", "check data.classes")
+    _check_labels(batch, data)
+    k = len(data.concepts)
     wrong = (batch.concepts < -1) | (batch.concepts >= k)
     _reject(batch, "concepts", batch.concepts, wrong, f"-1 (none) to {k - 1}", "check data.concepts")
     return batch
 
 
+def _check_labels(batch: Batch, data: Dataset) -> None:
+    """Labels are a class a pixel or image, or numbers, or none."""
+    labels, (b, c) = batch.labels, (len(batch.ids), len(data.classes))
+    if labels is None:
+        return
+    shape = tuple(labels.shape)
+    if shape not in ((b, *data.size), (b,)) and not (labels.is_floating_point() and len(shape) == 2 and shape[0] == b):
+        raise ValueError(
+            f"`labels` must have shape {(b, *data.size)} (samples, data.size), {(b,)} of images, or ({b}, D) of "
+            f"numbers; got {shape} for {batch.ids[0]!r}: resize them to data.size"
+        )
+    if labels.is_floating_point():
+        _reject(batch, "labels", labels, torch.isinf(labels), "finite, or NaN where unknown", "check the targets")
+        return
+    wrong = ((labels < 0) | (labels >= c)) & (labels != IGNORE)
+    _reject(batch, "labels", labels, wrong, f"0 to {c - 1}, or {IGNORE} for ignore", "check data.classes")
+
+
 def _reject(batch: Batch, name: str, values: Tensor, wrong: Tensor, must: str, fix: str) -> None:
     if bool(wrong.any()):
-        sample = int(wrong.flatten(1).any(1).nonzero()[0, 0])
-        value = values[sample][wrong[sample]][0].item()
+        sample = int(wrong.reshape(len(wrong), -1).any(1).nonzero()[0, 0])
+        value = values[sample][wrong[sample]].flatten()[0].item()
         raise ValueError(f"`{name}` must be {must}; got {value} in sample {batch.ids[sample]!r}: {fix}")
 
 
@@ -114,24 +131,7 @@ def concept_areas(batch: Batch, count: int) -> np.ndarray:
     """Share of each image's pixels that carry each of `count` concepts, in any plane: float32 (B, K)."""
     pixels = batch.concepts.shape[2] * batch.concepts.shape[3]
     values = batch.concepts.flatten(1)  # (B, F·HW)
-    return (_counts(values, values >= 0, count) / pixels).astype(np.float32)
-
-
-def score(logits: Tensor, labels: Tensor) -> dict[str, np.ndarray]:
-    """Pixels per image and class, int32 (B, C): `hit` (right), `target` (labelled), `guess` (predicted)."""
-    classes = logits.shape[1]
-    guess, target = logits.max(1).indices.flatten(1), labels.flatten(1)  # (B, HW); a third of the time of argmax
-    known = target != IGNORE  # (B, HW)
-    masks = {"hit": (target, known & (guess == target)), "target": (target, known), "guess": (guess, known)}
-    return {part: _counts(values, mask, classes).astype(np.int32) for part, (values, mask) in masks.items()}
-
-
-def _counts(values: Tensor, mask: Tensor, count: int) -> np.ndarray:
-    b = len(values)
-    rest = values.int().masked_fill(~mask, count)  # (B, P), what does not count in a class of its own
-    rest += (count + 1) * torch.arange(b, dtype=torch.int32, device=values.device)[:, None]
-    counts = torch.bincount(rest.flatten(), minlength=b * (count + 1)).reshape(b, count + 1)
-    return counts[:, :count].cpu().numpy()  # (B, count)
+    return (occurrences(values, values >= 0, count) / pixels).astype(np.float32)
 
 
 def replacement(batch: Batch, name: str, kind: str, limits: tuple[float, float]) -> tuple[Tensor, Tensor]:
@@ -171,15 +171,24 @@ def check_taps(model: nn.Module, taps: Sequence[Tap] | None) -> list[Tap]:
 
 
 def check_conditions(
-    conditions: Sequence[str | Ablation] | None, data: Dataset, model: nn.Module, taps: list[Tap]
+    conditions: Sequence[str | Ablation] | None, data: Dataset, model: nn.Module, taps: list[Tap], *, predicts: bool
 ) -> tuple[list[str], list[Ablation]]:
-    """The names of the conditions asked for, None being all without stand-ins, and the ablations among them."""
+    """The names of the conditions asked for, None being all without stand-ins, and the ablations among them.
+
+    Where the task `predicts` nothing, those alone under which there are responses.
+    """
+    answered = ["both", *(m.name for m in data.modalities)]
     if conditions is None:
-        conditions = ["both", *subsets([m.name for m in data.modalities]), "none"]
+        conditions = ["both", *subsets([m.name for m in data.modalities]), "none"] if predicts else answered
     conditions = [conditions] if isinstance(conditions, str | Ablation) else list(conditions)
     modalities = [m.name for m in data.modalities]
     kept = [*subsets(modalities), "none"]
     known = ["both", *kept, *(f"{m}:{kind}" for m in kept for kind in REPLACEMENTS)]
+    if not predicts and (others := [getattr(c, "name", c) for c in conditions if c not in answered]):
+        raise ValueError(
+            f"`conditions` of task none must be among {', '.join(answered)}; got {others}, of which predictions alone "
+            "are recorded: leave them out, or name another task"
+        )
     names = [c for c in conditions if not isinstance(c, Ablation)]
     ablations = [c for c in conditions if isinstance(c, Ablation)]
     for name in [*names, *(a.inputs for a in ablations)]:

@@ -14,9 +14,10 @@ from torch.backends import cudnn
 
 from rgbd_insight.data import Batch, Dataset
 from rgbd_insight.data.batch import joined
-from rgbd_insight.extraction.blocks import check_batch, concept_areas, describe, inputs_of, replacement, score
+from rgbd_insight.extraction.blocks import check_batch, concept_areas, describe, inputs_of, replacement
 from rgbd_insight.extraction.calling import call, check_order, counted
 from rgbd_insight.extraction.cells import CellPlan, Reduce, cell_counts, pooled
+from rgbd_insight.extraction.scoring import Scorer
 from rgbd_insight.features import MEASURED, Ablation, TensorKey, guests, partners, parts
 from rgbd_insight.hooks import Tap, at_own_precision, evaluating, mute, purity, trace
 from rgbd_insight.stats import estimate
@@ -34,12 +35,13 @@ class Extractor:
         data: Dataset,
         taps: Sequence[Tap],
         *,
+        scorer: Scorer,
         draws: int,
         block: int,
         device: torch.device,
         adapt: Callable[..., Tensor] | None = None,
     ) -> None:
-        self.adapt = adapt
+        self.adapt, self.scorer = adapt, scorer
         self.model, self.data, self.taps, self.draws, self.block = model, data, taps, draws, block
         self.device, self.names = device, [m.name for m in data.modalities]
         self.alone = len(getattr(model, "modalities", self.names)) == 1
@@ -91,13 +93,16 @@ class Extractor:
         at_cells: dict[str, np.ndarray] = {}
         maps: dict[str, np.ndarray] = {}
         places = self.plan.places(batch.ids) if self.plan and cells else None  # (B, c, 2)
+        truth, predicts = self.scorer.truth(batch), bool(self.scorer.task.parts)
+        if truth is None and predicts:
+            truth = self.scorer.task.truth(self._run(tuple(batch.inputs.values()), batch.ids, "both", None)[1])
         for condition in dict.fromkeys((*conditions, *cells)):
             reduces, found = self._reduces(condition, cells), {}
-            if condition in conditions or not self.isolates([condition]):
+            if (condition in conditions and predicts) or not self.isolates([condition]):
                 keep = reduces if condition == "both" or self.alone else None
                 found, logits = self._run(self._given(condition, batch, others), batch.ids, condition, keep)
-            if condition in conditions:
-                predictions |= _counted(condition, logits, batch.labels)
+            if condition in conditions and predicts:
+                predictions |= self.scorer.count(condition, logits, truth)
             if self.isolates([condition]):
                 found = self._isolated(condition, batch, rows, reduces)
             for tap, values in found.items():
@@ -112,7 +117,7 @@ class Extractor:
         for ablation in ablations:
             with mute(self.model, self._silenced(ablation)):
                 _, logits = self._run(self._given(ablation.inputs, batch, others), batch.ids, ablation.name, None)
-            predictions |= _counted(ablation.name, logits, batch.labels)
+            predictions |= self.scorer.count(ablation.name, logits, truth)
         block = {
             "responses": responses,
             "predictions": predictions,
@@ -258,7 +263,7 @@ class Extractor:
         if len(calls) > 1 and reduces and not self._in_order:
             check_order(self.model, given, self.adapt, traced, reduces)
             self._in_order = True
-        self._check_logits(logits, ids)
+        self.scorer.check(logits, ids)
         found = {}
         for tap, kept in traced.items():
             values = kept.cpu().numpy()  # (B, U)
@@ -270,21 +275,6 @@ class Extractor:
                 )
             found[tap] = values
         return found, logits
-
-    def _check_logits(self, logits: Tensor, ids: Sequence[str]) -> None:
-        want = (len(ids), len(self.data.classes), *self.data.size)
-        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        if got != want:
-            raise ValueError(
-                f"the model must return logits of shape {want} (samples, data.classes, data.size); got "
-                f"{got}: give `adapt`, a function of (model, *inputs) that picks them out and interpolates them"
-            )
-        if not bool(torch.isfinite(logits.sum())) and not bool(torch.isfinite(logits).all()):  # mostly the sum says it
-            sample = ids[int((~torch.isfinite(logits)).flatten(1).any(1).nonzero()[0, 0])]
-            raise ValueError(
-                f"the model must return finite logits; got NaN or infinity for sample {sample!r}: check "
-                "its weights, or run it in float32"
-            )
 
     def _silenced(self, ablation: Ablation) -> dict[Tap, dict[int, float]]:
         taps = {(tap.stream, tap.level): tap for tap in self.taps}
@@ -307,11 +297,6 @@ def _shares(responses: np.ndarray, groups: np.ndarray, draws: int) -> dict[str, 
         share = estimate(lambda rows, partner: parts(responses[rows]).own_share(draws), groups, null=False)
     ends = {"low": None, "high": None} if share is None else {"low": share.low, "high": min(share.high, 1.0)}
     return asdict(found) | {"share": found.own_share(draws)} | ends
-
-
-def _counted(condition: str, logits: Tensor, labels: Tensor) -> dict[str, np.ndarray]:
-    """What was predicted under a condition, by the keys under which it is stored."""
-    return {str(TensorKey(condition, part=part)): counts for part, counts in score(logits, labels).items()}
 
 
 class _PartnerInputs(dict):

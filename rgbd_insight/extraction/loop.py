@@ -22,6 +22,7 @@ from rgbd_insight.data import Dataset
 from rgbd_insight.extraction.blocks import check_conditions, check_dataset, check_taps
 from rgbd_insight.extraction.extractor import Extractor, at_rest
 from rgbd_insight.extraction.profiles import grids_of, profiles_of
+from rgbd_insight.extraction.scoring import scorer
 from rgbd_insight.features import ROLES, SAME, Ablation, Features, FeatureWriter, load
 from rgbd_insight.hooks import Tap, bare
 from rgbd_insight.utils.distributed import processes
@@ -36,6 +37,7 @@ def extract(
     out: str | Path = "features/mine",
     *,
     adapt: Callable[..., Tensor] | None = None,
+    task: str | None = None,
     run: dict[str, Any] | None = None,
     conditions: Sequence[str | Ablation] | None = None,
     draws: int = 4,
@@ -50,9 +52,9 @@ def extract(
     Parameters
     ----------
     model : Module
-        Called with the inputs in the order of ``data.modalities``, as ``model(rgb, depth)``; returns logits (B, C, H,
-        W). Left as it was: mode, device, no hooks. What ``nn.DataParallel`` or ``torch.compile`` put around it is taken
-        off.
+        Called with the inputs in the order of ``data.modalities``, as ``model(rgb, depth)``; returns what its task
+        wants, such as logits (B, C, H, W). Left as it was: mode, device, no hooks. What ``nn.DataParallel`` or
+        ``torch.compile`` put around it is taken off.
     data : Dataset
         Any object with the members of `data.Dataset`.
     taps : sequence of Tap, optional
@@ -63,6 +65,11 @@ def extract(
         ``adapt(model, *inputs) -> logits``, as ``adapt(model, rgb, depth)``, for a model that takes its inputs in
         another way (a list, one stacked tensor, keywords, three channels of depth) or returns more, or smaller logits;
         None is ``model(*inputs)``.
+    task : str, optional
+        "segmentation", "classification" (logits (B, C)), "saliency" (one plane of logits), "regression" (numbers, of
+        pixels or images) or "none" (responses only, no predictions); `features.TASKS` says how each is scored. None
+        finds it from labels and output, and refuses where more than one fits. Without labels (None in the batches)
+        every prediction is scored against the network's own from all its inputs, as agreement.
     run : dict of str to object, optional
         Fusion, seed, epoch and role ("final", "checkpoint", "untrained") of the model, else its own attributes are
         taken, and where neither says the epoch it is unknown, as audits say; "curves" (a DataFrame or a parquet file of
@@ -129,14 +136,17 @@ def extract(
     check_dataset(data)
     model = bare(model)
     taps = check_taps(model, taps)
-    names, ablations = check_conditions(conditions, data, model, taps)
+    names, ablations = check_conditions(conditions, data, model, taps, predicts=task != "none")
     checked_whole("draws", draws, 1, 10**3, "4 are usual, 16 where guests move a tap much")
     checked_whole("batch_size", batch_size, 1, 10**6, "64 are usual, fewer where memory is short")
     checked_whole("cells", cells, 0, 10**4, "16 suit most grids, 0 is none")
     about, curves = _describe_run(model, run)
     if adapt is not None:
         about["about"] = {"called by": call_name(adapt)} | about["about"]
+    with at_rest(model, device) as chosen:
+        found = scorer(model, data, task, adapt, chosen)
     run = about | {
+        "task": found.scoring.as_json(),
         "taps": [tap.as_json() for tap in taps],
         "draws": draws,
         "cells": cells,
@@ -153,7 +163,9 @@ def extract(
         if not todo.complete:
             wanted = [a for a in ablations if a.name in todo.ablations]
             with at_rest(model, device) as chosen:
-                extractor = Extractor(model, data, taps, draws=draws, block=batch_size, device=chosen, adapt=adapt)
+                extractor = Extractor(
+                    model, data, taps, scorer=found, draws=draws, block=batch_size, device=chosen, adapt=adapt
+                )
                 if todo.cells:
                     plan = extractor.plan_cells(cells)
                     if writer:

@@ -22,7 +22,17 @@ from rgbd_insight.features.schema import (
     subsets,
 )
 from rgbd_insight.features.tables import read_table, write_table
-from rgbd_insight.features.tasks import IGNORE, SCORES, TASKS, Scoring, Task, find_task, occurrences, task_of_labels
+from rgbd_insight.features.tasks import (
+    IGNORE,
+    SCORES,
+    TASKS,
+    Scoring,
+    Task,
+    find_task,
+    misfit,
+    occurrences,
+    task_of_labels,
+)
 from rgbd_insight.features.writer import FeatureWriter
 from rgbd_insight.utils.arguments import explain_arguments
 
@@ -33,34 +43,36 @@ __all__ = [
     "FeatureWriter",
     "Features",
     "FeaturesError",
+    "GRID",
     "Guests",
     "IGNORE",
     "LOOKS",
     "MANIFEST",
     "MEASURED",
     "Modality",
+    "ON_GRIDS",
     "Parts",
     "ROLES",
     "RunId",
     "SAME",
     "SAMPLE_COLUMNS",
     "SCORES",
-    "GRID",
     "SUMS",
     "Scoring",
     "TASKS",
     "Task",
     "TensorKey",
     "USUAL_MODALITIES",
-    "ON_GRIDS",
     "USUAL_SHARE",
     "cell_blocks",
     "choose_cells",
+    "choose_images",
     "choose_units",
     "find_task",
     "guests",
     "in_words",
     "load",
+    "misfit",
     "occurrences",
     "partners",
     "parts",
@@ -68,7 +80,6 @@ __all__ = [
     "subsets",
     "task_of_labels",
     "write_quantised",
-    "choose_images",
     "write_table",
 ]
 

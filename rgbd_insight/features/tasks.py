@@ -55,6 +55,14 @@ class Task:
         """
         return False
 
+    def wanted(self, samples: int, labels: Tensor | None, classes: int, size: Sequence[int]) -> str:
+        """What the network must return for so many samples, in words."""
+        return self.output
+
+    def columns(self, shape: Sequence[int], classes: int) -> int:
+        """Columns of the parts, for an output (or labels) of this shape."""
+        return 0
+
     def truth(self, output: Tensor) -> Tensor:
         """The output as labels: what it is compared with where the data have none."""
         raise NotImplementedError
@@ -78,6 +86,14 @@ class Segmentation(Task):
         """A plane a class, and labels that are a class a pixel."""
         planes = len(shape) == 4 and (shape[1] == classes if classes else shape[1] > 1)
         return planes and tuple(shape[2:]) == tuple(size) and (labels is None or (_whole(labels) and labels.ndim == 3))
+
+    def wanted(self, samples: int, labels: Tensor | None, classes: int, size: Sequence[int]) -> str:
+        """Logits of which shape."""
+        return f"logits of shape {(samples, classes or 'C', *size)} (samples, data.classes, data.size)"
+
+    def columns(self, shape: Sequence[int], classes: int) -> int:
+        """One a class."""
+        return classes or shape[1]
 
     def truth(self, output: Tensor) -> Tensor:
         """The class of the largest logit."""
@@ -103,6 +119,10 @@ class Classification(Segmentation):
         columns = len(shape) == 2 and (shape[1] == classes if classes else shape[1] > 1)
         return columns and (labels is None or (_whole(labels) and labels.ndim == 1))
 
+    def wanted(self, samples: int, labels: Tensor | None, classes: int, size: Sequence[int]) -> str:
+        """Logits of which shape."""
+        return f"logits of shape {(samples, classes or 'C')} (samples, data.classes)"
+
 
 class Saliency(Segmentation):
     """One plane of logits, above 0 where it is salient (class 1 of two); scored as segmentation of two classes is."""
@@ -113,6 +133,14 @@ class Saliency(Segmentation):
         """One plane, and labels 0 and 1."""
         plane = tuple(shape[1:]) in ((1, *size), tuple(size)) and classes in (0, 2)
         return plane and (labels is None or (_whole(labels) and labels.ndim == 3))
+
+    def wanted(self, samples: int, labels: Tensor | None, classes: int, size: Sequence[int]) -> str:
+        """Logits of which shape."""
+        return f"logits of shape {(samples, 1, *size)} (samples, 1, data.size), above 0 where salient"
+
+    def columns(self, shape: Sequence[int], classes: int) -> int:
+        """Not salient, salient."""
+        return 2
 
     def truth(self, output: Tensor) -> Tensor:
         """1 where the logit is above 0."""
@@ -142,13 +170,21 @@ class Regression(Task):
             return False
         return labels is None or int(np.prod(shape[1:])) == labels[0].numel()
 
+    def wanted(self, samples: int, labels: Tensor | None, classes: int, size: Sequence[int]) -> str:
+        """As many numbers as there are targets."""
+        return self.output if labels is None else f"numbers of shape {(samples, *labels.shape[1:])}, as the labels have"
+
+    def columns(self, shape: Sequence[int], classes: int) -> int:
+        """One a target."""
+        return shape[1] if len(shape) == 2 else 1
+
     def truth(self, output: Tensor) -> Tensor:
         """The output itself."""
         return output
 
     def count(self, output: Tensor, labels: Tensor) -> dict[str, np.ndarray]:
         """How many are known, their sum and squares, and squared errors, float64 (B, D); unknown (NaN) do not count."""
-        b, columns = len(output), 1 if output.ndim > 2 or output.ndim == 1 else output.shape[1]
+        b, columns = len(output), self.columns(output.shape, 0)
         x, y = (part.cpu().double().reshape(b, -1, columns) for part in (output, labels))  # (B, pixels, D)
         known = ~y.isnan()
         y, error = y.masked_fill(~known, 0), (x - y).masked_fill(~known, 0)
@@ -269,28 +305,34 @@ def find_task(
     if name == "none":
         return TASKS[name]
     fitting = [] if shape is None else [t for t in TASKS.values() if t.fits(shape, labels, classes, size)]
-    if name is not None and TASKS[name] in fitting:
+    if name is not None and (shape is None or TASKS[name] in fitting):
         return TASKS[name]
-    got = "none that is one tensor" if shape is None else f"{tuple(shape)}"
-    given = f"data {_described(labels, classes)}"
+    samples, got = shape[0] if shape else 1, "none that is one tensor" if shape is None else str(tuple(shape))
     if name is not None:
-        others = f'; task="{fitting[0].name}" fits' if fitting else ""
-        raise ValueError(
-            f"`task` {name!r} must have an output of {TASKS[name].output}; got {got} for {given}{others}: give "
-            "`adapt`, a function of the model and its inputs that returns such"
-        )
-    if len(fitting) == 1:
-        return fitting[0]
-    if fitting:
+        raise ValueError(misfit(TASKS[name], got, samples, labels, classes, size))
+    if not fitting:
+        known = task_of_labels(labels, classes)
+        what = known.wanted(samples, labels, classes, size) if known else "what one of the tasks wants"
+        raise ValueError(f"the model must return {what}; got {got}: {_FIX}")
+    if len(fitting) > 1:
         names = " or ".join(task.name for task in fitting)
         raise ValueError(
-            f"`task` must be named: an output of shape {got} for {given} may be of {names}; "
+            f"`task` must be named: an output of shape {got} for data {_described(labels, classes)} may be of {names}; "
             f"give task={fitting[0].name!r}"
         )
-    raise ValueError(
-        f"the model must return {_wanted(shape, labels, classes, size)}; got {got}: give `adapt`, a function of the "
-        'model and its inputs that picks it out and interpolates it, or task="none" to record responses only'
-    )
+    return fitting[0]
+
+
+_FIX = (
+    "give `adapt`, a function of the model and its inputs that picks the output out and interpolates it; or "
+    'task="none", to record responses only'
+)
+
+
+def misfit(task: Task, got: str, samples: int, labels: Tensor | None, classes: int, size: Sequence[int]) -> str:
+    """What is said of an output that is not of a task."""
+    given = f" for data {_described(labels, classes)}"
+    return f"the model must return {task.wanted(samples, labels, classes, size)}; got {got}{given}: {_FIX}"
 
 
 def wrong_scoring(found: object) -> str | None:
@@ -306,17 +348,6 @@ def wrong_scoring(found: object) -> str | None:
 
 def _whole(labels: Tensor) -> bool:
     return not labels.is_floating_point()
-
-
-def _wanted(shape: Sequence[int] | None, labels: Tensor | None, classes: int, size: Sequence[int]) -> str:
-    """What the network must return for these labels, in words."""
-    b = len(labels) if labels is not None else shape[0] if shape else "B"
-    if labels is None:
-        return "one tensor: " + ", ".join(f"{task.output} for {task.name}" for task in TASKS.values() if task.parts)
-    if labels.is_floating_point():
-        return f"numbers of shape {tuple(labels.shape)}, as the labels have"
-    want = (b, classes) if labels.ndim == 1 else (b, classes, *size)
-    return f"logits of shape {want} (samples, data.classes{', data.size' if labels.ndim > 1 else ''})"
 
 
 def _described(labels: Tensor | None, classes: int) -> str:

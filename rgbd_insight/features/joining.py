@@ -1,0 +1,212 @@
+"""Concepts of one's own: attributes of images in a table, or masks in a folder, read for the samples there are."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from rgbd_insight.features.schema import FeaturesError
+
+COLUMNS = ("id", "concept", "value")
+SHOWN = 3  # ids that a message lists
+
+
+@dataclass(frozen=True, eq=False)
+class Own:
+    """Concepts that were read from a table or a folder.
+
+    Attributes
+    ----------
+    names : tuple of str
+        In the order in which the source has them; each is a family of its own, as they need not exclude one another.
+    areas : ndarray of float32 (N, K)
+        Value or share of the image, in [0, 1], for the samples in their order.
+    masks : dict of (str, str) to Path
+        The mask of a concept in a sample, where the source is a folder.
+    source, digest : str
+        Its name, and the SHA-256 of what was read.
+    """
+
+    names: tuple[str, ...]
+    areas: np.ndarray
+    masks: dict[tuple[str, str], Path]
+    source: str
+    digest: str
+
+    def __str__(self) -> str:
+        many = f"{len(self.names)} concept{'s' if len(self.names) > 1 else ''}"
+        return f"{self.source} ({many}, SHA-256 {self.digest[:12]})"
+
+
+def read_own(source: str | Path, ids: Sequence[str], taken: Sequence[str], *, others: bool = False) -> Own:
+    r"""Read concepts of one's own for the samples `ids`.
+
+    Parameters
+    ----------
+    source : str or Path
+        A .csv with the columns id, concept and value, 0 (not there) to 1 (there); or a folder with CONCEPT/ID.png, in
+        which what is not 0 is there. What is not listed is not there.
+    ids : sequence of str
+        Of the samples.
+    taken : sequence of str
+        Names that other concepts have.
+    others : bool, optional
+        Whether the source may name samples that are not among `ids`, such as those of another split.
+
+    Returns
+    -------
+    Own
+
+    Raises
+    ------
+    FeaturesError
+        For a file that is not as described; it names the line and the fix.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> file = Path(tempfile.mkdtemp()) / "places.csv"
+    >>> _ = file.write_text("id,concept,value\na,indoors,1\nb,indoors,0\nb,crowded,0.5\n")
+    >>> found = read_own(file, ["a", "b"], [])
+    >>> found.names, found.areas.tolist()
+    (('indoors', 'crowded'), [[1.0, 0.0], [0.0, 0.5]])
+    """
+    path, known = Path(source), {name: i for i, name in enumerate(ids)}
+    read = _masks if path.is_dir() else _rows
+    digest, names, masks = hashlib.sha256(), {}, {}
+    values: dict[tuple[str, str], float] = {}
+    unknown: list[str] = []
+    for where, sample, concept, value, file in read(path):
+        if sample not in known:
+            unknown.append(sample)
+            continue
+        if (sample, concept) in values:
+            raise FeaturesError(f"{where}: {concept!r} of {sample!r} is given again; leave one of the two out")
+        names.setdefault(concept)
+        values[sample, concept] = value
+        if file is not None:
+            masks[sample, concept] = file
+        digest.update(f"{sample}\0{concept}\0{value!r}\n".encode())
+    _check(path, list(names), values, unknown, ids, taken, others=others)
+    areas = np.zeros((len(ids), len(names)), np.float32)
+    for (sample, concept), value in values.items():
+        areas[known[sample], list(names).index(concept)] = value
+    without = len(ids) - len({sample for sample, _ in values})
+    if without:
+        warnings.warn(
+            f"{without} of {len(ids)} samples are not in {path}: its concepts count as not there in them", stacklevel=3
+        )
+    return Own(tuple(names), areas, masks, path.name, digest.hexdigest())
+
+
+def cell_shares(own: Own, ids: Sequence[str], rows: np.ndarray, columns: np.ndarray, grid: Sequence[int]) -> np.ndarray:
+    """Share of each cell that carries each concept, float32 (C, K): an attribute is everywhere in its image.
+
+    Parameters
+    ----------
+    own : Own
+        From `read_own`.
+    ids : sequence of str
+        Of the N samples.
+    rows, columns : ndarray of int (N, cells)
+        Where the cells are in the grid.
+    grid : sequence of int
+        Its rows and columns.
+    """
+    shares = np.repeat(own.areas[:, None], rows.shape[1], 1)  # (N, cells, K)
+    for n, sample in enumerate(ids):
+        for k, name in enumerate(own.names):
+            if (sample, name) in own.masks:
+                shares[n, :, k] = _in_cells(read_mask(own.masks[sample, name]), grid)[rows[n], columns[n]]
+    return shares.reshape(-1, len(own.names))
+
+
+def read_mask(file: Path) -> np.ndarray:
+    """Where a mask is not 0, bool (H, W)."""
+    from PIL import Image, UnidentifiedImageError  # only masks wait for this import
+
+    try:
+        with Image.open(file) as image:
+            pixels = np.asarray(image)
+    except (UnidentifiedImageError, OSError, ValueError) as error:
+        raise FeaturesError(f"{file} cannot be read as an image ({error}); write it again as PNG") from error
+    if pixels.ndim != 2:
+        raise FeaturesError(f"{file} must be a mask of one channel; got {pixels.shape}: save it in grey")
+    return pixels > 0
+
+
+def _in_cells(mask: np.ndarray, grid: Sequence[int]) -> np.ndarray:
+    """Share of the pixels of every cell of a grid (rows, columns) at which a mask is true; by the pixels' centres."""
+    cell = [(np.arange(n) * 2 + 1) * cells // (2 * n) for n, cells in zip(mask.shape, grid, strict=True)]
+    which = cell[0][:, None] * grid[1] + cell[1]
+    sizes, there = (np.bincount(which.ravel(), w, grid[0] * grid[1]) for w in (None, mask.ravel()))
+    return (there / np.maximum(sizes, 1)).reshape(*grid)
+
+
+def _rows(path: Path) -> Iterator[tuple[str, str, str, float, None]]:
+    """Place, id, concept and value of every line of a table."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise FeaturesError(
+            f"{path} cannot be read ({error}); name a .csv with the columns {', '.join(COLUMNS)}, or a folder of masks"
+        ) from error
+    table = csv.DictReader(text.splitlines())
+    header = [name.strip() for name in table.fieldnames or ()]
+    if sorted(header) != sorted(COLUMNS):
+        raise FeaturesError(f"{path} must have the columns {', '.join(COLUMNS)}; got {', '.join(header) or 'none'}")
+    table.fieldnames = header
+    for row in table:
+        where = f"{path}, line {table.line_num}"
+        sample, concept, value = ((row[name] or "").strip() for name in COLUMNS)
+        if None in row or not sample or not concept:
+            raise FeaturesError(f"{where}: it must hold {', '.join(COLUMNS)}; got {list(row.values())}")
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not 0 <= number <= 1:
+            raise FeaturesError(
+                f"{where}: `value` must be a number from 0 (not there) to 1 (there); got {value!r}: scale it, or write "
+                "a concept for each of its values"
+            )
+        yield where, sample, concept, number, None
+
+
+def _masks(path: Path) -> Iterator[tuple[str, str, str, float, Path]]:
+    """Place, id, concept and share of the image of every mask of a folder."""
+    for folder in sorted(p for p in path.iterdir() if p.is_dir()):
+        for file in sorted(folder.rglob("*.png")):
+            sample = file.relative_to(folder).with_suffix("").as_posix()
+            yield str(file), sample, folder.name, float(read_mask(file).mean()), file
+
+
+def _check(
+    path: Path,
+    names: Sequence[str],
+    values: dict,
+    unknown: Sequence[str],
+    ids: Sequence[str],
+    taken: Sequence[str],
+    *,
+    others: bool,
+) -> None:
+    """Raise a FeaturesError where nothing was found, or what was found cannot be joined."""
+    if not values:
+        ends = f"its ids are {', '.join(unknown[:SHOWN])} …" if unknown else "it lists none"
+        raise FeaturesError(f"{path} must name samples of the data, {', '.join(ids[:SHOWN])} …; {ends}: use their ids")
+    if unknown and not others:
+        raise FeaturesError(
+            f"{path} names {len(set(unknown))} samples that the data do not have, {', '.join(unknown[:SHOWN])} …: take "
+            "them out, or give others=True where they are of another split"
+        )
+    again = [name for name in names if name in taken]
+    if again:
+        raise FeaturesError(f"{path} has a concept {again[0]!r}, and so have the data: rename it")
