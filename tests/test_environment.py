@@ -30,7 +30,9 @@ def declared():
 def conda():
     """Packages of environment.yml: name -> specifier."""
     entries = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))["dependencies"]
-    split = [re.fullmatch(r"([A-Za-z0-9_.-]+?)\s*([<>=!~].*)?", e).groups() for e in entries if isinstance(e, str)]
+    (by_pip,) = (entry["pip"] for entry in entries if isinstance(entry, dict))
+    named = [*(e for e in entries if isinstance(e, str)), *(e for e in by_pip if e != "-e .")]
+    split = [re.fullmatch(r"([A-Za-z0-9_.-]+?)\s*([<>=!~].*)?", e).groups() for e in named]
     return {name: SpecifierSet(specifier or "") for name, specifier in split}
 
 

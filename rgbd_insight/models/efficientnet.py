@@ -19,7 +19,15 @@ from rgbd_insight.utils.tensors import read_tensors, write_tensors
 FORMAT = "rgbd_insight.imagenet/1"
 EPSILON = 1e-3  # of the batch normalisation that these weights were trained with
 # of EfficientNet-B0: kernel, stride, expansion, channels, repeats; the first and last are not repeated in any variant
-GROUPS = ((3, 1, 1, 16, 1), (3, 2, 6, 24, 2), (5, 2, 6, 40, 2), (3, 2, 6, 80, 3), (5, 1, 6, 112, 3), (5, 2, 6, 192, 4), (3, 1, 6, 320, 1))  # fmt: skip
+GROUPS = (
+    (3, 1, 1, 16, 1),
+    (3, 2, 6, 24, 2),
+    (5, 2, 6, 40, 2),
+    (3, 2, 6, 80, 3),
+    (5, 1, 6, 112, 3),
+    (5, 2, 6, 192, 4),
+    (3, 1, 6, 320, 1),
+)
 LEVELS = ((0, 1), (2,), (3, 4), (5, 6))  # groups of each level, at strides 4, 8, 16 and 32
 STEM = 32
 VARIANTS = {  # multiples of channels and of repeats

@@ -75,10 +75,10 @@ class ACNet(Fusion):
 
     Notes
     -----
-    :math:`a(x) = σ(W\bar{x})`, x̄ the mean over positions; M is an encoder stage of the branch's own, made and
-    begun as the encoders' are, absent at level 1. The fused map goes on in that branch alone, so `rgb` and `depth` are both pure. With the third branch the
-    network is half as large again: it is exempt from the matching of sizes. Where it does not fuse, the branch starts
-    again from the colour stream.
+    :math:`a(x) = σ(W\bar{x})`, x̄ the mean over positions; M is an encoder stage of the branch's own, made and begun as
+    the encoders' are, absent at level 1. The fused map goes on in that branch alone: `rgb` and `depth` are both pure.
+    With the third branch the network is half as large again: it is exempt from the matching of sizes. Where it does not
+    fuse, the branch starts again from the colour stream.
 
     References
     ----------

@@ -23,7 +23,7 @@ class Alignment:
     Attributes
     ----------
     common, private : float
-        Weights of the two terms, 0 or more.
+        Weights of the two terms, 0 or more and finite.
     placebo : bool
         Compare each image's colour with another image's depth: the same terms, which no content can satisfy.
 
@@ -35,7 +35,7 @@ class Alignment:
     Raises
     ------
     ValueError
-        For a weight below 0.
+        For another weight.
     """
 
     common: float
@@ -43,8 +43,8 @@ class Alignment:
     placebo: bool = False
 
     def __post_init__(self) -> None:
-        if not min(self.common, self.private) >= 0:
-            raise ValueError(f"`common` and `private` must be 0 or more; got {self.common} and {self.private}")
+        if not (min(self.common, self.private) >= 0 and max(self.common, self.private) < float("inf")):
+            raise ValueError(f"`common` and `private` must be finite and 0 or more; got {self.common}, {self.private}")
 
     @contextmanager
     def watching(self, model: Network) -> Iterator[dict[Tap, Tensor]]:

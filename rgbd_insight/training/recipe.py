@@ -10,6 +10,16 @@ from rgbd_insight.utils.messages import checked_whole
 
 MOST_EPOCHS = 10**5  # beyond which no training would end
 
+RANGES = {  # of what is a number
+    "lr": (0, inf),
+    "weight_decay": (0, inf),
+    "warmup": (0, 1),
+    "clip": (0, inf),
+    "encoder_lr": (0, inf),
+    "zoom": (1, 4),
+    "jitter": (0, 1),
+}
+
 # what goes to the dataset, to build() and to train(): seconds on a CPU, minutes on a laptop, a GPU
 PROFILES: dict[str, dict[str, dict]] = {
     "tiny": {"data": {"n": 64}, "model": {"width": 8}, "train": {"epochs": 2, "batch_size": 16}},
@@ -28,8 +38,15 @@ class Recipe:
         Passes over the data, samples a step.
     lr, weight_decay, warmup, clip : float, optional
         Peak learning rate of AdamW, its decay, the share of steps in which the rate rises, the largest gradient norm.
+    encoder_lr : float, optional
+        Multiple of `lr` for the encoders; below 1 where these begin with pretrained weights.
     flip : bool, optional
         Mirror half of the samples, all of their planes alike; False where a label depends on left and right.
+    zoom : float, optional
+        Enlarge by a factor from 1 to this (uniform in its logarithm) and crop to the size, all planes alike: colour
+        bilinearly, depth and labels by nearest neighbour, depth in the same metres. 1 leaves this out.
+    jitter : float, optional
+        Brightness, contrast and saturation of colour are each multiplied by a factor from 1 - this to 1 + this.
     modality_dropout : float, optional
         Chance of each input of a two-modality network to be replaced by its mean, never both; twins have none.
     precision : str, optional
@@ -44,7 +61,10 @@ class Recipe:
     weight_decay: float = 0.02
     warmup: float = 0.05
     clip: float = 5.0
+    encoder_lr: float = 1.0
     flip: bool = True
+    zoom: float = 1.0
+    jitter: float = 0.0
     modality_dropout: float = 0.1
     precision: str | None = None
     alignment: Alignment | None = None
@@ -52,11 +72,11 @@ class Recipe:
     def __post_init__(self) -> None:
         checked_whole("epochs", self.epochs, 1, MOST_EPOCHS, "8 to 64 are usual")
         checked_whole("batch_size", self.batch_size, 1, 10**6, "32 or 64 are usual")
-        for name, most in (("lr", inf), ("clip", inf), ("weight_decay", inf), ("warmup", 1)):
+        for name, (least, most) in RANGES.items():
             value = getattr(self, name)
-            if not 0 <= value <= most or value == inf:
+            if not least <= value <= most or value == inf:
                 upper = "" if most == inf else f" to {most}"
-                raise ValueError(f"`{name}` must be a number from 0{upper}; got {value}: choose another")
+                raise ValueError(f"`{name}` must be a number from {least}{upper}; got {value}: choose another")
         if not 0 <= self.modality_dropout <= 0.5:
             raise ValueError(
                 f"`modality_dropout` must be 0 to 0.5; got {self.modality_dropout}: it is drawn for each input"

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.backends import cudnn
 from tqdm.auto import tqdm
 
 from rgbd_insight.data import IGNORE
 from rgbd_insight.models import Network
-from rgbd_insight.training import state
+from rgbd_insight.training import augmentation, state
 from rgbd_insight.training.cache import Cache
 from rgbd_insight.training.recipe import Recipe
 from rgbd_insight.utils.distributed import processes
@@ -62,14 +62,27 @@ class Run:
         self.steps = math.ceil(len(self.cache) / recipe.batch_size)
         self.replay = device.type == "cuda" and self.team.count == 1
         # what is replayed reads its learning rate from the device
-        lr, fast = (torch.tensor(recipe.lr, device=device), True) if self.replay else (recipe.lr, False)
+        fast = self.replay
         self.optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=lr, weight_decay=recipe.weight_decay, fused=fast or None, capturable=fast
+            [
+                {"params": part, "lr": torch.tensor(0.0, device=device) if fast else 0.0, "peak": peak}
+                for part, peak in self._parts()
+            ],
+            weight_decay=recipe.weight_decay,
+            fused=fast or None,
+            capturable=fast,
         )
         self.step = Replayed(self._step) if self.replay else self._step
         precision = "bf16" if self.half else "fp32"
         identity = {"data": self.cache.fingerprint, "seed": seed, **asdict(recipe), "precision": precision}
         self.identity = json.loads(json.dumps({"model": self.model.config, **identity, "device": device.type}))
+
+    def _parts(self) -> list[tuple[list[nn.Parameter], float]]:
+        """The parameters of the encoders and all others, with the peak of their learning rate."""
+        of_encoders = {p for name in self.encoders for p in getattr(self.model, f"encoder_{name}").parameters()}
+        others = [p for p in self.model.parameters() if p not in of_encoders]
+        encoders = [p for p in self.model.parameters() if p in of_encoders]
+        return [(others, self.recipe.lr), (encoders, self.recipe.lr * self.recipe.encoder_lr)]
 
     def found(self, out: Path) -> list[dict]:
         """Curves of the epochs already done in `out`, whose state is restored; empty where there are none."""
@@ -92,9 +105,9 @@ class Run:
         self.model.train()
         draw = torch.Generator().manual_seed(zlib.crc32(f"{self.seed}/{epoch}".encode()))
         order = torch.randperm(len(self.cache), generator=draw)
-        draws = torch.rand(2, len(order), 1, 1, 1, generator=draw)  # the same in every process
-        # to the device once an epoch: on a GPU every copy from the host is a wait
-        given = [x.to(self.device) for x in (order, *draws)]
+        draws = [torch.rand(n, len(order), generator=draw).T for n in (2, augmentation.DRAWS)]
+        # the same in every process; to the device once an epoch: on a GPU every copy from the host is a wait
+        given = [x.contiguous().to(self.device) for x in (order, *draws)]
         measured = []
         total, name = self.recipe.epochs, f"{self.model.fusion} epoch {epoch}"
         size = self.recipe.batch_size
@@ -118,14 +131,14 @@ class Run:
         share = (step + 1) / rise if step < rise else 0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2
         for group in self.optimizer.param_groups:
             if self.replay:
-                group["lr"].fill_(self.recipe.lr * share)
+                group["lr"].fill_(group["peak"] * share)
             else:
-                group["lr"] = self.recipe.lr * share
+                group["lr"] = group["peak"] * share
         return self.recipe.lr * share
 
-    def _step(self, rows: Tensor, mirror: Tensor, left_out: Tensor) -> dict[str, Tensor]:
-        """One step on the samples `rows`, with a draw for each of them; what was measured stays on the device."""
-        rgb, depth, labels = self._augmented(rows, mirror, left_out)  # this process's share of them
+    def _step(self, rows: Tensor, chances: Tensor, moves: Tensor) -> dict[str, Tensor]:
+        """One step on the samples `rows`, with draws for each of them; what was measured stays on the device."""
+        rgb, depth, labels = self._augmented(rows, chances, moves)  # this process's share of them
         weight = self.team.sum(self.weights[labels].sum()).clamp_min(1e-6)  # a batch without labels teaches nothing
         self.optimizer.zero_grad()
         if len(labels):
@@ -157,10 +170,15 @@ class Run:
         sum(more if penalty is None else [*more, penalty], start=loss).backward()
         return {"loss": loss.detach(), "right": (scores.argmax(1) == labels).sum(), "labelled": labelled.sum()}
 
-    def _augmented(self, rows: Tensor, mirror: Tensor, left_out: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What this process takes of the samples `rows`, mirrored and with inputs left out as the recipe says."""
-        rows, mirror, left_out = (x[self.team.share] for x in (rows, mirror, left_out))
+    def _augmented(self, rows: Tensor, chances: Tensor, moves: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What this process takes of the samples `rows`, moved and with inputs left out as the recipe says."""
+        rows, chances, moves = (x[self.team.share] for x in (rows, chances, moves))
+        mirror, left_out = chances[:, :, None, None, None].unbind(1)  # (B, 1, 1, 1) each
         rgb, depth, labels = self.cache.batch(rows)
+        if self.recipe.zoom > 1:
+            rgb, depth, labels = augmentation.zoomed(rgb, depth, labels, moves[:, :3], self.recipe.zoom)
+        if self.recipe.jitter:
+            rgb = augmentation.coloured(rgb, moves[:, 3:], self.recipe.jitter)
         if self.recipe.flip:
             rgb, depth = (torch.where(mirror < 0.5, x.flip(-1), x) for x in (rgb, depth))
             labels = torch.where(mirror[:, 0] < 0.5, labels.flip(-1), labels)

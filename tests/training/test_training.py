@@ -174,12 +174,74 @@ def test_flip_keeps_register(tmp_path):
     run_ = trainer.Run(tiny(), cache, trainer.Recipe(modality_dropout=0.0, precision="fp32"))
     run_.prepare(torch.device("cpu"), 0)
     rgb, depth, labels = run_._augmented(
-        torch.arange(24), *torch.rand(2, 24, 1, 1, 1, generator=torch.Generator().manual_seed(0))
+        torch.arange(24), torch.rand(24, 2, generator=torch.Generator().manual_seed(0)), torch.zeros(24, 6)
     )
     _, _, unflipped = cache.batch(torch.arange(24))
     assert 0 < (labels != unflipped).flatten(1).any(1).sum() < 24
     assert torch.equal(rgb[:, 0] > 0.5, labels > 0)
     assert torch.equal(depth[:, 0] > 4, labels == 2)
+
+
+class Checked(Toy):
+    """Every pixel has a number of its own, which colour, depth and label all say."""
+
+    size, classes = (8, 16), tuple(map(str, range(128)))
+
+    def batch(self, indices) -> Batch:
+        batch = super().batch(indices)
+        number = torch.arange(128).reshape(1, 8, 16).expand(len(batch.labels), -1, -1)
+        inputs = {"rgb": (number[:, None] / 255).expand(-1, 3, -1, -1), "depth": 0.05 * (1.0 + number[:, None])}
+        return dataclasses.replace(batch, inputs=inputs, labels=number)
+
+
+def test_zoom_keeps_register_and_mixes_neither_depth_nor_classes(tmp_path):
+    cache, model = Cache(Checked()), build("sum", classes=128, width=8)
+    recipe = trainer.Recipe(modality_dropout=0.0, precision="fp32", zoom=2.0, flip=False)
+    run_ = trainer.Run(model, cache, recipe)
+    run_.prepare(torch.device("cpu"), 0)
+    moves = torch.rand(24, 6, generator=torch.Generator().manual_seed(0))
+    moves[0, :3] = torch.tensor([0.0, 0.5, 0.5])  # a factor of 1 changes nothing
+    moves[1, :3] = torch.tensor([1.0, 1.0, 0.0])  # the upper right quarter, twice as large
+    rgb, depth, labels = run_._augmented(torch.arange(24), torch.ones(24, 2), moves)
+    torch.testing.assert_close(depth[:, 0], 0.05 * (1.0 + labels), atol=1e-3, rtol=0)
+    whole = torch.arange(128).reshape(8, 16)
+    assert torch.equal(labels[0], whole)
+    assert torch.equal(labels[1], whole[:4, 8:].repeat_interleave(2, 0).repeat_interleave(2, 1))
+    # colour lies between neighbours, hence within a row and a column of what depth says
+    assert ((rgb[:, 0] * 255 - labels).abs() <= 9).all() and (rgb[:, 0] * 255 - labels).abs().max() > 0.1
+    seen = labels.flatten(1).float().std(1)
+    assert len(seen.unique()) > 12  # each sample has its own factor and place
+
+
+def test_jitter_changes_colour_alone_and_is_within_its_range():
+    cache = Cache(Toy())
+    run_ = trainer.Run(tiny(), cache, trainer.Recipe(modality_dropout=0.0, precision="fp32", jitter=0.3, flip=False))
+    run_.prepare(torch.device("cpu"), 0)
+    moves = torch.rand(24, 6, generator=torch.Generator().manual_seed(1))
+    rgb, depth, labels = run_._augmented(torch.arange(24), torch.ones(24, 2), moves)
+    before = cache.batch(torch.arange(24))
+    assert torch.equal(depth, before[1]) and torch.equal(labels, before[2])
+    assert 0 <= rgb.min() and rgb.max() <= 1
+    # by hand: grey pictures have no saturation; brightness b, then contrast c about the picture's mean
+    bright, contrast = (1 + 0.3 * (2 * moves[:, 3:5] - 1)).T[:, :, None, None, None]
+    mean = (before[0] * bright).mean((1, 2, 3), keepdim=True)
+    torch.testing.assert_close(rgb, (mean + contrast * (before[0] * bright - mean)).clamp(0, 1), atol=1e-5, rtol=0)
+
+
+def test_encoders_learn_at_their_own_rate(tmp_path):
+    start, one, still = tiny(), tiny(), tiny()
+    run(one, tmp_path / "one", epochs=1)
+    run(still, tmp_path / "still", epochs=1, encoder_lr=0.0)
+    for name, x in still.state_dict().items():
+        same = torch.equal(x, start.state_dict()[name])
+        assert same == name.startswith("encoder_")
+    assert not any(torch.equal(x, y) for x, y in zip(one.parameters(), start.parameters(), strict=True) if x.ndim == 4)
+
+
+@pytest.mark.parametrize(("name", "value"), [("zoom", 0.5), ("jitter", 2), ("encoder_lr", -1), ("zoom", float("nan"))])
+def test_what_augmentation_cannot_be(name, value):
+    with pytest.raises(ValueError, match=f"`{name}` must be a number from"):
+        trainer.Recipe(**{name: value})
 
 
 def test_cache_is_exact_enough():
@@ -194,7 +256,8 @@ def test_cache_keeps_readings_and_gaps_apart():
     class Near(Toy):
         def batch(self, indices):
             batch = super().batch(indices)
-            return dataclasses.replace(batch, depth=torch.where(batch.labels[:, None] == 0, 0.0, 1e-6))
+            near = torch.where(batch.labels[:, None] == 0, 0.0, 1e-6)
+            return dataclasses.replace(batch, inputs=batch.inputs | {"depth": near})
 
     cache = Cache(Near())
     assert torch.equal(cache.depth[:, 0] > 0, cache.labels > 0)
