@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from rgbd_insight.data import Batch, Dataset
 from rgbd_insight.extraction.blocks import check_batch, inputs_of
 from rgbd_insight.extraction.calling import Adapt, call
-from rgbd_insight.features import TASKS, Scoring, TensorKey, find_task, misfit, task_of_labels
+from rgbd_insight.features import Scoring, TensorKey, find_task, misfit, task_of_labels
 
 
 class Scorer:
@@ -87,13 +87,15 @@ def scorer(model: nn.Module, data: Dataset, task: str | None, adapt: Adapt, devi
     """
     first = check_batch(inputs_of(data)([0]), data)
     labels, classes = first.labels, len(data.classes)
-    told = task_of_labels(labels, classes) if task is None else TASKS.get(task) if labels is not None else None
-    if task == "none":
-        told = TASKS[task]
-    shape = None
+    told, shape = task_of_labels(labels, classes), None
+    if task is not None and (told is not None or task == "none"):
+        told = find_task(None, labels, classes, data.size, task)
     if told is None:
         output = call(model, tuple(first.to(device).inputs.values()), adapt)
         shape = tuple(output.shape) if isinstance(output, Tensor) else None
         told = find_task(shape, labels, classes, data.size, task)
-    names = data.classes or tuple(str(i + 1) for i in range(told.columns(shape or labels.shape, classes)))
-    return Scorer(Scoring(told, labels is not None, names if told.parts else ()), data, labels)
+    if not told.parts:
+        return Scorer(Scoring(told, labels is not None, ()), data, labels)
+    columns = told.columns(shape or labels.shape, classes)
+    names = data.classes or tuple(str(i + 1) for i in range(columns))
+    return Scorer(Scoring(told, labels is not None, tuple(names)), data, labels)

@@ -23,6 +23,7 @@ from rgbd_insight.features.schema import (
 )
 from rgbd_insight.features.tables import read_table, write_table
 from rgbd_insight.features.tasks import (
+    COUNTED,
     IGNORE,
     SCORES,
     TASKS,
@@ -39,6 +40,7 @@ from rgbd_insight.utils.arguments import explain_arguments
 __all__ = [
     "Ablation",
     "AblationName",
+    "COUNTED",
     "Concept",
     "FeatureWriter",
     "Features",

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import hashlib
 import math
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Self
 
 import numpy as np
+import pandas as pd
 
+from rgbd_insight.features.cells import AtCells
+from rgbd_insight.features.directory import cut
 from rgbd_insight.features.schema import FeaturesError
 
 COLUMNS = ("id", "concept", "value")
@@ -126,6 +132,73 @@ def cell_shares(own: Own, ids: Sequence[str], rows: np.ndarray, columns: np.ndar
             if (sample, name) in own.masks:
                 shares[n, :, k] = _in_cells(read_mask(own.masks[sample, name]), grid)[rows[n], columns[n]]
     return shares.reshape(-1, len(own.names))
+
+
+class Joins(AtCells):
+    """What `Features` has of concepts of one's own."""
+
+    samples: pd.DataFrame
+    families: tuple[str, ...]
+    own: tuple[Own, ...]
+
+    @cached_property
+    def cell_shares(self) -> np.ndarray:
+        """Share of each cell that carries each concept, float32 (C, K), in [0, 1]; .5 or more is present."""
+        stored = super().cell_shares
+        if not self.own:
+            return stored
+        places, ids, grid = self.cell_places, self.samples["id"].tolist(), self.manifest["cells"]["grid"]
+        added = [cell_shares(own, ids, places["row"], places["column"], grid) for own in self.own]
+        return np.hstack([stored, *added])
+
+    def _profiles(self, run: str, modality: str, level: int, part: str) -> np.ndarray:
+        """Of concepts that were joined there are none, NaN: they are made from maps, which are not kept."""
+        stored = super()._profiles(run, modality, level, part)
+        more = len(self.concepts) - stored.shape[-1]
+        return np.pad(stored, [(0, 0)] * (stored.ndim - 1) + [(0, more)], constant_values=np.nan) if more else stored
+
+    def with_concepts(self, source: str | Path, *, others: bool = False) -> Self:
+        """The same features with concepts of one's own beside those they have; nothing on the disk is changed.
+
+        Parameters
+        ----------
+        source : str or Path
+            A .csv with the columns id, concept and value (0, not there, to 1, there), or a folder with CONCEPT/ID.png
+            (what is not 0 is there). What is not listed is not there.
+        others : bool, optional
+            Whether `source` may name samples that the features do not have, such as those of another split.
+
+        Returns
+        -------
+        Features
+            Questions take the concepts like any others, each as a family of its own, and their results name the source.
+
+        Raises
+        ------
+        FeaturesError
+            For a source that is not as described, names samples that are not there or a concept that is; it says where.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from rgbd_insight.features import load
+        >>> scenes, file = load("book/features/scenes"), Path(tempfile.mkdtemp()) / "bright.csv"
+        >>> bright = (scenes.samples.brightness > scenes.samples.brightness.median()).astype(int)
+        >>> scenes.samples.assign(concept="bright", value=bright)[["id", "concept", "value"]].to_csv(file, index=False)
+        >>> scenes.with_concepts(file).concepts.name.iloc[-1]
+        'bright'
+        """
+        own = read_own(source, self.samples["id"].tolist(), self.concepts["name"].tolist(), others=others)
+        rows = [{"name": name, "family": name, "kind": "unknown"} for name in own.names]
+        joined = copy.copy(self)
+        for name in ("areas", "present", "cell_shares", "whole", "_pairs"):
+            joined.__dict__.pop(name, None)  # what was cached is without them
+        joined.own, joined.families = (*self.own, own), (*self.families, *own.names)
+        cuts = [cut(own.areas[:, k]) for k in range(len(own.names))]
+        more = pd.DataFrame(rows).assign(cut=cuts)
+        joined.concepts = pd.concat([self.concepts, more], ignore_index=True).rename_axis("k")
+        joined.concepts = joined.concepts[self.concepts.columns]
+        return joined
 
 
 def read_mask(file: Path) -> np.ndarray:

@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from rgbd_insight.features.cells import AtCells
 from rgbd_insight.features.checks import refuse, wrong_areas, wrong_samples, wrong_values
-from rgbd_insight.features.directory import concept_table, cut, read_execution, read_manifest, run_table, steady
+from rgbd_insight.features.directory import concept_table, read_execution, read_manifest, run_table, steady
 from rgbd_insight.features.files import (
     Columns,
     dequantise,
@@ -20,7 +19,7 @@ from rgbd_insight.features.files import (
     read_tensors,
     verify_sums,
 )
-from rgbd_insight.features.joining import Own, cell_shares, read_own
+from rgbd_insight.features.joining import Joins, Own
 from rgbd_insight.features.schema import Ablation, FeaturesError, Modality, TensorKey
 from rgbd_insight.features.tasks import COUNTED, Scoring
 from rgbd_insight.utils.messages import nearest
@@ -28,7 +27,7 @@ from rgbd_insight.utils.messages import nearest
 RESTORE = "restore it from its source or extract the run again"
 
 
-class Features(AtCells):
+class Features(Joins):
     """Unit responses, predictions and concepts of one or more runs on the same samples; read with `load`.
 
     Attributes
@@ -69,6 +68,26 @@ class Features(AtCells):
         self._paths: dict[str, dict[str, Path]] = {}
         self._columns: Columns | None = None  # of the file that was read last: one run's tensors are asked in a row
 
+    @cached_property
+    def whole(self) -> Features:
+        """The features with all their modalities, of which `pair` shows two."""
+        return self
+
+    def pair(self, first: str, second: str) -> Features:
+        """The same features as if these two of their modalities were all: what is asked of pairs is asked of them.
+
+        Responses to one modality are as they were recorded, beside guests in all others.
+        """
+        known = {m.name: m for m in self.whole.modalities}
+        if first == second or not {first, second} <= {*known}:
+            raise FeaturesError(f"`first` and `second` must be two of {', '.join(known)}; got {first!r} and {second!r}")
+        pairs = self.whole.__dict__.setdefault("_pairs", {})
+        if (first, second) not in pairs:
+            chosen = copy.copy(self.whole)
+            chosen.modalities, chosen.whole = (known[first], known[second]), self.whole
+            pairs[first, second] = chosen
+        return pairs[first, second]
+
     def __len__(self) -> int:
         return len(self.samples)
 
@@ -88,64 +107,6 @@ class Features(AtCells):
     def present(self) -> np.ndarray:
         """Whether each concept is present in each image, bool (N, K): area >= the concept's cut."""
         return self.areas >= self.concepts["cut"].to_numpy(np.float32)
-
-    @cached_property
-    def cell_shares(self) -> np.ndarray:
-        """Share of each cell that carries each concept, float32 (C, K), in [0, 1]; .5 or more is present."""
-        stored = super().cell_shares
-        if not self.own:
-            return stored
-        places, ids, grid = self.cell_places, self.samples["id"].tolist(), self.manifest["cells"]["grid"]
-        added = [cell_shares(own, ids, places["row"], places["column"], grid) for own in self.own]
-        return np.hstack([stored, *added])
-
-    def _profiles(self, run: str, modality: str, level: int, part: str) -> np.ndarray:
-        """Of concepts that were joined there are none, NaN: they are made from maps, which are not kept."""
-        stored = super()._profiles(run, modality, level, part)
-        more = len(self.concepts) - stored.shape[-1]
-        return np.pad(stored, [(0, 0)] * (stored.ndim - 1) + [(0, more)], constant_values=np.nan) if more else stored
-
-    def with_concepts(self, source: str | Path, *, others: bool = False) -> Features:
-        """The same features with concepts of one's own beside those they have; nothing on the disk is changed.
-
-        Parameters
-        ----------
-        source : str or Path
-            A .csv with the columns id, concept and value (0, not there, to 1, there), or a folder with CONCEPT/ID.png
-            (what is not 0 is there). What is not listed is not there.
-        others : bool, optional
-            Whether `source` may name samples that the features do not have, such as those of another split.
-
-        Returns
-        -------
-        Features
-            Questions take the concepts like any others, each as a family of its own, and their results name the source.
-
-        Raises
-        ------
-        FeaturesError
-            For a source that is not as described, names samples that are not there or a concept that is; it says where.
-
-        Examples
-        --------
-        >>> import tempfile
-        >>> scenes, file = load("book/features/scenes"), Path(tempfile.mkdtemp()) / "bright.csv"
-        >>> bright = (scenes.samples.brightness > scenes.samples.brightness.median()).astype(int)
-        >>> scenes.samples.assign(concept="bright", value=bright)[["id", "concept", "value"]].to_csv(file, index=False)
-        >>> scenes.with_concepts(file).concepts.name.iloc[-1]
-        'bright'
-        """
-        own = read_own(source, self.samples["id"].tolist(), self.concepts["name"].tolist(), others=others)
-        rows = [{"name": name, "family": name, "kind": "unknown"} for name in own.names]
-        joined = copy.copy(self)
-        for name in ("areas", "present", "cell_shares"):
-            joined.__dict__.pop(name, None)  # what was cached is without them
-        joined.own, joined.families = (*self.own, own), (*self.families, *own.names)
-        cuts = [cut(own.areas[:, k]) for k in range(len(own.names))]
-        more = pd.DataFrame(rows).assign(cut=cuts)
-        joined.concepts = pd.concat([self.concepts, more], ignore_index=True).rename_axis("k")
-        joined.concepts = joined.concepts[self.concepts.columns]
-        return joined
 
     @property
     def execution(self) -> dict:

@@ -252,8 +252,10 @@ class Scoring:
         return self.task.lacks.get(measure, without)
 
 
-SCORES = (*dict.fromkeys(task.score for task in TASKS.values() if task.score), AGREEMENT)
-"""Every name that a score has as a measure."""
+SCORES = {task.score: task.said for task in TASKS.values() if task.score} | {
+    AGREEMENT: "agreement with the network's own prediction from all its inputs"
+}
+"""Every name that a score has as a measure, and what it is in words."""
 
 
 def task_of_labels(labels: Tensor | None, classes: int) -> Task | None:
@@ -304,6 +306,12 @@ def find_task(
         raise ValueError(unknown("task", str(name), tuple(TASKS)))
     if name == "none":
         return TASKS[name]
+    known = task_of_labels(labels, classes)
+    if name is not None and known is not None and name != known.name and "saliency" not in (name, known.name):
+        raise ValueError(
+            f"`task` must be {known.name!r} for data {_described(labels, classes)}; got {name!r}: leave it out, or "
+            "give data with other labels"
+        )
     fitting = [] if shape is None else [t for t in TASKS.values() if t.fits(shape, labels, classes, size)]
     if name is not None and (shape is None or TASKS[name] in fitting):
         return TASKS[name]
@@ -311,7 +319,6 @@ def find_task(
     if name is not None:
         raise ValueError(misfit(TASKS[name], got, samples, labels, classes, size))
     if not fitting:
-        known = task_of_labels(labels, classes)
         what = known.wanted(samples, labels, classes, size) if known else "what one of the tasks wants"
         raise ValueError(f"the model must return {what}; got {got}: {_FIX}")
     if len(fitting) > 1:

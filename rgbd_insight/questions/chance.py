@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from rgbd_insight import stats
-from rgbd_insight.features import Features
+from rgbd_insight.features import COUNTED, Features
 from rgbd_insight.questions.networks import LEAST, neighbours_of, remembered
 
 INPUTS = (
@@ -55,6 +55,11 @@ def _at_chance(features: Features, run: str) -> str:
     condition = next((c for c in ("both", *(m.name for m in features.modalities)) if c in known), None)
     if named or condition is None or features.groups.max() + 1 < LEAST:
         return ""
+    scoring = features.scoring(run)
+    if not scoring.labelled or not scoring.task.parts:
+        return ""
+    if scoring.task.parts != COUNTED:
+        return _no_better_than_the_mean(features, run, condition)
     counts = features.predictions(run, condition)
     hit, target = counts["hit"].astype(float), counts["target"].astype(float)
     if not target.any():
@@ -78,7 +83,22 @@ def _at_chance(features: Features, run: str) -> str:
         what = "with the inputs of other scenes" if other is not None else "by chance"
         said = f"mean class accuracy {mean:.3f}, {what} {mean - beyond:.3f}"
     elif found.low[1] <= 0 and mean < 2 / classes:
-        said = f"pixel accuracy {pixel:.3f}, by always saying {features.classes[frequent]!r} {pixel - above:.3f}"
+        name, unit = scoring.columns[frequent], scoring.task.unit
+        said = f"{unit} accuracy {pixel:.3f}, by always saying {name!r} {pixel - above:.3f}"
     else:
         return ""
     return f"the accuracy of {run} is at chance ({said}): {INPUTS}"
+
+
+def _no_better_than_the_mean(features: Features, run: str, condition: str) -> str:
+    """Of a regression: whether the lower end of its R² is 0 or less, which always saying the targets' mean reaches."""
+    task, parts, order = features.scoring(run).task, features.predictions(run, condition), neighbours_of(features)
+    found = stats.estimate(
+        lambda rows, _: task.value({part: values[rows].sum(0) for part, values in parts.items()}),
+        order.groups,
+        order.plan(),
+        null=False,
+    )
+    if not found.low <= 0:
+        return ""
+    return f"the accuracy of {run} is at chance (R² {found.value:.3f}, by always saying the mean 0): {INPUTS}"
