@@ -336,6 +336,7 @@ def level_pairs(found: Rows, ax: Axes | None = None, *, measure: str = VARIANCE)
     sns.heatmap(wide, ax=ax, annot=True, fmt=digits, cmap="Greys", vmin=0, square=True, linewidths=1, cbar=False)
     ax.grid(visible=False)
     ax.tick_params(axis="x", rotation=45)
+    ax.tick_params(axis="y", rotation=0)
     name = rows["fusion"].iloc[0]
     title = (
         f"{measure.capitalize()} of levels: {name}" if isinstance(name, str) else f"{measure.capitalize()} of levels"
