@@ -22,7 +22,7 @@ export IPYTHONDIR := $(CURDIR)/$(VENV)/etc/ipython
 export PYDEVD_DISABLE_FILE_VALIDATION := 1
 
 .DEFAULT_GOAL := help
-.PHONY: book test site extras mutants faults lab features figure screenshot figures student buttons links bench clean help
+.PHONY: book test site extras mutants faults lab features figure screenshot figures student slides archive buttons links bench clean help
 
 help:
 	@echo "make book        build the book into _build/html: every chapter is run from start to finish"
@@ -35,7 +35,9 @@ help:
 	@echo "make figure      write the headline and figure of the book's first page into README.md"
 	@echo "make screenshot  photograph a page of the built book for README.md (needs playwright and Chromium)"
 	@echo "make student     the chapters without solutions (a zip with all they need), and instructors' copies"
+	@echo "make slides      the two-hour workshop as one HTML file with speaker's notes"
 	@echo "make figures     every figure as PNG and SVG with caption and alternative text, for slides"
+	@echo "make archive     the tree and the built book with their digests, for a repository such as Zenodo"
 	@echo "make buttons     after the repository's address in pyproject.toml was set: chapters install themselves in Colab"
 	@echo "make links       look up every link to another site (needs a network)"
 	@echo "make bench       time and compare the measures with the public alternatives"
@@ -84,8 +86,14 @@ screenshot: $(READY)
 student: $(READY)
 	$(BIN)/python book/_tools/copies.py
 
+slides: $(READY) $(VENDOR)
+	OMP_NUM_THREADS=1 $(BIN)/python book/_tools/slides.py
+
 figures: $(READY)
 	$(BIN)/python book/_tools/figures.py
+
+archive: $(READY)
+	$(BIN)/python book/_tools/archive.py
 
 buttons: $(READY)
 	$(BIN)/python book/_tools/install_cell.py

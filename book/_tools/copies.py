@@ -2,8 +2,8 @@
 
 Both are made from the chapters by their cell tags. A student's copy has no solutions and no answers to the prediction
 questions, and its exercises wait to be filled in; an instructor's copy has everything, with the outputs of a run. The
-text of both is plain markdown with the computed numbers in it. Written to ``_build/student`` (and, with the features
-and the package, ``_build/student.zip``) and ``_build/instructor``.
+text of both is plain markdown with the computed numbers in it, and exercises carry nbgrader's cell roles. Written to
+``_build/student`` (and, with the features and the package, ``_build/student.zip``) and ``_build/instructor``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import nbformat
 import plain
-from exercises import tags
+from exercises import exercises, tags
 from install_cell import TAG as INSTALL
 from readme import BOOK, glued, run
 
@@ -66,6 +66,26 @@ def without_solutions(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     return made
 
 
+def graded(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """A copy whose exercises carry nbgrader's roles: the student's cell is to be written, the check gives a point.
+
+    The folders can be taken as an assignment's `release` and `source`. Our own three tags stay as they are.
+
+    References
+    ----------
+    nbgrader, "Notebook cell metadata", schema version 3.
+    """
+    made = copy.deepcopy(notebook)
+    for task in exercises(made):
+        for tag, name, grade in (("exercise", task.label, False), ("check", f"{task.label}-check", True)):
+            if tag in task.cells:
+                role = {"schema_version": 3, "grade_id": name, "grade": grade, "solution": not grade, "locked": grade}
+                made["cells"][task.cells[tag]]["metadata"]["nbgrader"] = (
+                    role | {"task": False} | ({"points": 1} if grade else {})
+                )
+    return made
+
+
 def readable(
     notebook: nbformat.NotebookNode, values: Mapping[str, str], titles: Mapping[str, str]
 ) -> nbformat.NotebookNode:
@@ -108,14 +128,14 @@ def student(
     notebook: nbformat.NotebookNode, values: Mapping[str, str], titles: Mapping[str, str]
 ) -> nbformat.NotebookNode:
     """The student's copy of an executed (or not yet executed) chapter."""
-    return empty(readable(without_solutions(notebook), values, titles))
+    return empty(readable(graded(without_solutions(notebook)), values, titles))
 
 
 def instructor(
     notebook: nbformat.NotebookNode, values: Mapping[str, str], titles: Mapping[str, str]
 ) -> nbformat.NotebookNode:
     """The instructor's copy of an executed chapter: the solutions right behind the exercises, and all outputs."""
-    return readable(notebook, values, titles)
+    return readable(graded(notebook), values, titles)
 
 
 def pack(folder: Path, archive: Path) -> None:

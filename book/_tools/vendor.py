@@ -2,8 +2,8 @@
 
 Runs ``npm pack`` (nothing is installed, no script is run), checks each archive's SHA-512 and copies only the needed
 files to ``book/_vendor``: what the pages load to ``site/vendor``; what only the site's tests load, axe-core, to
-``checks``. Without npm, or without a network, the book is built all the same: its pages then load MathJax and the
-widget manager from their public CDN, and this script says so.
+``checks``; what only the workshop's slides hold to ``slides``. Without npm, or without a network, the book is built all
+the same: its pages then load MathJax and the widget manager from their public CDN, and this script says so.
 """
 
 import base64
@@ -16,34 +16,37 @@ import tempfile
 from pathlib import Path
 
 DEST = Path(__file__).resolve().parents[1] / "_vendor"
-PACKS = {  # package@version: (SHA-512 of the archive, folder, files to keep)
+PACKS = {  # package@version: (SHA-512 of the archive, folder → files to keep)
     "mathjax@3.2.2": (
         "Bt+SSVU8eBG27zChVewOicYs7Xsdt40qm4+UpHyX7k0/O9NliPc+x77k1/FEsPsjKPZGJvtRZM1vO+geW0OhGw==",
-        "site/vendor/mathjax",
-        [
-            "es5/tex-chtml.js",
-            "es5/output/chtml/fonts/",
-            "es5/input/tex/extensions/",
-            "es5/a11y/",
-            "es5/sre/mathmaps/base.json",
-            "es5/sre/mathmaps/en.json",
-            "LICENSE",
-        ],
+        {
+            "site/vendor/mathjax": [
+                "es5/tex-chtml.js",
+                "es5/output/chtml/fonts/",
+                "es5/input/tex/extensions/",
+                "es5/a11y/",
+                "es5/sre/mathmaps/base.json",
+                "es5/sre/mathmaps/en.json",
+                "LICENSE",
+            ],
+            "slides": ["es5/tex-svg.js"],
+        },
+    ),
+    "reveal.js@5.2.1": (
+        "r7//6mIM5p34hFiDMvYfXgyjXqGRta+/psd9YtytsgRlrpRzFv4RbH76TXd2qD+7ZPZEbpBDhdRhJaFgfQ7zNQ==",
+        {"slides": ["dist/reveal.css", "dist/reveal.js", "plugin/notes/notes.js", "LICENSE"]},
     ),
     "requirejs@2.3.8": (
         "7/cTSLOdYkNBNJcDMWf+luFvMriVm7eYxp4BcFCsAX0wF421Vyce5SXP17c+Jd5otXKGNehIonFlyQXSowL6Mw==",
-        "site/vendor/requirejs",
-        ["require.js"],
+        {"site/vendor/requirejs": ["require.js"]},
     ),
     "@jupyter-widgets/html-manager@1.0.15": (
         "5thBIV6ymNgmPVOHvzx+gGy8ZSKmSazhtGw4/c4xJDVzRhG9PTeQsRjF3FUTopvFi//SABeNz1yp47bCrJ3CQA==",
-        "site/vendor/html-manager",
-        ["dist/embed-amd.js", "dist/*.woff2", "dist/*.woff", "dist/*.ttf"],
+        {"site/vendor/html-manager": ["dist/embed-amd.js", "dist/*.woff2", "dist/*.woff", "dist/*.ttf"]},
     ),
     "axe-core@4.10.3": (
         "Xm7bpRXnDSX2YE2YFfBk2FnF0ep6tmG7xPh8iHee8MIcrgq762Nkce856dYtJYLkuIoYZvGfTs/PbZhideTcEg==",
-        "checks/axe-core",
-        ["axe.min.js", "LICENSE"],
+        {"checks/axe-core": ["axe.min.js", "LICENSE"]},
     ),
 }
 # RequireJS derives each bundled module's address from its name; without these paths the widgets' fonts are asked for
@@ -84,14 +87,15 @@ def main() -> None:
     shutil.rmtree(DEST, ignore_errors=True)
     try:
         with tempfile.TemporaryDirectory() as tmp:
-            for place, (spec, (digest, folder, keep)) in enumerate(PACKS.items()):
+            for place, (spec, (digest, folders)) in enumerate(PACKS.items()):
                 inside = Path(tmp) / str(place)
                 inside.mkdir()
                 archive = download(spec, inside)
                 found = base64.b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode()
                 if found != digest:
                     sys.exit(f"{spec}: its SHA-512 is {found}, not {digest}; it is not used")
-                unpack(archive, Path(tmp) / "made" / folder, keep)
+                for folder, keep in folders.items():
+                    unpack(archive, Path(tmp) / "made" / folder, keep)
             (Path(tmp) / "made" / "site" / "vendor" / "widgets-config.js").write_text(WIDGETS_CONFIG, encoding="utf-8")
             shutil.copytree(Path(tmp) / "made", DEST)
     except FileNotFoundError:

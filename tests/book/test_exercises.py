@@ -126,6 +126,21 @@ def test_students_copy_has_exercises_and_no_solutions(path):
     nbformat.validate(made)
 
 
+@pytest.mark.parametrize("path", WITH_EXERCISES, ids=lambda p: p.stem)
+def test_students_copy_carries_the_roles_of_nbgrader(path):
+    """The rules of nbgrader's validator: an id of its own each, points where graded, code cells only."""
+    roles = [(c, c.metadata["nbgrader"]) for c in copied(path).cells if "nbgrader" in c.metadata]
+    assert (
+        len({role["grade_id"] for _, role in roles})
+        == len(roles)
+        == 2 * sum(not e.project for e in exercises(read(path)))
+    )
+    for cell, role in roles:
+        assert role["schema_version"] == 3 and role["task"] is False and cell.cell_type == "code"
+        assert role["grade"] == role["locked"] == ("check" in tags(cell)) != role["solution"]
+        assert not role["grade"] or role["points"] > 0
+
+
 def test_students_copies_are_packed_with_all_they_need(tmp_path):
     folder = tmp_path / "student"
     folder.mkdir()
