@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 import sys
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -81,6 +82,38 @@ class ToyNet(nn.Module):
 
     def forward(self, rgb, depth):
         return self.head(self.fuse(self.rgb1(rgb) + self.mix(self.depth1(depth))))
+
+
+class Three(ToyData):
+    """Colour, depth and heat, which is an 8-bit camera's: what is in the left half is warm."""
+
+    name = "three"
+    modalities = (*ToyData.modalities, Modality("thermal", "°C", -20, 100))
+
+    def batch(self, indices) -> Batch:
+        batch = super().batch(indices)
+        draws = [torch.rand(1, *self.size, generator=torch.Generator().manual_seed(10**6 + i)) for i in indices]
+        warm = 20 + 10 * torch.stack(draws) + 30 * (batch.concepts[:, 1:] == 1)  # (B, 1, H, W)
+        return replace(batch, inputs=batch.inputs | {"thermal": warm})
+
+
+class ThreeNet(nn.Module):
+    """A stream of each of three modalities, their sum, and a head of 3 classes."""
+
+    fusion, epoch = "sum", 3
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        self.seed = seed
+        self.rgb1, self.depth1, self.thermal1 = (nn.Conv2d(c, 3, 1) for c in (3, 1, 1))
+        self.fuse, self.head = nn.ReLU(), nn.Conv2d(3, 3, 1)
+
+    def taps(self):
+        return [*TAPS, Tap("thermal", 1, "thermal1")]
+
+    def forward(self, rgb, depth, thermal):
+        return self.head(self.fuse(self.rgb1(rgb) + self.depth1(depth) + self.thermal1(thermal) / 10))
 
 
 class ToyTwin(ToyNet):

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from rgbd_insight.features import USUAL_SHARE, AblationName
+from rgbd_insight.features import AGREEMENT, SCORES, USUAL_SHARE, AblationName
 from rgbd_insight.plots.style import (
     COLOURS,
     INK,
@@ -125,16 +126,16 @@ def gradients(result: Result, ax: Axes | None = None) -> Axes:
 
 
 def accuracy(result: Result, ax: Axes | None = None, *, chance: float | None = None) -> Axes:
-    """Mean class accuracy of the network under each condition, and of its unimodal twins, with intervals.
+    """The network's score under each condition, and that of its unimodal twins, with intervals.
 
     Parameters
     ----------
     result : Result
-        Answer of `collaboration`, with "accuracy", one network and its twins.
+        Answer of `collaboration`, with "accuracy" (or what its task has in its place), one network and its twins.
     ax : Axes, optional
         Where to draw; a figure of its own by default.
     chance : float, optional
-        Accuracy of guessing; by default 1 / number of classes where the result knows it.
+        Score of guessing; by default 1 / number of classes for an accuracy, where the result knows it, and 0 for R².
 
     Returns
     -------
@@ -154,7 +155,8 @@ def accuracy(result: Result, ax: Axes | None = None, *, chance: float | None = N
     >>> [label.get_text() for label in accuracy(Result.of("collaboration", rows, made={})).get_xticklabels()]
     ['both', 'rgb']
     """
-    table = need(result, "collaboration", "accuracy")
+    score = score_of(result)
+    table = need(result, "collaboration", score)
     twin = (table["fusion"] == table["condition"]).to_numpy()
     network, ax = one_network(table[~twin]), canvas(ax, 3.6)
     kept = table["condition"].str.partition(":")[0]  # what is kept, where the rest is replaced
@@ -165,8 +167,8 @@ def accuracy(result: Result, ax: Axes | None = None, *, chance: float | None = N
         ax.bar(x, row.value, 0.7, color=colours[name], edgecolor="white", zorder=2, **look)
     seen = np.isfinite(table["low"].to_numpy())
     ax.vlines(at[seen], table["low"][seen], table["high"][seen], color=INK, lw=2, zorder=4)
-    if chance is None and "classes" in result.made:
-        chance = 1 / result.made["classes"]
+    if chance is None and score != AGREEMENT:
+        chance = 0.0 if score != "accuracy" else 1 / result.made["classes"] if result.made.get("classes") else None
     if chance is not None:
         ax.axhline(chance, color=INK, ls=":", lw=1.4, label="chance", zorder=5)
     names = table["condition"].str.replace(":", " + ")
@@ -179,9 +181,22 @@ def accuracy(result: Result, ax: Axes | None = None, *, chance: float | None = N
         ax,
         f"Accuracy with and without each modality: {network}",
         x="what the network was given",
-        y="mean class accuracy (0 … 1)",
+        y=f"{SCORES[score]}{' (0 … 1)' if score == 'accuracy' else ''}",
         room=88 if tilted else 42,
     )
+
+
+def score_of(result: Result) -> str:
+    """The measure that is the score of the network's task: "accuracy" where the result does not say.
+
+    Examples
+    --------
+    >>> from rgbd_insight.result import Result
+    >>> score_of(Result.of("collaboration", [{"measure": "agreement", "value": 1.0}], made={}))
+    'agreement'
+    """
+    held = set(result.table["measure"])
+    return next((score for score in SCORES if score in held), "accuracy")
 
 
 def utilisation(result: Result, ax: Axes | None = None) -> Axes:
@@ -213,26 +228,26 @@ def utilisation(result: Result, ax: Axes | None = None) -> Axes:
     """
     table = need(result, "collaboration", "utilisation")
     network, ax = one_network(table), canvas(ax, 3.6)
-    colours = modality_colours(table["modality"].dropna())
     labels = [name for name in ("conditional", "Shapley", "interaction") if name in set(table["label"])]
-    for i, (modality, rows) in enumerate(table.groupby("modality", dropna=False, sort=False)):
-        shared = modality not in colours
-        at = rows["label"].map(labels.index).to_numpy() + (0 if shared else 0.34 * (i - (len(colours) - 1) / 2))
-        ax.bar(
-            at,
-            rows["value"],
-            0.32,
-            color=COLOURS["both"] if shared else colours[modality],
-            zorder=2,
-            label="both together" if shared else modality,
-        )
+    shared = table["label"] == "interaction"
+    own = list(table[~shared].groupby("modality", sort=False))
+    pairs = list(table[shared].groupby(["modality", "versus"], dropna=False, sort=False))
+    colours = modality_colours(modality for modality, _ in own)
+    bars = [(modality, rows, {"color": colours[modality]}, i, len(own)) for i, (modality, rows) in enumerate(own)]
+    for i, (pair, rows) in enumerate(pairs):
+        name = "both together" if pd.isna(pair[0]) else " and ".join(pair)
+        bars.append((name, rows, {"color": COLOURS["both"], "alpha": 1 - 0.7 * i / len(pairs)}, i, len(pairs)))
+    for name, rows, look, i, count in bars:
+        step = 0.34 if count < 3 else 0.8 / count
+        at = rows["label"].map(labels.index).to_numpy() + step * (i - (count - 1) / 2)
+        ax.bar(at, rows["value"], step - 0.02, zorder=2, label=name, **look)
         seen = np.isfinite(rows["low"].to_numpy())
         ax.vlines(at[seen], rows["low"][seen], rows["high"][seen], color=INK, lw=2, zorder=4)
     names = {"conditional": "lost without it", "Shapley": "Shapley value", "interaction": "interaction"}
     ax.set_xticks(range(len(labels)), [names[name] for name in labels])
     ax.axhline(0, color=INK, lw=0.8)
     ax.grid(axis="x", visible=False)
-    return finish(ax, f"What each modality contributes: {network}", y="mean class accuracy", room=28)
+    return finish(ax, f"What each modality contributes: {network}", y=SCORES[score_of(result)], room=28)
 
 
 def ablation(result: Result, ax: Axes | None = None) -> Axes:

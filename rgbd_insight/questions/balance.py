@@ -30,7 +30,16 @@ from rgbd_insight.metrics.partitioning import (
     unit_shares,
 )
 from rgbd_insight.questions.asking import Answer, listed
-from rgbd_insight.questions.networks import TWINS, Networks, made, missing_seeds, neighbours_of, networks, remembered
+from rgbd_insight.questions.networks import (
+    TWINS,
+    Networks,
+    made,
+    missing_seeds,
+    neighbours_of,
+    networks,
+    pairwise,
+    remembered,
+)
 from rgbd_insight.result import Missing, Result, numbers
 from rgbd_insight.stats import Estimate, Resampling
 
@@ -40,6 +49,7 @@ UNCORRECTED = " uncorrected"  # behind the name of a measure
 CORRECTED = ("consistent share", "specific share", *MEASURES)  # measures that are corrected under their bare names
 
 
+@pairwise
 def balance(features: Features, runs: Iterable[str] | None = None) -> Result:
     """The consistent (C) and the specific (S) share of what the concepts name, over both streams and all levels.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import permutations
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -171,13 +172,13 @@ def _by_class(nets: Networks) -> Found:
 def _differences(
     nets: Networks, level: int, first: Estimate, second: Estimate, cells: dict, apart: np.ndarray | None = None
 ) -> list[dict]:
-    """Rows of δ(first) − δ(second) for each concept, intervals for all concepts and both modalities together.
+    """Rows of δ(first) − δ(second) for each concept, intervals for all concepts and modalities together.
 
     `apart` (K,): what two seeds differ by.
     """
     found = stats.combine(np.subtract, first, second)
     valued = np.flatnonzero(np.isfinite(found.value))
-    found = found.simultaneous(max(2 * len(valued), 1))
+    found = found.simultaneous(max(len(nets.modalities) * len(valued), 1))
     concepts, rows = nets.features.concepts, []
     for k in valued:
         kind = concepts.kind[k]
@@ -228,7 +229,7 @@ def swap(nets: Networks, levels: Sequence[int]) -> Found:
     """What each concept keeps where a stream is replaced by what the other stream predicts of it."""
     rows = []
     for level in (lv for lv in levels if lv != WHOLE):
-        for modality, other in (nets.modalities, nets.modalities[::-1]):
+        for modality, other in permutations(nets.modalities, 2):
             own = nets.view(0, modality, level)
             guess = predicted(nets.view(0, other, level), own, nets.groups)
             cells = {"measure": "swap", "modality": modality, "versus": other}

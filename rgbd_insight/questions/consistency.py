@@ -27,6 +27,7 @@ from rgbd_insight.questions.networks import (
     missing_seeds,
     neighbours_of,
     networks,
+    pairwise,
 )
 from rgbd_insight.questions.yardstick import share_of_known, yardsticks
 from rgbd_insight.result import Result, numbers
@@ -48,6 +49,7 @@ MEASURES = (
 SHARES_OF_PIXELS = "missing"  # how the columns of samples begin that say how much was not read
 
 
+@pairwise
 def consistency(
     features: Features,
     run: str,
@@ -80,9 +82,10 @@ def consistency(
     Returns
     -------
     Result
-        The `ceiling` is the same measure between seeds of one modality, mean over both modalities. All seeds are used.
-        With fewer than two other seeds nothing can be corrected: `missing` says so, "consistent share" is answered by
-        "consistent share uncorrected", and there are no yardsticks.
+        Of features with more than two modalities every pair is asked, which `modality` and `versus` name. The `ceiling`
+        is the same measure between seeds of one modality, mean over both modalities. All seeds are used. With fewer than
+        two other seeds nothing can be corrected: `missing` says so, "consistent share" is answered by "consistent share
+        uncorrected", and there are no yardsticks.
 
     Raises
     ------

@@ -124,7 +124,7 @@ def own_share(features: Features, run: str, modality: str, level: int) -> OwnSha
 
 def _own_share(features: Features, run: str, modality: str, level: int) -> OwnShare:
     entry, stream = features.entry(run), _stream(features, run, modality, level)
-    (other,) = {m.name for m in features.modalities} - {modality}
+    other = _others(features, modality)[0]  # the only one in features of earlier versions
     unknown = OwnShare(*4 * [np.nan], "unknown", stream)
     if _pure(features, run, modality, level):
         return OwnShare(1.0, 1.0, 1.0, 1.0, "pure", stream)
@@ -270,8 +270,7 @@ def freed(features: Features, run: str, modality: str, level: int) -> np.ndarray
     run = features.resolve(run)
 
     def found() -> np.ndarray:
-        x, entry = features.view(run, modality, level), features.entry(run)
-        (other,) = {m.name for m in features.modalities} - {modality}
+        x, entry, other = features.view(run, modality, level), features.entry(run), _others(features, modality)[0]
         if entry.get("isolation") == SAME or _pure(features, run, modality, level):
             return x
         table = _former_guests(features, entry, other)
@@ -283,12 +282,16 @@ def freed(features: Features, run: str, modality: str, level: int) -> np.ndarray
 
 
 def _pure(features: Features, run: str, modality: str, level: int) -> bool:
-    """Whether the other input does not reach the view, or there is none."""
-    names = [m.name for m in features.modalities]
-    (other,) = {*names} - {modality}
+    """Whether no other input reaches the view, or there is none."""
+    others, stream = _others(features, modality), _stream(features, run, modality, level)
     moved = features.purity(run).set_index(["stream", "level", "modality"])["moved"]
-    alone = len({*features.conditions(run)} & {*names}) == 1
-    return alone or moved.get((_stream(features, run, modality, level), level, other)) == 0
+    alone = len({*features.conditions(run)} & {modality, *others}) == 1
+    return alone or all(moved.get((stream, level, other)) == 0 for other in others)
+
+
+def _others(features: Features, modality: str) -> list[str]:
+    """All modalities of which a guest's input stands beside this one."""
+    return [m.name for m in features.whole.modalities if m.name != modality]
 
 
 def _stream(features: Features, run: str, modality: str, level: int) -> str:

@@ -24,6 +24,7 @@ from rgbd_insight.questions.networks import (
     made,
     missing_seeds,
     networks,
+    pairwise,
     remembered,
 )
 from rgbd_insight.questions.positions import FOLDS, decoded_at_cells
@@ -53,6 +54,7 @@ PLACES = {  # what stands for an image: which measures it has, and what is said 
 }
 
 
+@pairwise
 def joint(
     features: Features,
     run: str,

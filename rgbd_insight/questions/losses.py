@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from itertools import combinations
 
 import numpy as np
 
 from rgbd_insight import stats
-from rgbd_insight.features import Ablation, AblationName, Features
+from rgbd_insight.features import Ablation, AblationName, Features, subsets
 from rgbd_insight.questions.ablation import chosen_on
 from rgbd_insight.questions.networks import Networks, neighbours_of
 from rgbd_insight.result import Missing, numbers
@@ -111,28 +113,50 @@ def by_removal(nets: Networks) -> Found:
 
 
 def _utilised(nets: Networks, removal: str, measure: str) -> Found:
-    features, run = nets.features, run_of(nets)
-    a, b = nets.modalities
+    """Conditional utilisation, Shapley value and interaction, exact over all sets of modalities that are kept."""
+    features, run, names = nets.features, run_of(nets), nets.modalities
     kind = "" if removal == "permuted" else f":{removal}"
-    names = {"both": "both", a: a + kind, b: b + kind, "none": "none" + kind}
-    absent = [c for c in names.values() if c not in features.conditions(run)]
+    conditions = {frozenset(names): "both", frozenset(): "none" + kind}
+    conditions |= {frozenset(kept.split("+")): kept + kind for kept in subsets(names)}
+    absent = [c for c in conditions.values() if c not in features.conditions(run)]
     if absent:
         call = f"ri.extract(model, data, out=…, conditions={tuple(absent)!r})"
-        return [], [Missing(f"conditions {', '.join(absent)} of {run}", "utilisation compares all four", call)]
-    v = {name: accuracy_estimate(features, run, c) for name, c in names.items()}
-    rows = []
-    for own, other in ((a, b), (b, a)):
+        why = "utilisation compares what the network does with every set of its inputs"
+        return [], [Missing(f"conditions {', '.join(absent)} of {run}", why, call)]
+    v = {kept: accuracy_estimate(features, run, c) for kept, c in conditions.items()}
+    cells, rows = nets.cells() | {"measure": measure}, []
+    for own in names:
+        rest = frozenset(names) - {own}
         parts = {
-            "conditional": stats.combine(lambda both, rest: both - rest, v["both"], v[other]),
-            "Shapley": stats.combine(
-                lambda both, mine, rest, none: (mine - none + both - rest) / 2, v["both"], v[own], v[other], v["none"]
-            ),
+            "conditional": stats.combine(np.subtract, v[frozenset(names)], v[rest]),
+            "Shapley": _on_average(v, (own,), rest),
         }
-        for label, found in parts.items():
-            rows.append(nets.cells() | {"measure": measure, "modality": own, "label": label} | numbers(found))
-    both = stats.combine(lambda b_, x, y, none: b_ - x - y + none, v["both"], v[a], v[b], v["none"])
-    rows.append(nets.cells() | {"measure": measure, "label": "interaction"} | numbers(both))
+        rows += [cells | {"modality": own, "label": label} | numbers(found) for label, found in parts.items()]
+    for pair in combinations(names, 2):
+        which = dict(zip(("modality", "versus"), pair, strict=True)) if len(names) > 2 else {}
+        found = _on_average(v, pair, frozenset(names) - {*pair})
+        rows.append(cells | which | {"label": "interaction"} | numbers(found))
     return rows, []
+
+
+def _on_average(v: dict[frozenset, Estimate], added: tuple[str, ...], rest: frozenset) -> Estimate:
+    """What adding modalities brings beyond what fewer of them bring, by the Shapley weights of the sets they join.
+
+    Of one the Shapley value, of two their interaction (Grabisch and Roubens 1999): sets of one size count together as
+    much as those of any other.
+    """
+    signs = [
+        (some, (-1) ** (len(added) - len(some))) for n in range(len(added), -1, -1) for some in combinations(added, n)
+    ]
+    terms = [
+        (frozenset(some) | frozenset(joined), sign / (math.comb(len(rest), size) * (len(rest) + 1)))
+        for size in range(len(rest) + 1)
+        for joined in combinations(sorted(rest), size)
+        for some, sign in signs
+    ]
+    return stats.combine(
+        lambda *values: sum(w * x for (_, w), x in zip(terms, values, strict=True)), *(v[k] for k, _ in terms)
+    )
 
 
 def silenced(nets: Networks) -> Found:

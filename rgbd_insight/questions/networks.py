@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property, partial, wraps
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from rgbd_insight import stats
 from rgbd_insight.features import Features, FeaturesError
 from rgbd_insight.questions.guests import WHOLE, freed, remembered
-from rgbd_insight.result import Missing
+from rgbd_insight.result import Missing, Result, joined
 from rgbd_insight.stats import Neighbours, Resampling
 from rgbd_insight.stats.order import Shifts
 from rgbd_insight.utils.messages import TooFew, Undefined, unknown
@@ -49,10 +50,9 @@ class Networks:
     at: str = IMAGES
 
     @property
-    def modalities(self) -> tuple[str, str]:
-        """Names of the two modalities."""
-        first, second = self.features.modalities
-        return first.name, second.name
+    def modalities(self) -> tuple[str, ...]:
+        """Names of the modalities: two where a question compares them (`pairwise`)."""
+        return tuple(m.name for m in self.features.modalities)
 
     @property
     def fused(self) -> bool:
@@ -150,6 +150,11 @@ def networks(features: Features, run: str) -> Networks:
     A run of which there is one seed only is divided into two halves of its units.
     """
     names, count = [m.name for m in features.modalities], int(features.groups.max()) + 1
+    if len(names) < 2:
+        raise FeaturesError(
+            f"`features` must be of two modalities or more; {features.path} has {names[0]} alone: extract a network of "
+            "two inputs"
+        )
     if count < LEAST:
         raise TooFew(
             f"`features` must hold at least {LEAST} groups; got {count} in {features.path}. An interval over groups "
@@ -169,7 +174,7 @@ def networks(features: Features, run: str) -> Networks:
         seen = set(features.conditions(run)) & set(names)  # a wide twin has another name and one modality too
         if features.entry(run)["fusion"] in names or len(seen) == 1:
             raise FeaturesError(
-                f"`run` must see both modalities; {run!r} sees {' and '.join(sorted(seen)) or 'one'} alone. "
+                f"`run` must see more than one modality; {run!r} sees {' and '.join(sorted(seen)) or 'one'} alone. "
                 f'Ask for "twins" to compare it with its twin.'
             )
         members = tuple(dict.fromkeys(names, r) for r in (run, *features.siblings(run)))
@@ -185,6 +190,7 @@ def neighbours_of(features: Features) -> Neighbours:
     It is asked of the features, not of a network, so that all estimates of the same images share their blocks. Where no
     responses were kept, the areas of the concepts stand in for them.
     """
+    features = features.whole
 
     def make() -> Neighbours:
         if (np.diff(features.groups) < 0).any():
@@ -202,6 +208,36 @@ def neighbours_of(features: Features) -> Neighbours:
         return stats.neighbours(views or [features.areas], features.groups)
 
     return remembered(features, "neighbours", make)
+
+
+def pairwise(question: Callable[..., Result]) -> Callable[..., Result]:
+    """A question about two modalities, which of features with more is asked of every pair.
+
+    Each row then names the pair, in `modality` and `versus`; what is said of one modality beside either of two others
+    stands in two rows, as the number of things that an interval holds for together may differ.
+    """
+
+    @wraps(question)
+    def ask(features: Features, *args: Any, **options: Any) -> Result:
+        names = [m.name for m in features.modalities]
+        if len(names) <= 2:
+            return question(features, *args, **options)
+        pairs = list(combinations(names, 2))
+        answers = [question(features.pair(*pair), *args, **options) for pair in pairs]
+        every = [m for m in answers[0].missing if all(m in answer.missing for answer in answers)]
+        parts = []
+        for (a, b), answer in zip(pairs, answers, strict=True):
+            table = answer.table.astype({"modality": object, "versus": object})
+            rest = [m for m in answer.missing if m not in every]
+            other, alone = table["modality"].map({a: b, b: a}), table["modality"].isna()
+            table["versus"] = table["versus"].where(table["versus"].notna(), other.where(~alone, b))
+            table.loc[alone, "modality"] = a
+            told = (*every, *(replace(m, what=f"{m.what} ({a} and {b})") for m in rest))
+            parts.append(replace(answer, table=table, missing=told))
+        found = joined(parts)
+        return replace(found, table=found.table.drop_duplicates(ignore_index=True))
+
+    return ask
 
 
 def missing_seeds(nets: Networks) -> list[Missing]:
@@ -227,6 +263,7 @@ def made(features: Features, plan: Resampling, *, null: bool = False, **options:
         "devices": devices,
         "path": str(features.path),
         "classes": len(features.classes),
+        **({"own concepts": [str(own) for own in features.own]} if features.own else {}),
         **plan.made(found.groups, null=null),
         **found.made(),
         **options,

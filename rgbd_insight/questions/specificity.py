@@ -24,6 +24,7 @@ from rgbd_insight.questions.networks import (
     missing_seeds,
     neighbours_of,
     networks,
+    pairwise,
     remembered,
 )
 from rgbd_insight.questions.positions import POSITIONS, concept_cells, planted, position_rows
@@ -51,6 +52,7 @@ MANY = 4000  # images from which one split is enough
 CONTROLS = 10  # times that labels are shuffled, to say what δ is by chance
 
 
+@pairwise
 def specificity(
     features: Features, run: str, *, levels: Sequence[int] | None = None, measures: Sequence[str] | None = None
 ) -> Result:
@@ -76,9 +78,10 @@ def specificity(
     Returns
     -------
     Result
-        Intervals of δ and Δ hold for all concepts and both modalities together (Bonferroni); `planted` is the
-        visibility that was planted. Concepts seen too rarely are in `missing`. With fewer than two other seeds
-        "specific share" is answered by "specific share uncorrected", as `missing` says.
+        Of every pair of modalities, which `modality` and `versus` name where there are more than two. Intervals of δ
+        and Δ hold for all concepts and both modalities of a pair together (Bonferroni); `planted` is the visibility
+        that was planted. Concepts seen too rarely are in `missing`. With fewer than two other seeds "specific share" is
+        answered by "specific share uncorrected", as `missing` says.
 
     Raises
     ------

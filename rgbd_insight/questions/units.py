@@ -196,19 +196,19 @@ def ranked(
 ) -> Ranking:
     """The two rankings of the first network's units; `among` bool (N,) keeps some samples only.
 
-    All other networks of either modality say together what they have of each unit. Responses are held back where they
+    All other networks of every modality say together what they have of each unit. Responses are held back where they
     lie far out: one image on which everything does would decide the order.
     """
     features = nets.features
     among = np.ones(len(features), bool) if among is None else among
-    other = next(m for m in nets.modalities if m != modality)
+    rest_of = [m for m in nets.modalities if m != modality]
     groups, present = nets.groups[among], features.present[among]
 
     def stream(member: int, name: str) -> np.ndarray:
         return bounded(nets.view(member, name, level)[among])
 
     x, rest = stream(0, modality), range(1, len(nets.members))
-    others, same = ([stream(j, name) for j in rest] for name in (other, modality))
+    others, same = ([np.hstack([stream(j, m) for m in names]) for j in rest] for names in (rest_of, [modality]))
     delta = np.mean([decodability(y, present, groups).delta for y in others], axis=0)
     closest = np.max([max_correlation(x, y) for y in others], axis=0)
     r2 = stats.estimate(PredictedStatistic(x, others, same, groups), groups, plan or nets.plan(), null=False)
