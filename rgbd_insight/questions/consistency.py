@@ -83,9 +83,9 @@ def consistency(
     -------
     Result
         Of features with more than two modalities every pair is asked, which `modality` and `versus` name. The `ceiling`
-        is the same measure between seeds of one modality, mean over both modalities. All seeds are used. With fewer than
-        two other seeds nothing can be corrected: `missing` says so, "consistent share" is answered by "consistent share
-        uncorrected", and there are no yardsticks.
+        is the same measure between seeds of one modality, mean over both modalities. All seeds are used. With fewer
+        than two other seeds nothing can be corrected: `missing` says so, "consistent share" is answered by "consistent
+        share uncorrected", and there are no yardsticks.
 
     Raises
     ------
