@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from scipy.stats import rankdata
 
-from rgbd_insight.features import GRID, ON_GRIDS, FeatureWriter, choose_images
+from rgbd_insight.features import GRID, FeatureWriter, choose_images
 from rgbd_insight.metrics.dissection import TopValues
 from rgbd_insight.stats import group_codes, group_folds
 from rgbd_insight.utils.threads import one_thread
@@ -16,6 +16,7 @@ from rgbd_insight.utils.threads import one_thread
 FOLDS, TOP = 5, 0.005
 VALUES = 4_000_000  # of maps that are held together
 ROWS = 65_536  # cells whose concepts are held together
+ON_GRIDS = 1000  # images, at most, that are compared by what stands where in their maps
 REST = 1e-3  # relative error of all inner products together that coordinates may leave out
 
 

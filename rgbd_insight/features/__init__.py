@@ -1,9 +1,9 @@
 """Features: a directory of unit responses that every question reads and no model is needed for."""
 
-from rgbd_insight.features.cells import ON_GRIDS, cell_blocks, choose_cells, choose_images, choose_units
+from rgbd_insight.features.cells import cell_blocks, choose_cells, choose_units
 from rgbd_insight.features.files import GRID, MANIFEST, SUMS
 from rgbd_insight.features.isolation import MEASURED, SAME, Guests, Parts, guests, partners, parts
-from rgbd_insight.features.quantise import write_quantised
+from rgbd_insight.features.quantise import choose_images, write_quantised
 from rgbd_insight.features.reader import Features, load
 from rgbd_insight.features.schema import (
     LOOKS,

@@ -17,7 +17,6 @@ from rgbd_insight.features.files import CELLS, GRID, BlockFile, dequantise, enco
 from rgbd_insight.features.schema import FeaturesError, TensorKey
 
 UNITS = 64  # of a tap, at most, whose responses at cells are kept
-ON_GRIDS = 1000  # images, at most, that are compared by what stands where in their maps
 IMAGES = 256  # whose cells are quantised together
 
 
@@ -122,36 +121,6 @@ def choose_units(tap: str, width: int, units: int = UNITS, seed: int = 0) -> np.
     """
     random = np.random.default_rng([seed, zlib.crc32(tap.encode()), width])
     return np.sort(random.permutation(width)[:units])
-
-
-def choose_images(groups: np.ndarray, most: int, seed: int = 0) -> np.ndarray:
-    """At most `most` of N images, rising: whole groups, drawn by `seed` while they fit; all where there are no more.
-
-    Parameters
-    ----------
-    groups : array of int (N,)
-        Codes of the groups, from 0.
-    most, seed : int
-        How many at most; of the draw.
-
-    Returns
-    -------
-    ndarray of int
-        Empty where every group is larger.
-
-    Examples
-    --------
-    >>> choose_images(np.array([0, 0, 1, 1, 1, 2]), 3).tolist(), len(choose_images(np.arange(9), 20))
-    ([2, 3, 4], 9)
-    """
-    if len(groups) <= most:
-        return np.arange(len(groups))
-    sizes, taken, left = np.bincount(groups), [], most
-    for group in np.random.default_rng([seed, 1]).permutation(len(sizes)):
-        if sizes[group] <= left:
-            taken.append(group)
-            left -= sizes[group]
-    return np.flatnonzero(np.isin(groups, taken))
 
 
 def cell_table(places: dict[str, np.ndarray], cells: dict, groups: np.ndarray) -> pd.DataFrame:
@@ -358,7 +327,7 @@ class AtCells:
         FeaturesError
             Where they were not recorded; it names the call that adds them.
         """
-        return self._profiles(run, modality, level, GRID)
+        return self._over_cells(run, modality, level, GRID)
 
     @cached_property
     def grid_samples(self) -> np.ndarray:
@@ -379,6 +348,9 @@ class AtCells:
         return {key: inside(self._home[self.resolve(run)], name) for name, keys in files.items() for key in keys}
 
     def _profiles(self, run: str, modality: str, level: int, part: str) -> np.ndarray:
+        return self._over_cells(run, modality, level, part)
+
+    def _over_cells(self, run: str, modality: str, level: int, part: str) -> np.ndarray:
         run = self.resolve(run)
         index = self.profile_files(run)
         own, fused = (str(TensorKey(modality, stream, level)) for stream in (modality, "fused"))

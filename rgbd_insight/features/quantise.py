@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
-from rgbd_insight.features.cells import choose_images, choose_units
+from rgbd_insight.features.cells import choose_units
 from rgbd_insight.features.checks import first_wrong, refuse
 from rgbd_insight.features.directory import COMPLETE, PROGRESS, place, publish, read_manifest, recover, take
 from rgbd_insight.features.files import CELLS, GRID, MANIFEST, SCHEMA, WITH_CELLS, quantise, read_tensors, write_columns
@@ -241,6 +241,36 @@ def _keep_function(features: Features, keep: Keep) -> Chosen:
     for name in [keep] if isinstance(keep, str) else keep:
         names |= set(features.find(fusion=name)) or {features.resolve(name)}
     return lambda run, key: run in names
+
+
+def choose_images(groups: np.ndarray, most: int, seed: int = 0) -> np.ndarray:
+    """At most `most` of N images, rising: whole groups, drawn by `seed` while they fit; all where there are no more.
+
+    Parameters
+    ----------
+    groups : array of int (N,)
+        Codes of the groups, from 0.
+    most, seed : int
+        How many at most; of the draw.
+
+    Returns
+    -------
+    ndarray of int
+        Empty where every group is larger.
+
+    Examples
+    --------
+    >>> choose_images(np.array([0, 0, 1, 1, 1, 2]), 3).tolist(), len(choose_images(np.arange(9), 20))
+    ([2, 3, 4], 9)
+    """
+    if len(groups) <= most:
+        return np.arange(len(groups))
+    sizes, taken, left = np.bincount(groups), [], most
+    for group in np.random.default_rng([seed, 1]).permutation(len(sizes)):
+        if sizes[group] <= left:
+            taken.append(group)
+            left -= sizes[group]
+    return np.flatnonzero(np.isin(groups, taken))
 
 
 def _choose_samples(features: Features, samples: int | Sequence[int] | None, seed: int) -> np.ndarray:
