@@ -52,7 +52,6 @@ __all__ = [
     "MANIFEST",
     "MEASURED",
     "Modality",
-    "ON_GRIDS",
     "Parts",
     "ROLES",
     "RunId",
