@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rgbd_insight.cli.sources import trained_size, weights_of
+from rgbd_insight.cli.sources import path, trained_size, weights_of
 from rgbd_insight.data import Dataset
 from rgbd_insight.extraction import call, call_name
 from rgbd_insight.hooks import Tap, purity
@@ -37,7 +37,7 @@ class Attached:
 
 def add_options(sub: argparse.ArgumentParser, *, taps: bool = True) -> None:
     """Options that name a network."""
-    sub.add_argument("--checkpoint", type=Path, help="weights for a factory: .safetensors, or tensors by torch.save")
+    sub.add_argument("--checkpoint", type=path, help="weights for a factory: .safetensors, or tensors by torch.save")
     sub.add_argument(
         "--adapt",
         metavar="MODULE:FUNCTION",

@@ -77,10 +77,10 @@ class _UsageError(ValueError):
 
 
 def _check_words(words: list[str]) -> None:
-    """No name of a file or of anything else has a NUL byte in it."""
-    wrong = next((word for word in words if "\0" in word), None)
-    if wrong is not None:
-        raise _UsageError(f"an option must have no NUL byte in it; got {wrong[:60]!r}")
+    """No name has a NUL byte in it; and argparse loses a value that is "--"."""
+    for word in words:
+        if "\0" in word or (word.startswith("--") and word.endswith("=--")):
+            raise _UsageError(f"an option must have no NUL byte in it, and not be '--'; got {word[:60]!r}")
 
 
 class _Parser(argparse.ArgumentParser):

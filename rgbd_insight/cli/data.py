@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from rgbd_insight.cli.sources import command, count, new_folder
+from rgbd_insight.cli.sources import command, count, new_folder, path
 from rgbd_insight.data import check, nyuv2, sunrgbd
 from rgbd_insight.data.convert import DEPTHS
 
@@ -20,18 +19,18 @@ def add(commands: argparse._SubParsersAction) -> None:
     parts = command(commands, "data", None, text).add_subparsers(required=True, metavar="check|nyuv2|sunrgbd")
     text = "look a folder of images over for the mistakes that people make; 1 where there are any"
     sub = command(parts, "check", _check, text)
-    sub.add_argument("path", type=Path, help="the folder")
+    sub.add_argument("path", type=path, help="the folder")
     sub.add_argument("--sample", type=count, default=64, help="images that are looked into")
     text = "convert nyu_depth_v2_labeled.mat, as its page distributes it, into a folder of images"
     sub = command(parts, "nyuv2", _nyuv2, text)
-    sub.add_argument("file", type=Path, help="nyu_depth_v2_labeled.mat")
+    sub.add_argument("file", type=path, help="nyu_depth_v2_labeled.mat")
     sub.add_argument("out", type=new_folder, help="the new folder")
-    sub.add_argument("--splits", type=Path, help="the official splits.mat; none: beside the file")
+    sub.add_argument("--splits", type=path, help="the official splits.mat; none: beside the file")
     sub.add_argument("--classes", type=int, choices=(40, 13), default=40, help="that the 894 names are mapped to")
     sub.add_argument("--depth", choices=tuple(DEPTHS), default="raw", help="as measured, or in-painted by the authors")
     text = "convert the folders of SUN RGB-D, with its toolbox where that lies beside them"
     sub = command(parts, "sunrgbd", _sunrgbd, text)
-    sub.add_argument("root", type=Path, help="the folder that holds SUNRGBD/ and SUNRGBDtoolbox/")
+    sub.add_argument("root", type=path, help="the folder that holds SUNRGBD/ and SUNRGBDtoolbox/")
     sub.add_argument("out", type=new_folder, help="the new folder")
 
 

@@ -83,6 +83,13 @@ WIDTH = number(0, 2**13)
 count = number(1, 10**6)
 
 
+def path(word: str) -> Path:
+    """The reader of an option: a path, which "" is not, although Python takes it for the current folder."""
+    if not word:
+        raise argparse.ArgumentTypeError("must be a path; got ''")
+    return Path(word)
+
+
 def new_folder(word: str) -> Path:
     """The reader of an option: a folder that can be made or written to, so that no run ends without a place."""
     path = _place(word, "a folder")

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
 from rgbd_insight.cli.data import Found
-from rgbd_insight.cli.sources import command, count, new_folder
+from rgbd_insight.cli.sources import command, count, new_folder, path
 from rgbd_insight.features import read_table
 from rgbd_insight.validation import bars, validate
 
@@ -21,7 +20,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     sub = command(commands, "validate", score_measures, text)
     sub.add_argument("--quick", action="store_true", help="a few small worlds, asked only what so few can meet")
-    sub.add_argument("--judge", type=Path, metavar="FOLDER", help="judge the tables in a folder, and make none")
+    sub.add_argument("--judge", type=path, metavar="FOLDER", help="judge the tables in a folder, and make none")
     sub.add_argument("--out", type=new_folder, default="validation", help="folder for the tables")
     sub.add_argument("--workers", type=count, help="processes, each on one core; none: one for each core")
 

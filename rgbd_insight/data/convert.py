@@ -67,7 +67,12 @@ def nyuv2(
     if classes not in (40, 13) or depth not in DEPTHS:
         raise ValueError(f"`classes` must be 40 or 13 and `depth` raw or filled; got {classes} and {depth!r}")
     file = Path(file)
-    halves = read_mat(Path(splits) if splits else file.with_name("splits.mat"), ("trainNdxs", "testNdxs"))
+    if not file.is_file():
+        raise ValueError(f"`file` must be nyu_depth_v2_labeled.mat; there is none at {str(file)!r}")
+    splits = Path(splits) if splits else file.with_name("splits.mat")
+    if not splits.is_file():
+        raise ValueError(f"`splits` must be the official splits.mat; {splits} is missing, of the data set's page")
+    halves = read_mat(splits, ("trainNdxs", "testNdxs"))
     with open_hdf5(file) as source, writing(out) as target:
         _check_nyuv2(source, file, DEPTHS[depth])
         table, names = _mapping(source, file, classes)

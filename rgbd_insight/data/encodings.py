@@ -99,10 +99,10 @@ def hha(
     ----------
     depth : Tensor of float (B, 1, H, W)
         In metres; 0 = missing.
-    intrinsics : Intrinsics or sequence of float
+    intrinsics : Intrinsics or sequence of float (4,)
         (fx, fy, cx, cy) in pixels of this image.
-    gravity : Tensor or sequence of float, optional
-        The direction down in camera axes, (3,) or (B, 3); None estimates it for each image, see `gravity_of`.
+    gravity : Tensor or sequence of float (3,) or (B, 3), optional
+        The direction down in camera axes; None estimates it for each image, see `gravity_of`.
     camera_height : float, optional
         Of the lens above the ground, in metres; None takes the ground to be the height that half a percent of the
         image's points lie below.

@@ -88,8 +88,8 @@ class Folder:
         self, path: str | Path, split: str = "test", *, size: Sequence[int] | None = None, crop: bool = True
     ) -> None:
         self.path, self.split = Path(path), split
-        if not self.path.is_dir():
-            raise ValueError(f"`path` must be a folder with rgb/, depth/ and label/; {self.path} is none")
+        if not str(path) or not self.path.is_dir():
+            raise ValueError(f"`path` must be a folder with rgb/, depth/ and label/; {str(path)!r} is none")
         if size is not None and (len(size) != 2 or min(size) < 1):
             raise ValueError(f"`size` must be (H, W) in pixels or None; got {size}")
         self.name = self.path.resolve().name

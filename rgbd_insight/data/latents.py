@@ -193,6 +193,8 @@ def drawn(ranges: Mapping[str, list], rng: np.random.Generator, **fixed: object)
         raise ValueError(f"`ranges` must name knobs; got {', '.join(sorted(wrong))}. Known: {names}.")
     found = {}
     for name, values in ranges.items():
+        if not values or not all(isinstance(v, int | float | str) for v in values):
+            raise ValueError(f"`ranges` must have a list of numbers or names for {name!r}; got {values!r}")
         uniform = len(values) == 2 and any(isinstance(v, float) for v in values)
         found[name] = float(rng.uniform(*values)) if uniform else values[rng.integers(len(values))]
     return Knobs(**(found | fixed))

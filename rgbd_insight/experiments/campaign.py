@@ -31,6 +31,7 @@ from rgbd_insight.features import (
 from rgbd_insight.questions import balance
 from rgbd_insight.utils.files import Lock, digest
 from rgbd_insight.utils.jobs import ALONE, Pool
+from rgbd_insight.utils.messages import checked_path
 from rgbd_insight.validation import scenes
 
 LEAST_WEIGHED = 500  # images: the variance of fewer cannot be partitioned
@@ -66,6 +67,7 @@ def run_all(chosen: Sequence[Plan], scale: str, work: Path, pool: Pool = ALONE) 
     InUse
         Where another campaign is at work below `work`.
     """
+    work = checked_path("work", work)
     jobs = [job for plan in chosen for job in zoo_jobs(plan, scale, work)]
     if scale == "full":
         jobs += intervention_jobs(scale, work) + derived_jobs(scale, work)

@@ -25,6 +25,7 @@ from rgbd_insight.result import numbers
 from rgbd_insight.stats import Estimate
 from rgbd_insight.utils.files import Lock
 from rgbd_insight.utils.jobs import ALONE, Pool
+from rgbd_insight.utils.messages import checked_path, unknown
 
 METRIC = "metric"  # what the others are compared with
 SHARES = {"consistent share": (0, 2), "named-specific share": (1,)}  # places in the variance partitioning
@@ -233,7 +234,15 @@ def compare(chosen: Iterable[Plan], what: str, scale: str, work: Path, book: Pat
         Where weights and full features are kept; where the tables go.
     pool : Pool, optional
         Where jobs are done.
+
+    Raises
+    ------
+    ValueError
+        For another `what`.
     """
+    if what not in COMPARED:
+        raise ValueError(unknown("what", what, COMPARED))
+    work, book = checked_path("work", work), checked_path("book", book)
     for plan in chosen:
         with Lock(work):
             do_all(zoo_jobs(plan, scale, work), pool)

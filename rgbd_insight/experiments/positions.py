@@ -28,6 +28,7 @@ from rgbd_insight.questions.positions import absence, decoded_at_cells, decoded_
 from rgbd_insight.questions.specificity import MARGIN, probe
 from rgbd_insight.stats import Estimate
 from rgbd_insight.utils.files import Lock
+from rgbd_insight.utils.messages import checked_path
 from rgbd_insight.validation.scenes import expected_labels
 
 COMMAND = "rgbd-insight campaign positions"
@@ -77,6 +78,7 @@ def position_tables(plans: list[Plan], profile: str, work: Path, book: Path) -> 
         The book's folder.
     """
     made = {"scenes": planted_table, "nyuv2": real_table}
+    work, book = checked_path("work", work), checked_path("book", book)
     with Lock(work):
         for plan in plans:
             for run in plan.runs:

@@ -39,7 +39,7 @@ def partners(groups: Sequence[str], draws: int) -> np.ndarray:
     >>> partners(["a", "a", "b", "b"], 1)[0].tolist() in ([2, 3, 0, 1], [3, 2, 0, 1], [2, 3, 1, 0], [3, 2, 1, 0])
     True
     """
-    codes = np.unique(np.asarray(groups), return_inverse=True)[1]  # (N,)
+    codes = _codes(groups)
     sizes, n = np.bincount(codes), len(codes)
     largest = int(sizes.max())
     result = np.empty((draws, n), np.int64)
@@ -52,6 +52,13 @@ def partners(groups: Sequence[str], draws: int) -> np.ndarray:
             for code in range(len(sizes)):
                 result[draw, codes == code] = random.choice(np.flatnonzero(codes != code), sizes[code])
     return result
+
+
+def _codes(groups: Sequence[str]) -> np.ndarray:
+    names, codes = np.unique(np.asarray(groups), return_inverse=True)
+    if len(names) < 2:
+        raise ValueError(f"`groups` must be two or more different ones; got {len(names)}: none has another's sample")
+    return codes  # (N,)
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +106,7 @@ def guests(groups: Sequence[str], draws: int) -> Guests:
     >>> guests(["a", "a", "a", "b", "c"], 1).table[0].tolist() in ([3, 3, 3, 4, 3], [4, 4, 4, 4, 3])
     True
     """
-    codes = np.unique(np.asarray(groups), return_inverse=True)[1]  # (N,)
+    codes = _codes(groups)
     sizes = np.bincount(codes)
     random = np.random.default_rng([len(codes), len(sizes)])
     order = random.permutation(len(sizes))
@@ -178,6 +185,8 @@ def parts(responses: np.ndarray) -> Parts:
     (1.0, True)
     """
     count, hosts = responses.shape[:2]
+    if min(count, hosts) < 2:
+        raise ValueError(f"`responses` must be of two or more images and guests; got {count} and {hosts}")
     x = responses - responses.mean((0, 1))  # (I, D, U)
     image, guest = x.mean(1), x.mean(0)  # (I, U), (D, U)
     rest = x - image[:, None] - guest

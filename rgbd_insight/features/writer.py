@@ -24,6 +24,7 @@ from rgbd_insight.features.checks import (
 )
 from rgbd_insight.features.directory import (
     COMPLETE,
+    LATER,
     PROGRESS,
     RUN_KEY,
     cell_conditions,
@@ -380,7 +381,7 @@ class FeatureWriter(WritesCells):
         files = {n: sorted(w) for n, w in known.items() if n not in ("concepts.safetensors", *BESIDE)}
         at_cells = files.pop(self._name("cells.safetensors"), None)
         widths = {TensorKey.parse(key).tap: width for key, width in known.get(self._name("safetensors"), {}).items()}
-        new = {k: self.run.get(k) for k in RUN_KEY if k != "task" or self.run.get(k)} | {
+        new = {k: self.run.get(k) for k in RUN_KEY if k not in LATER or self.run.get(k)} | {
             "conditions": self.conditions,
             "ablations": self.ablations,
             "purity": json_value(purity or []),

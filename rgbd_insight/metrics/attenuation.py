@@ -91,6 +91,11 @@ def _corrected_r2(covariances: np.ndarray) -> np.ndarray:
 def corrected_unit_shares(covariances: np.ndarray) -> np.ndarray:
     """R² (U, 4) in the order of SHARES, corrected, from covariances (2, 2, 2, U); rows sum to `corrected_ceilings`.
 
+    Parameters
+    ----------
+    covariances : array of float (2, 2, 2, U)
+        Of `CorrectedStatistic`.
+
     Examples
     --------
     >>> covariances = np.ones((2, 2, 2, 1)) * [[[[0.4], [0.2]], [[0.1], [0.05]]], [[[0.8], [0.8]], [[0.2], [0.2]]]]
@@ -102,7 +107,13 @@ def corrected_unit_shares(covariances: np.ndarray) -> np.ndarray:
 
 
 def corrected_ceilings(covariances: np.ndarray) -> np.ndarray:
-    """R² (U,) of the same modality's networks, corrected, from covariances (2, 2, 2, U)."""
+    """R² (U,) of the same modality's networks, corrected, from covariances (2, 2, 2, U).
+
+    Parameters
+    ----------
+    covariances : array of float (2, 2, 2, U)
+        Of `CorrectedStatistic`.
+    """
     return _corrected_r2(covariances)[SAME].sum(0)
 
 
@@ -110,6 +121,11 @@ def corrected_level_shares(covariances: np.ndarray) -> np.ndarray:
     """Shares of a level (4,), Σ_u share / Σ_u ceiling, from covariances (2, 2, 2, U).
 
     They sum to 1; NaN where that ceiling is not positive.
+
+    Parameters
+    ----------
+    covariances : array of float (2, 2, 2, U)
+        Of `CorrectedStatistic`.
     """
     ceilings = corrected_ceilings(covariances)
     top = np.nansum(ceilings)

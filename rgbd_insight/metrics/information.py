@@ -138,7 +138,8 @@ def excess_synergy(
     -------
     array (K,)
         I(s; X, Y) − max(I(s; X, X′), I(s; Y, Y′)), the first over all four pairs of networks on average. Below 0
-        where one modality tells all: its second network then helps more than the other modality's.
+        where one modality tells all: its second network then helps more than the other modality's. NaN for a concept
+        that is the same in all images.
 
     Raises
     ------

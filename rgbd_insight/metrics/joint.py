@@ -169,6 +169,11 @@ def partner_axes(
     variance : array (U,)
         ½·mean_k (s_uk − s_vk)² as `semantic_variance` has it, the partner's profile turned by its sign; the same mean.
 
+    Raises
+    ------
+    ValueError
+        Where a profile is not finite, or `fold` is none of these folds or leaves one empty.
+
     Examples
     --------
     >>> x, fold = np.random.default_rng(0).normal(size=(100, 3)), np.arange(100) % 5
@@ -182,6 +187,11 @@ def partner_axes(
     if not (np.isfinite(first).all() and np.isfinite(second).all()):
         raise ValueError("`first` and `second` must be finite; got NaN or infinity. Leave those concepts out.")
     folds, width, concepts = first.shape
+    if folds < 2 or set(np.unique(fold).tolist()) != set(range(folds)) or len(fold) != len(x):
+        raise ValueError(
+            f"`fold` must give each of the {len(x)} images one of the {folds} folds (2 or more) of the profiles, none "
+            f"of them empty; got {len(fold)} images in {', '.join(map(str, np.unique(fold)[:9])) or 'none'}"
+        )
     total, count = np.zeros((2, width)), np.zeros(width)
     for f, (partner, sign) in enumerate(zip(found.partner, found.sign, strict=True)):
         units = np.flatnonzero(partner >= 0)

@@ -64,6 +64,11 @@ class Partitioning:
 def unit_shares(r2: np.ndarray) -> np.ndarray:
     """Shares of units (…, 4), in the order of SHARES, from held-out R² (…, 5) of MODELS.
 
+    Parameters
+    ----------
+    r2 : array of float (5,), (U, 5) or (B, U, 5)
+        Held-out R² of units, or of leave-outs and units; MODELS says of what.
+
     Examples
     --------
     >>> unit_shares(np.array([0.3, 0.4, 0.8, 0.5, 0.9])).round(1) + 0.0
@@ -74,7 +79,13 @@ def unit_shares(r2: np.ndarray) -> np.ndarray:
 
 
 def level_shares(r2: np.ndarray) -> np.ndarray:
-    """Shares of a level (4,), Σ_u share / Σ_u R²(same), from R² (U, 5); NaN where that ceiling is not positive."""
+    """Shares of a level (4,), Σ_u share / Σ_u R²(same), from R² (U, 5); NaN where that ceiling is not positive.
+
+    Parameters
+    ----------
+    r2 : array of float (U, 5)
+        As `unit_shares` has them.
+    """
     return _of_ceiling(np.nansum(unit_shares(r2), axis=0), r2)
 
 
@@ -84,7 +95,13 @@ def undefined(level: np.ndarray) -> str:
 
 
 def consistent_share(r2: np.ndarray) -> float:
-    """The two consistent shares of a level together, Σ_u R²(other) / Σ_u R²(same), from R² (U, 5); NaN as above."""
+    """The two consistent shares of a level together, Σ_u R²(other) / Σ_u R²(same), from R² (U, 5); NaN as above.
+
+    Parameters
+    ----------
+    r2 : array of float (U, 5)
+        As `unit_shares` has them.
+    """
     return float(_of_ceiling(np.nansum(r2[:, OTHER]), r2))
 
 

@@ -35,6 +35,8 @@ def against_truth(values: Mapping[str, np.ndarray], truth: float, ax: Axes | Non
     >>> against_truth({"greedy": np.array([0.4, 0.5]), "cross-fitted": np.array([0.0, 0.1])}, 0.0).get_xlabel()
     'value'
     """
+    if empty := [name for name, found in values.items() if not np.size(found)]:
+        raise ValueError(f"`values` must have repetitions of each procedure; {empty[0]!r} has none")
     ax = canvas(ax, 0.5 * len(values) + 1.5)
     ax.axvline(truth, color=INK, ls="--", lw=1.4)
     for at, (name, found) in enumerate(values.items()):

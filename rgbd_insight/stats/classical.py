@@ -44,11 +44,23 @@ def student_interval(
 def student_p(values: ArrayLike) -> float:
     """Two-sided p of Student's test that values (n,) have the mean 0.
 
+    Parameters
+    ----------
+    values : array (n,)
+        Two or more.
+
+    Raises
+    ------
+    ValueError
+        Where there are fewer.
+
     Examples
     --------
     >>> round(student_p([0.9, 1.1, 1.3]), 3)
     0.011
     """
+    if np.ndim(values) != 1 or np.size(values) < 2:
+        raise ValueError(f"`values` must be two or more numbers; got shape {np.shape(values)}")
     return float(distributions.ttest_1samp(values, 0).pvalue)
 
 
@@ -109,6 +121,16 @@ def sign_flip(gains: ArrayLike, *, seed: int = 0) -> float:
 def page_trend(table: ArrayLike) -> float:
     """Two-sided p of Page's test that the columns of (blocks, conditions) rise or fall in order: twice the smaller one.
 
+    Parameters
+    ----------
+    table : array (blocks, conditions)
+        Two or more rows, three or more columns.
+
+    Raises
+    ------
+    ValueError
+        Where there are fewer.
+
     References
     ----------
     Page: Ordered hypotheses for multiple treatments. JASA 58, 1963.
@@ -118,6 +140,8 @@ def page_trend(table: ArrayLike) -> float:
     >>> page_trend([[1, 2, 3, 4], [1, 2, 3, 4], [2, 1, 3, 4]]) < 0.01
     True
     """
+    if np.ndim(table) != 2 or np.shape(table)[0] < 2 or np.shape(table)[1] < 3:
+        raise ValueError(f"`table` must have 2 or more rows and 3 or more columns; got shape {np.shape(table)}")
     ranks = np.arange(1, np.shape(table)[1] + 1)
     p = (distributions.page_trend_test(table, predicted_ranks=r).pvalue for r in (ranks, ranks[::-1]))
     return min(1.0, 2 * float(min(p)))

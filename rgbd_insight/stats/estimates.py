@@ -240,6 +240,13 @@ def p_value(value: ArrayLike, draws: ArrayLike, *, exact: bool = False) -> Numbe
 def central_interval(draws: ArrayLike, confidence: float = 0.95) -> tuple[Number, Number]:
     """Between which values the central `confidence` of draws (D, …) lie, each (…); NaN where a draw is.
 
+    Parameters
+    ----------
+    draws : array (D, …)
+        One value, or array of them, a draw.
+    confidence : float
+        Between 0 and 1.
+
     Examples
     --------
     >>> [round(end, 9) for end in central_interval(np.arange(101.0), 0.9)]

@@ -209,6 +209,11 @@ def exchanger(groups: ArrayLike) -> Callable[[np.random.Generator], np.ndarray]:
 def checked_blocks(blocks: ArrayLike, groups: ArrayLike) -> np.ndarray:
     """Return the block of every row (N,) as codes 0…G-1, G >= 2, or an error where a block divides a group.
 
+    Parameters
+    ----------
+    blocks, groups : array (N,)
+        The block and the group of every row.
+
     Examples
     --------
     >>> checked_blocks([5, 5, 9], ["attic", "attic", "hall"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from inspect import signature
 from itertools import accumulate
 
 import numpy as np
@@ -124,6 +125,16 @@ def _jackknifed(statistic: Statistic, block: np.ndarray, halves: bool, seed: int
     return value, leave_outs
 
 
+def _takes(function: Callable, count: int) -> bool:
+    try:
+        signature(function).bind(*range(count))
+    except TypeError:
+        return False
+    except ValueError:  # a function of a compiled library does not say what it takes
+        return True
+    return True
+
+
 def combine(function: Callable[..., Number], *estimates: Estimate | Number, null: bool = False) -> Estimate:
     """A smooth function of several estimates over the same blocks of groups, with their joint jackknife interval.
 
@@ -145,7 +156,7 @@ def combine(function: Callable[..., Number], *estimates: Estimate | Number, null
     ------
     ValueError
         Where no estimate is given, or they do not share their blocks (or, with `null`, their permutations), or one has
-        another number of leave-outs.
+        another number of leave-outs; or `function` takes more or fewer values.
 
     Examples
     --------
@@ -168,6 +179,9 @@ def combine(function: Callable[..., Number], *estimates: Estimate | Number, null
             f"`estimates` must have a leave-out for each of their {made[0].blocks} blocks; got {wrong.pop()}. "
             "Leave them as `estimate` made them."
         )
+
+    if not _takes(function, len(estimates)):
+        raise ValueError(f"`function` must take as many values as there are estimates; got {len(estimates)} of them")
 
     def through(pick: Callable[[Estimate], Number]) -> np.ndarray:
         with np.errstate(divide="ignore", invalid="ignore"):  # an undefined outcome ends up in `missing`

@@ -43,6 +43,8 @@ def evaluated(statistic: Statistic, pairs: Sequence[Pair]) -> np.ndarray:
     """The statistic (P, …) of every (rows, partner), by its own `many` where it has one."""
     many = getattr(statistic, "many", None)
     values = [statistic(*pair) for pair in pairs] if many is None else many(pairs)
+    if any(value is None for value in values):
+        raise ValueError("`statistic` must return a number or an array for every (rows, partner); got None")
     return np.stack([np.asarray(value, float) for value in values])
 
 

@@ -95,7 +95,10 @@ def processes() -> Processes:
 def device_for(device: str | torch.device | None, fallback: torch.device | str = "cpu") -> torch.device:
     """The device asked for; else this process's GPU where there is one, else `fallback`."""
     if device is not None:
-        return torch.device(device)
+        try:
+            return torch.device(device)
+        except RuntimeError:
+            raise ValueError(f"`device` must be one that torch knows, such as cpu or cuda:0; got {device!r}") from None
     if not torch.cuda.is_available():
         return torch.device(fallback)
     return torch.device("cuda", torch.cuda.current_device()) if processes().count > 1 else torch.device("cuda")

@@ -114,6 +114,20 @@ def checked_whole(name: str, value: object, least: int, most: int, fix: str) -> 
     return int(value)
 
 
+def checked_path(name: str, value: object) -> Path:
+    """`value` as a path; else a ValueError: "" is none, although Python takes it for the current folder.
+
+    Examples
+    --------
+    >>> checked_path("work", "")
+    Traceback (most recent call last):
+    ValueError: `work` must be a path; got ''
+    """
+    if not isinstance(value, str | os.PathLike) or not str(value):
+        raise ValueError(f"`{name}` must be a path; got {value!r}")
+    return Path(value)
+
+
 def say(message: object, code: int) -> int:
     """Print one line and return `code`; what steers a terminal is left out, the middle of a very long text too.
 

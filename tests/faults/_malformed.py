@@ -349,7 +349,8 @@ def verdict(call: Call, changed: dict[str, Any]) -> tuple[str, str]:
     others = [w for w in told if issubclass(w.category, (RuntimeWarning, np.exceptions.ComplexWarning))]
     if others:
         return "warned by another", str(others[0].message)
-    if unreal(result) and "NaN" not in (inspect.getdoc(call.function) or "") + (inspect.getdoc(type(result)) or ""):
+    told = (inspect.getdoc(call.function) or "") + (inspect.getdoc(type(result)) or "")
+    if unreal(result) and "NaN" not in told and "infin" not in told:
         return "not a number", repr(result)[:200]
     return "fine", repr(type(result))
 
@@ -367,12 +368,18 @@ def _raised(error: Exception, changed: dict[str, Any]) -> tuple[str, str]:
     raised = trace.tb_frame.f_code.co_code[trace.tb_lasti] == dis.opmap["RAISE_VARARGS"]
     if not file.startswith(str(HOME)) or not raised:
         return "another's error", where
-    if "\n" in text and not any("\n" in str(value) for value in changed.values()):
+    if "\n" in text and not any("\n" in one for value in changed.values() for one in _values(value)):
         return "not a line", where
-    named = any(name in text or repr(value)[1:20] in text for name, value in changed.items())
+    named = any(name in text or any(v in text for v in _values(value)) for name, value in changed.items())
     if not named and "`" not in text and "/" not in text:  # by itself, by its value, or by the file
         return "nameless", where
     return "refused", text
+
+
+def _values(value: Any) -> list[str]:
+    """The beginning of a value, or of each in a list, as a message may have it."""
+    many = value if isinstance(value, (list, tuple)) else [value]
+    return [form for one in many for form in (str(one)[:20], repr(one)[1:20]) if form]
 
 
 def unreal(value: Any, depth: int = 0) -> bool:
