@@ -7,8 +7,10 @@ import copy
 import torch
 from torch import nn
 
+SEED = 1_000_000_007  # unlike any that a network was made with: the same draw would be the network at its start
 
-def redrawn(model: nn.Module, seed: int = 0) -> nn.Module:
+
+def redrawn(model: nn.Module, seed: int = SEED) -> nn.Module:
     """A copy of a network whose weights are drawn anew, as by its own layers when they were made.
 
     Parameters

@@ -23,6 +23,7 @@ from rgbd_insight.features.schema import (
 )
 from rgbd_insight.features.tables import read_table, write_table
 from rgbd_insight.features.tasks import (
+    AGREEMENT,
     COUNTED,
     IGNORE,
     SCORES,
@@ -38,6 +39,7 @@ from rgbd_insight.features.writer import FeatureWriter
 from rgbd_insight.utils.arguments import explain_arguments
 
 __all__ = [
+    "AGREEMENT",
     "Ablation",
     "AblationName",
     "COUNTED",

@@ -7,6 +7,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
+from rgbd_insight.features import SCORES
 from rgbd_insight.plots.collaboration import ablation, accuracy, class_accuracy, gradients, retention, utilisation
 from rgbd_insight.plots.consistency import similarity
 from rgbd_insight.plots.evolution import centre_of_mass, dimension, families_by_level, training
@@ -37,7 +38,7 @@ MAIN = {  # question → {measure: figure}; the first measure that the result ho
     | {m: partial(training, measure=m) for m in ("to final", "family in training")},
     "collaboration": {
         "retention": retention,
-        "accuracy": accuracy,
+        **dict.fromkeys(SCORES, accuracy),
         "utilisation": utilisation,
         "ablation": ablation,
         "class accuracy": class_accuracy,

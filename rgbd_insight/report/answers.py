@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pandas as pd
 
+from rgbd_insight.features import AGREEMENT, SCORES
 from rgbd_insight.result import Result
 
 SLIGHT = 0.1  # the margin of the labels: a share or δ below it counts as hardly anything
@@ -17,6 +18,7 @@ READING = (
 )
 REFUSED = "most of a view is the scenes that stood in for the other input"
 MISSING = "what is missing says why"
+TWO = {"both": "both inputs", "none": "neither (both from other scenes)"}
 CEILINGS = {"other seed": "two seeds of one modality", "split half": "two halves of one stream's units"}
 
 
@@ -50,13 +52,22 @@ def listed(values: Iterable[object], word: str = "level") -> str:
     return f"{word}{'s' if len(values) > 1 else ''} {text}".strip()
 
 
+def pairs(rows: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """The rows of every two modalities that are compared, with their names."""
+    for (a, b), part in rows.groupby(["modality", "versus"], sort=False):
+        yield a, b, part
+
+
 def joint(result: Result) -> str:
-    """How far apart are the two streams, by both axes?"""
-    rows = result.rows("joint discrepancy").sort_values("level")
+    """How far apart are the streams, two by two, by both axes?"""
+    rows = result.rows("joint discrepancy")
     if not len(rows):
-        return "How far apart the two streams are cannot be told: neither axis can be put on its scale at any level."
+        return "How far apart the streams are cannot be told: neither axis can be put on its scale at any level."
+    return " ".join(_apart(result, a, b, part.sort_values("level")) for a, b, part in pairs(rows))
+
+
+def _apart(result: Result, a: str, b: str, rows: pd.DataFrame) -> str:
     first, last = rows.iloc[0], rows.iloc[-1]
-    a, b = first["modality"], first["versus"]
     lines = [
         f"The joint discrepancy of {a} and {b}, 0 between {CEILINGS[first['ceiling_kind']]} and 1 between unrelated "
         f"streams, is {interval(first)} at level {first['level']:g}"
@@ -71,10 +82,11 @@ def joint(result: Result) -> str:
         )
         lines[0] += f" and {interval(last)} at level {last['level']:g}: {way}"
     lines[0] += "."
-    parts = [result.rows(name, level=last["level"]) for name in ("feature similarity", "semantic variance")]
+    names, pair = ("feature similarity", "semantic variance"), {"modality": a, "versus": b}
+    parts = [result.rows(name, level=last["level"], **pair) for name in names]
     held = [f"{part.iloc[0]['measure']} is {interval(part.iloc[0])}" for part in parts if len(part)]
     text = f"At level {last['level']:g} their {' and their '.join(held)}."
-    moved = result.rows("moved by joint training", label="joint discrepancy", level=last["level"])
+    moved = result.rows("moved by joint training", label="joint discrepancy", level=last["level"], **pair)
     return " ".join([*lines, text, *(_moved(row) for _, row in moved.iterrows())])
 
 
@@ -88,11 +100,15 @@ def _moved(row: pd.Series) -> str:
 
 
 def consistency(result: Result) -> str:
-    """Do the two streams say the same?"""
+    """Do the streams say the same, two by two?"""
     rows = result.rows("cka")
     if not len(rows):
-        return f"Whether the two streams say the same cannot be told: {MISSING}."
-    a, b, kind = rows["modality"].iloc[0], rows["versus"].iloc[0], rows["ceiling_kind"].iloc[0]
+        return f"Whether the streams say the same cannot be told: {MISSING}."
+    return " ".join(_alike(result, a, b, part) for a, b, part in pairs(rows))
+
+
+def _alike(result: Result, a: str, b: str, rows: pd.DataFrame) -> str:
+    kind, pair = rows["ceiling_kind"].iloc[0], {"modality": a, "versus": b}
     refused, rows = rows.loc[rows["value"].isna(), "level"], rows[rows["value"].notna()]
     if not len(rows):
         why = _unsaid(result)
@@ -121,7 +137,7 @@ def consistency(result: Result) -> str:
             lines.append(text.format(listed(levels)))
     if len(refused):
         lines.append(f"Of {listed(refused)} nothing is said: {_unsaid(result)}.")
-    return " ".join([*lines, *_share(result), *_controlled(result)])
+    return " ".join([*lines, *_share(result, pair), *_controlled(result, pair)])
 
 
 def _unsaid(result: Result) -> str:
@@ -130,8 +146,8 @@ def _unsaid(result: Result) -> str:
     return MISSING if named else REFUSED
 
 
-def _share(result: Result) -> list[str]:
-    rows = result.rows("cka normalised")
+def _share(result: Result, pair: dict[str, str]) -> list[str]:
+    rows = result.rows("cka normalised", **pair)
     valued = rows[rows["value"].notna()]
     if not len(rows):
         return []
@@ -141,14 +157,14 @@ def _share(result: Result) -> list[str]:
     return [f"Above chance that is {interval(mean(rows))} of the ceiling{left_out}."]
 
 
-def _controlled(result: Result) -> list[str]:
-    rows = result.rows("cka controlled")
+def _controlled(result: Result, pair: dict[str, str]) -> list[str]:
+    rows = result.rows("cka controlled", **pair)
     if not len(rows) or rows["value"].isna().all():
         return []
     whole = mean(rows)
     stays = "stays above chance" if whole["low"] > whole["null_high"] else "cannot be told from chance"
     return [
-        f"With brightness, contrast and mean and spread of the second modality's values taken out, the mean is "
+        f"With brightness, contrast and mean and spread of the other modalities' values taken out, the mean is "
         f"{interval(whole)} and {stays}."
     ]
 
@@ -159,9 +175,11 @@ def specificity(result: Result) -> str:
     shares = result.rows("specific share" if corrected else "specific share uncorrected")
     noise = "" if corrected else ", not corrected for the noise of what predicts it"
     lines = []
-    for modality, rows in shares[shares["label"] == "all"].groupby("modality", sort=False):
+    sides = ["modality", *(["versus"] if shares["versus"].notna().any() else [])]  # with more than two modalities
+    for side, rows in shares[shares["label"] == "all"].groupby(sides, sort=False):
+        modality, other = (*side, "the other modality")[:2]
         whole, valued = mean(rows), rows[rows["value"].notna()]
-        part = mean(shares[(shares["label"] == "named") & (shares["modality"] == modality)])
+        part = mean(shares[(shares["label"] == "named") & (shares[sides] == list(side)).all(axis=1)])
         kind = "another seed" if rows["ceiling_kind"].iloc[0] == "other seed" else "the other half of its units"
         if not np.isfinite(whole["value"]):
             why = REFUSED if rows["ceiling"].isna().all() else f"{kind} reproduces nothing of it"
@@ -179,7 +197,7 @@ def specificity(result: Result) -> str:
             else "whether any is its own cannot be told"
         )
         lines.append(
-            f"In {modality}, {how}: of the variance that {kind} reproduces, the share that the other modality does not "
+            f"In {modality}, {how}: of the variance that {kind} reproduces, the share that {other} does not "
             f"predict is {interval(whole)} (mean over {listed(valued['level'])}{noise}), of which the concepts name "
             f"{interval(part)}."
         )
@@ -187,11 +205,17 @@ def specificity(result: Result) -> str:
 
 
 def _concepts(result: Result) -> list[str]:
-    labels = result.rows("label", level=0)["label"]
-    gaps = result.rows("difference", level=0)
-    if not len(labels):
+    every = result.rows("label", level=0)
+    if not len(every):
         return ["No concept is in enough images to be asked for."]
-    a, b = gaps["modality"].iloc[0], gaps["versus"].iloc[0]
+    found, told = [], every["versus"].notna().any()  # of which pair, with more than two modalities
+    for a, b, gaps in pairs(result.rows("difference", level=0)):
+        labels = every[(every[["modality", "versus"]] == [a, b]).all(axis=1)] if told else every
+        found += _labelled(labels["label"], gaps, a, b)
+    return found
+
+
+def _labelled(labels: pd.Series, gaps: pd.DataFrame, a: str, b: str) -> list[str]:
     counts = labels.value_counts()
     numbers = ", ".join(f"{counts.get(name, 0)} {name}" for name in (f"{a}", f"{b}", *LABELS))
     more, less = int((gaps["low"] > 0).sum()), int((gaps["high"] < 0).sum())
@@ -282,51 +306,62 @@ def _training(result: Result) -> list[str]:
 
 def collaboration(result: Result) -> str:
     """How do the modalities share the work?"""
-    rows = result.rows("accuracy")
+    rows = result.rows([*SCORES])
+    score = rows["measure"].iloc[0] if len(rows) else "accuracy"
     own = rows[~rows["fusion"].isin(rows["condition"])]
-    names = {"both": "both inputs", "none": "neither (both from other scenes)"}
+    every = own["condition"].astype(str).str.contains("+", regex=False).any()  # of three or more modalities
+    names = {"both": "all inputs", "none": "none (all from other scenes)"} if every else TWO
     shown = own[~own["condition"].astype(str).str.contains(":")]
-    given = [names.get(condition, f"{condition} alone") for condition in shown["condition"]]
+    given = [names.get(c, f"{c.replace('+', ' and ')} alone") for c in shown["condition"]]
     text = "; ".join(f"with {what} {interval(row)}" for what, (_, row) in zip(given, shown.iterrows(), strict=True))
-    lines = [f"Mean class accuracy is {text}."] if text else []
+    said = f"{SCORES[score][0].upper()}{SCORES[score][1:]}"
+    lines = [f"{said} is {text}."] if text else []
+    if score == AGREEMENT:
+        lines.append("There are no labels: what follows is about what the network says, not about whether it is right.")
     twins = rows[rows["fusion"].isin(rows["condition"])]
     if len(twins):
         text = "; ".join(f"{row['fusion']} {interval(row)}" for _, row in twins.iterrows())
         lines.append(f"Networks trained on one modality alone reach: {text}.")
-    return " ".join([*lines, *_utilisation(result), *_retention(result)])
+    return " ".join([*lines, *_utilisation(result, score), *_retention(result)])
 
 
-def _utilisation(result: Result) -> list[str]:
+def _utilisation(result: Result, score: str) -> list[str]:
     rows = result.rows("utilisation")
-    if not len(rows):
-        return ["How much each modality is used cannot be told: not all four conditions were recorded."]
+    named = any(m.what.startswith("utilisation of") for m in result.missing)
+    if not len(rows) and not named:
+        return ["How much each modality is used cannot be told: not all conditions were recorded."]
     if rows["value"].isna().all():
         return [f"How much each modality is used cannot be told: {MISSING}."]
     lines, shares = [], []
-    for modality in dict.fromkeys(rows["modality"].dropna()):
+    two = (rows["label"] == "Shapley").sum() == 2
+    for modality in dict.fromkeys(rows.loc[rows["label"] == "Shapley", "modality"]):
         lost = result.one("utilisation", modality=modality, label="conditional")
         share = result.one("utilisation", modality=modality, label="Shapley")
         use = "needs" if lost["low"] > 0 else "does better without" if lost["high"] < 0 else "cannot be shown to need"
         lines.append(
             f"The network {use} {modality}: what is lost without it is {interval(lost)}, and its Shapley "
-            f"share of the accuracy beyond neither is {interval(share)}."
+            f"share of the {score} beyond {'neither' if two else 'none'} is {interval(share)}."
         )
         shares.append(share)
-    more, less = sorted(shares, key=lambda row: -row["value"])
+    more, *less = sorted(shares, key=lambda row: -row["value"])
+    rest = "'s or ".join(row["modality"] for row in less)
     certain = (
-        f"More of the work is {more['modality']}'s than {less['modality']}'s."
-        if more["low"] > less["high"]
-        else "Which of the two does more of the work cannot be told."
+        f"More of the work is {more['modality']}'s than {rest}'s."
+        if all(more["low"] > row["high"] for row in less)
+        else f"Which of {'the two' if two else 'them'} does more of the work cannot be told."
     )
-    both = result.one("utilisation", label="interaction")
-    extra = (
-        "together they give more than the sum of what each gives"
-        if both["low"] > 0
-        else "in part each gives what the other gives too"
-        if both["high"] < 0
-        else "no interaction can be shown"
-    )
-    return [*lines, certain, f"Interaction {interval(both)}: {extra}."]
+    extra = []
+    for _, both in rows[rows["label"] == "interaction"].iterrows():
+        what = (
+            "together they give more than the sum of what each gives"
+            if both["low"] > 0
+            else "in part each gives what the other gives too"
+            if both["high"] < 0
+            else "no interaction can be shown"
+        )
+        of = "" if two else f" of {both['modality']} and {both['versus']}"
+        extra.append(f"Interaction{of} {interval(both)}: {what}.")
+    return [*lines, certain, *extra]
 
 
 def _retention(result: Result) -> list[str]:

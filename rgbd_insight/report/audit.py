@@ -11,11 +11,12 @@ from typing import Any
 
 import pandas as pd
 
-from rgbd_insight.features import SAME, Features, FeaturesError
+from rgbd_insight.features import SAME, SCORES, Features, FeaturesError
 from rgbd_insight.questions import collaboration, consistency, evolution, joint, specificity
 from rgbd_insight.questions.guests import OwnShare, own_share
 from rgbd_insight.questions.networks import WHOLE, networks
 from rgbd_insight.report.answers import ANSWERS, READING
+from rgbd_insight.report.checkpoint import one_checkpoint
 from rgbd_insight.report.compare import FORMAT, Comparison, compare_reports
 from rgbd_insight.report.page import figures, render, tables, write
 from rgbd_insight.result import Missing, Result, joined
@@ -56,16 +57,20 @@ class Audit:
         What another audit must share with this one for their numbers to be compared.
     warnings : tuple of str
         What weakens the answers.
+    alone : str
+        What the run can say without other seeds, twins and a control, and the calls that add them; "" where all are.
     """
 
     run: str
     results: dict[str, Result]
     card: dict[str, str | int]
     warnings: tuple[str, ...] = ()
+    alone: str = ""
     answers: dict[str, str] = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "answers", {name: ANSWERS[name](r) for name, r in self.results.items()})
+        answers = {name: ANSWERS[name](r) for name, r in self.results.items()}
+        object.__setattr__(self, "answers", answers | ({"one checkpoint": self.alone} if self.alone else {}))
 
     @property
     def title(self) -> str:
@@ -158,7 +163,8 @@ def audit(features: Features, run: str | None = None, *, permutations: int = 200
     run = _first(features) if run is None else features.resolve(run)
     options = dict.fromkeys(("joint", "consistency", "evolution"), {"permutations": permutations})
     results = {name: ask(features, run, **chosen, **options.get(name, {})) for name, (ask, chosen) in QUESTIONS.items()}
-    return Audit(run, results, _card(features, run, permutations), tuple(_warnings(features, run, results)))
+    warnings, alone = tuple(_warnings(features, run, results)), one_checkpoint(features, run, results)
+    return Audit(run, results, _card(features, run, permutations), warnings, alone)
 
 
 def compare(a: Audit, b: Audit) -> Comparison:
@@ -214,6 +220,8 @@ def _card(features: Features, run: str, permutations: int) -> dict[str, str | in
         "size (H x W)": " x ".join(map(str, manifest["size"])),
         "modalities": ", ".join(units),
         "conditions": ", ".join(features.conditions(run)),
+        "task": _task(features, run),
+        **({"own concepts": "; ".join(map(str, features.own))} if features.own else {}),
         "draws of the partner": entry["draws"],
         "guests": SAME_GUESTS if entry.get("isolation") == SAME else "of its own for every image",
         "own share of the views": _own_shares(features, run),
@@ -231,6 +239,14 @@ def _card(features: Features, run: str, permutations: int) -> dict[str, str | in
         "device": ", ".join(sorted({r["device"].get("name") or r["device"]["type"] for r in done})) or "not recorded",
         "versions": ", ".join([f"rgbd_insight {manifest['version']}", *sorted({f"torch {r['torch']}" for r in done})]),
     }
+
+
+def _task(features: Features, run: str) -> str:
+    """The task, and what predictions were compared with."""
+    scoring = features.scoring(run)
+    if not scoring.task.parts:
+        return "none: responses only"
+    return f"{scoring.task.name}, {'with labels' if scoring.labelled else 'without labels'}"
 
 
 def _unknown(entry: dict) -> str:
@@ -275,6 +291,13 @@ def _warnings(features: Features, run: str, results: dict[str, Result]) -> list[
     if rare:
         names = ", ".join([*list(rare)[:LISTED], *([f"and {len(rare) - LISTED} more"] if len(rare) > LISTED else [])])
         found.append(f"{len(rare)} of {len(features.concepts)} concepts are in too few images and left out: {names}.")
+    scoring = features.scoring(run)
+    if not scoring.labelled:
+        told = f"what the network loses is told by {SCORES[scoring.score]}" if scoring.task.parts else "no loss is told"
+        found.append(
+            f"Unlabelled: {told}. Similarity, decoding, shares and evolution need no labels; the concepts are those of "
+            "the images themselves."
+        )
     same = entry.get("isolation") == SAME
     lone = [m.name for m in features.modalities if m.name not in features.streams(run)]
     if lone:

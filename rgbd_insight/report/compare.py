@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from rgbd_insight.features import SCORES
 from rgbd_insight.report.page import html_table, render, write
 
 FORMAT = "rgbd_insight.audit/1"
@@ -26,6 +27,8 @@ ALIKE = (
     "crop",
     "encoding",
     "conditions",
+    "task",
+    "own concepts",
     "draws of the partner",
     "guests",
     "ceiling",
@@ -36,7 +39,7 @@ TEXT = {
     "consistency": ("cka",),
     "specificity": ("specific share", "specific share uncorrected"),
     "evolution": ("centre of mass",),
-    "collaboration": ("accuracy", "utilisation"),
+    "collaboration": (*SCORES, "utilisation"),
 }
 
 

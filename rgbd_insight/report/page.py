@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib import pyplot as plt
 
 from rgbd_insight import plots
+from rgbd_insight.features import SCORES
 from rgbd_insight.result import Result
 from rgbd_insight.utils.files import write_json, write_text
 
@@ -23,7 +24,7 @@ MAIN = {
     "consistency": ("cka", "cka controlled", "cka normalised"),
     "specificity": ("specific share", "specific share uncorrected", "label"),
     "evolution": ("centre of mass", "level similarity"),
-    "collaboration": ("accuracy", "utilisation"),
+    "collaboration": (*SCORES, "utilisation"),
 }
 FIGURES = {  # beside the question's main one
     "joint": (),
