@@ -76,6 +76,26 @@ class ESANet(nn.Module):
         return self.decoder(maps)
 
 
+class ESANetAdd(nn.Module):
+    """As ESANet, its sums without a module."""
+
+    def __init__(self, classes):
+        super().__init__()
+        self.encoder_rgb, self.encoder_depth = Iterated(3), Iterated(1)
+        for k in (1, 2, 3):
+            setattr(self, f"skip_layer{k}", nn.Sequential())
+        self.context_module, self.decoder = conv(WIDTHS[-1], WIDTHS[-1], 1), Decode(classes)
+
+    def forward(self, rgb, depth):
+        rgb, depth = self.encoder_rgb.first(rgb), self.encoder_depth.first(depth)
+        fuse, maps = rgb + depth, []
+        for k in range(1, 5):
+            rgb, depth = self.encoder_rgb.forward_layer(fuse, k), self.encoder_depth.forward_layer(depth, k)
+            fuse = rgb + depth
+            maps.append(getattr(self, f"skip_layer{k}")(fuse) if k < 4 else self.context_module(fuse))
+        return self.decoder(maps)
+
+
 class Final(nn.Module):
     """Scores, corrected by what the first skip layer hands over."""
 
@@ -245,6 +265,55 @@ class CMX(nn.Module):
     def forward(self, rgb, modal_x, label=None):
         scores = self.decode_head(self.backbone(rgb, modal_x))
         return F.interpolate(scores, rgb.shape[-2:], mode="bilinear")
+
+
+class Windows(nn.Module):
+    """A level over tokens that hands its grid on."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.blocks = nn.ModuleList([Mix(width), Mix(width)])
+
+    def forward(self, x, h, w):
+        for block in self.blocks:
+            x = block(x, h, w)
+        return x, h, w
+
+
+class DualSwin(nn.Module):
+    """Levels that hand over tokens, rectified before their norms, merged by fours on the way down."""
+
+    def __init__(self):
+        super().__init__()
+        for end in ("", "_d"):
+            setattr(self, f"patch_embed{end}", nn.Conv2d(3, WIDTHS[0], 4, 4))
+            setattr(self, f"layers{end}", nn.ModuleList(Windows(width) for width in WIDTHS))
+            setattr(self, f"downsamples{end}", nn.ModuleList(nn.Conv2d(a, b, 2, 2) for a, b in steps(3)[1:]))
+            for k, width in enumerate(WIDTHS):
+                setattr(self, f"norm{end}{k}", nn.LayerNorm(width))
+        self.FRMs = nn.ModuleList(Rectify() for _ in WIDTHS)
+        self.FFMs = nn.ModuleList(Gate(width) for width in WIDTHS)
+
+    def forward(self, rgb, other):
+        maps, outs = [self.patch_embed(rgb), self.patch_embed_d(other)], []
+        for k in range(4):
+            h, w = maps[0].shape[-2:]
+            tokens = [x.flatten(2).transpose(1, 2) for x in maps]
+            found = [layers[k](x, h, w)[0] for layers, x in zip((self.layers, self.layers_d), tokens, strict=True)]
+            maps = self.FRMs[k](*(maps_of(x, h, w) for x in found))
+            norms = (getattr(self, f"norm{k}"), getattr(self, f"norm_d{k}"))
+            normed = [f(x.flatten(2).transpose(1, 2)) for f, x in zip(norms, maps, strict=True)]
+            outs.append(self.FFMs[k](*(maps_of(x, h, w) for x in normed)))
+            if k < 3:
+                downs = (self.downsamples[k], self.downsamples_d[k])
+                maps = [down(F.pad(x, (0, w % 2, 0, h % 2))) for down, x in zip(downs, maps, strict=True)]
+        return tuple(outs)
+
+
+class CMXSwin(CMX):
+    def __init__(self, classes):
+        super().__init__(classes)
+        self.backbone = DualSwin()
 
 
 class ChannelNorm(nn.LayerNorm):
@@ -431,16 +500,75 @@ class GeminiFusion(TokenFusion):
     attention = PixelAttention
 
 
-class LastChannels(nn.Module):
-    """A block over maps with channels last, (B, h, w, C) and half as many for depth."""
+class CrossBlock(nn.Module):
+    """Both streams of a list, each after it attended to the other, for one image at a time."""
 
     def __init__(self, width):
         super().__init__()
+        self.norm1, self.judge = Parallel(nn.LayerNorm(width)), nn.Linear(2 * width, width)
+
+    def forward(self, x, mask_matrix):
+        a, b = self.norm1(x)
+        pairs = [(a[i] + self.judge(torch.cat([a[i], b[i]], -1)) * b[i], b[i] + a[i]) for i in range(len(a))]
+        return [y + torch.stack(z) for y, z in zip(x, zip(*pairs, strict=True), strict=True)]
+
+
+class SwinLayer(nn.Module):
+    """A level over lists of tokens that also hands over the next level's."""
+
+    def __init__(self, a, b):
+        super().__init__()
+        self.blocks = nn.ModuleList([CrossBlock(a), CrossBlock(a)])
+        self.downsample = nn.Conv2d(a, b, 2, 2) if b else None
+
+    def forward(self, x, h, w):
+        for block in self.blocks:
+            x = block(x, None)
+        if self.downsample is None:
+            return x, h, w, x, h, w
+        down = [self.downsample(F.pad(maps_of(y, h, w), (0, w % 2, 0, h % 2))) for y in x]
+        return x, h, w, [y.flatten(2).transpose(1, 2) for y in down], (h + 1) // 2, (w + 1) // 2
+
+
+class ParallelSwin(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.patch_embed = Parallel(nn.Conv2d(3, WIDTHS[0], 4, 4))
+        self.layers = nn.ModuleList(SwinLayer(a, b) for a, b in zip(WIDTHS, (*WIDTHS[1:], 0), strict=True))
+        for k, width in enumerate(WIDTHS):
+            setattr(self, f"norm{k}", NormParallel("ln", lambda width=width: nn.LayerNorm(width)))
+
+    def forward(self, x):
+        x, outs = self.patch_embed(x), []
+        h, w = x[0].shape[-2:]
+        x = [y.flatten(2).transpose(1, 2) for y in x]
+        for k, layer in enumerate(self.layers):
+            out, height, width, x, h, w = layer(x, h, w)
+            outs.append([maps_of(y, height, width) for y in getattr(self, f"norm{k}")(out)])
+        return [list(maps) for maps in zip(*outs, strict=True)]
+
+
+class GeminiFusionSwin(Ensemble):
+    def __init__(self, classes):
+        super().__init__(classes)
+        self.encoder = nn.Module()
+        self.encoder.body = ParallelSwin()
+
+    def forward(self, x):
+        return self.scores(*self.encoder.body(x))[0], None
+
+
+class LastChannels(nn.Module):
+    """A block over maps with channels last, (B, h, w, C) and half as many for depth; the last hands on its middle."""
+
+    def __init__(self, width, last=False):
+        super().__init__()
         self.one, self.two = nn.Linear(width + width // 2, width), nn.Linear(width + width // 2, width // 2)
+        self.last = last
 
     def forward(self, x, x_e):
         both = torch.cat([x, x_e], -1)
-        return x + self.one(both), x_e + self.two(both)
+        return x + self.one(both), self.two(both) if self.last else x_e + self.two(both)
 
 
 class DFormerEncoder(nn.Module):
@@ -452,7 +580,7 @@ class DFormerEncoder(nn.Module):
         )
         depth = zip((1, *(w // 2 for w in WIDTHS[:-1])), (w // 2 for w in WIDTHS), strides, strict=True)
         self.downsample_layers_e = nn.ModuleList(nn.Conv2d(a, b, s + 1, s, s // 2) for a, b, s in depth)
-        self.stages = nn.ModuleList(nn.Sequential(LastChannels(w), LastChannels(w)) for w in WIDTHS)
+        self.stages = nn.ModuleList(nn.Sequential(LastChannels(w), LastChannels(w, w == WIDTHS[-1])) for w in WIDTHS)
 
     def forward(self, x, x_e):
         x_e, outs = x_e[:, 0].unsqueeze(1), []
@@ -465,10 +593,29 @@ class DFormerEncoder(nn.Module):
         return outs
 
 
-class DFormer(CMX):
+class RandomHead(nn.Module):
+    """Scores from maps that are rebuilt from bases drawn anew in every call, in evaluation too."""
+
     def __init__(self, classes):
-        super().__init__(classes)
-        self.backbone = DFormerEncoder()
+        super().__init__()
+        self.align, self.conv_seg = conv(sum(WIDTHS), WIDTHS[-1], 1), nn.Conv2d(WIDTHS[-1], classes, 1)
+
+    def forward(self, maps):
+        size = maps[0].shape[-2:]
+        x = torch.cat([F.interpolate(y, size) for y in maps], 1)  # (B, C, h, w)
+        bases = F.normalize(torch.rand(len(x), x.shape[1], 4), dim=1)
+        x = x + torch.einsum("bcr,bdr,bdhw->bchw", bases, bases, x)
+        return self.conv_seg(self.align(x))
+
+
+class DFormer(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.backbone, self.decode_head = DFormerEncoder(), RandomHead(classes)
+
+    def forward(self, rgb, modal_x=None, label=None):
+        scores = self.decode_head.forward(self.backbone(rgb, modal_x))  # no hook on the head itself fires
+        return F.interpolate(scores, rgb.shape[-2:], mode="bilinear")
 
 
 class Geometry(nn.Module):
@@ -605,8 +752,83 @@ class Sigma(CMX):
         self.backbone = SigmaEncoder()
 
 
+class Patched(nn.Module):
+    """An image as tokens."""
+
+    def __init__(self, channels, width):
+        super().__init__()
+        self.proj = nn.Conv2d(channels, width, 16, 16)
+
+    def forward(self, x):
+        return self.proj(x).flatten(2).transpose(1, 2)
+
+
+class Attending(nn.Module):
+    """A block in which every token hears of all."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.mix, self.mean = nn.Linear(width, width), nn.Linear(width, width)
+
+    def forward(self, x):
+        return x + self.mix(x) + self.mean(x.mean(1, keepdim=True))
+
+
+class MultiMAE(nn.Module):
+    """One sequence of both modalities' tokens and a global one."""
+
+    def __init__(self, classes):
+        super().__init__()
+        self.input_adapters = nn.ModuleDict({"rgb": Patched(3, 8), "depth": Patched(1, 8)})
+        self.global_tokens, self.encoder = nn.Parameter(torch.ones(1, 1, 8)), nn.Sequential(*map(Attending, [8] * 12))
+        self.output_adapters = nn.ModuleDict({"semseg": nn.Linear(8, classes)})
+
+    def forward(self, x, return_all_layers=False):
+        b, _, h, w = x["rgb"].shape
+        tokens = [self.input_adapters[name](images) for name, images in x.items()]
+        sequence = self.encoder(torch.cat([*tokens, self.global_tokens.expand(b, -1, -1)], 1))
+        first = self.output_adapters["semseg"](sequence[:, : tokens[0].shape[1]])
+        return {"semseg": F.interpolate(maps_of(first, h // 16, w // 16), (h, w), mode="bilinear")}
+
+
+class MixEncoder(nn.Module):
+    """Levels of overlapping patches and their norms, as a library's encoder holds them."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.encoder = nn.Module()
+        pairs = steps(channels)
+        self.encoder.patch_embeddings = nn.ModuleList(Patches(a, b, 2 if k else 4) for k, (a, b) in enumerate(pairs))
+        self.encoder.layer_norm = nn.ModuleList(nn.LayerNorm(width) for width in WIDTHS)
+
+    def forward(self, x):
+        maps = []
+        for patches, norm in zip(self.encoder.patch_embeddings, self.encoder.layer_norm, strict=True):
+            tokens, h, w = patches(x)
+            x = maps_of(norm(tokens), h, w)
+            maps.append(x)
+        return maps
+
+
+class SegFormerPair(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.rgb, self.depth, self.decode = MixEncoder(3), MixEncoder(3), Decode(classes)
+
+    def forward(self, rgb, depth):
+        return self.decode([a + b for a, b in zip(self.rgb(rgb), self.depth(depth), strict=True)])
+
+
 NAMED = (ESANet, RedNet, ACNet, CMX, CMNeXt, CEN, TokenFusion, GeminiFusion, DFormer, DFormerv2, AsymFormer, Sigma)
-STANDINS = {"SA-Gate": SAGate} | {made.__name__: made for made in NAMED}
+STANDINS = {made.__name__: made for made in (*NAMED, MultiMAE)} | {
+    "ESANet-add": ESANetAdd,
+    "SA-Gate": SAGate,
+    "CMX-Swin": CMXSwin,
+    "CMX-thermal": CMX,
+    "CMNeXt-thermal": CMNeXt,
+    "GeminiFusion-Swin": GeminiFusionSwin,
+    "SegFormer-pair": SegFormerPair,
+}
 
 
 def standin(name, classes, seed=0):

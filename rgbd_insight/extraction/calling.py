@@ -1,7 +1,9 @@
-"""Calling a network: whether its rows are the samples in order, and what is said where images do not fit its stride."""
+"""Calling a network: how, which one it is, whether its rows are the samples in order, what is said of odd sizes."""
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,10 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rgbd_insight.hooks import Tap, trace
+from rgbd_insight.hooks import Tap, same_draws, trace
 
 STEPS = (2, 4, 8, 16, 32, 64)  # what a network may need height and width to be multiples of
 ROUNDING = 1e-4  # of a response's size: another batch rounds otherwise
+
+COUNTER = "num_batches_tracked"
+DIGITS = 16  # of a digest: two networks of a directory have the same by chance once in 10^19
 
 Adapt = Callable[..., Tensor] | None
 Inputs = Sequence[Tensor]
@@ -34,7 +39,7 @@ def call(model: nn.Module, inputs: Inputs, adapt: Adapt = None) -> Tensor:
     Returns
     -------
     Tensor
-        Whatever the network, or `adapt`, returns.
+        Whatever the network, or `adapt`, returns. If it draws random numbers, then the same ones in every call.
 
     Raises
     ------
@@ -47,7 +52,8 @@ def call(model: nn.Module, inputs: Inputs, adapt: Adapt = None) -> Tensor:
     torch.Size([4, 2])
     """
     try:
-        return model(*inputs) if adapt is None else adapt(model, *inputs)
+        with same_draws(model):
+            return model(*inputs) if adapt is None else adapt(model, *inputs)
     except RuntimeError as error:
         if isinstance(error, torch.OutOfMemoryError) or str(error).startswith("tap ") or inputs[0].ndim != 4:
             raise
@@ -59,6 +65,84 @@ def call(model: nn.Module, inputs: Inputs, adapt: Adapt = None) -> Tensor:
             f"`data` must have images of a size that the network's strides divide; it fails at {h}x{w} and runs at "
             f"{height}x{width}: give Folder(size=({height}, {width})), --size {height}x{width}, or an `adapt` that pads"
         ) from error
+
+
+def fitted(adapt: Adapt, taps: object, data: object) -> Adapt:
+    """The way of calling a network for images of `data`: `adapt`, or else that of the `taps`, told of the data.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> fitted(None, [], None) is None
+    True
+    >>> fitted(None, SimpleNamespace(adapt=SimpleNamespace(on=len)), "data")
+    4
+    """
+    chosen = getattr(taps, "adapt", None) if adapt is None else adapt
+    on = getattr(chosen, "on", None)
+    return chosen if on is None else on(data)
+
+
+def call_name(adapt: Callable[..., Tensor] | None) -> str:
+    """How a model is called, in words that are the same in every run of a program.
+
+    Parameters
+    ----------
+    adapt : callable or None
+        As given to `extract`.
+
+    Returns
+    -------
+    str
+        Its name; None is "model(*inputs)".
+
+    Examples
+    --------
+    >>> call_name(None), call_name(lambda model, rgb, depth: model([rgb, depth]))
+    ('model(*inputs)', '<lambda>')
+    """
+    return "model(*inputs)" if adapt is None else getattr(adapt, "__qualname__", None) or repr(adapt)
+
+
+def identity(model: nn.Module, adapt: Adapt) -> dict[str, str | None]:
+    """Digests of a network's weights and of the code that calls it: the same for the same, wherever they are.
+
+    Parameters
+    ----------
+    model : Module
+        Every tensor of its state counts, but for the counters of batch normalisation, which evaluation does not read.
+    adapt : callable or None
+        Its source text counts, or what it says of itself; not what it reads from elsewhere.
+
+    Returns
+    -------
+    dict
+        "weights" and "adapt", the latter None where there is none.
+
+    Examples
+    --------
+    >>> one, other = nn.Linear(2, 2), nn.Linear(2, 2)
+    >>> other.load_state_dict(one.state_dict())
+    <All keys matched successfully>
+    >>> identity(one, None) == identity(other, None), identity(nn.Linear(2, 2), None) == identity(one, None)
+    (True, False)
+    """
+    digest = hashlib.sha256()
+    for name, x in sorted(model.state_dict().items()):
+        if isinstance(x, Tensor) and not name.endswith(COUNTER):
+            digest.update(f"{name} {x.dtype} {tuple(x.shape)} ".encode())
+            digest.update(x.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return {"weights": digest.hexdigest()[:DIGITS], "adapt": adapt and _digest_of(adapt)}
+
+
+def _digest_of(adapt: Callable[..., Tensor]) -> str:
+    """Of a function's source text; of its code where there is none; of an object what `call_name` says."""
+    code = getattr(adapt, "__code__", None)
+    try:
+        text = call_name(adapt) if code is None else inspect.getsource(adapt)
+    except (OSError, TypeError):
+        text = f"{code.co_code.hex()} {code.co_names} {code.co_consts}"
+    return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
 
 
 def _larger(images: Tensor, step: int) -> tuple[int, int]:

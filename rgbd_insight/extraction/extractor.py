@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
@@ -19,7 +20,7 @@ from rgbd_insight.extraction.calling import call, check_order, counted
 from rgbd_insight.extraction.cells import CellPlan, Reduce, cell_counts, pooled
 from rgbd_insight.extraction.scoring import Scorer
 from rgbd_insight.features import MEASURED, Ablation, TensorKey, guests, partners, parts
-from rgbd_insight.hooks import Tap, at_own_precision, evaluating, mute, purity, trace
+from rgbd_insight.hooks import Tap, at_own_precision, evaluating, mute, purity, restless, trace
 from rgbd_insight.stats import estimate
 from rgbd_insight.utils.distributed import device_for
 
@@ -51,6 +52,7 @@ class Extractor:
         self._replacements: dict[tuple[str, str], tuple[Tensor, Tensor]] = {}  # by input and by what replaces it
         self.plan: CellPlan | None = None
         self._in_order = False  # whether it was seen that rows come in the order of the samples
+        self.unlike: list[str] | None = None  # taps that answer the same images otherwise each time, once that was seen
 
     def prepare(self, conditions: Sequence[str], ablations: Sequence[Ablation]) -> None:
         """Measure, over a block taken evenly from the data, what stands in for muted units and replaced inputs."""
@@ -264,6 +266,8 @@ class Extractor:
             check_order(self.model, given, self.adapt, traced, reduces)
             self._in_order = True
         self.scorer.check(logits, ids)
+        if reduces and self.unlike is None:
+            self.unlike = self._unlike([x[:1] for x in given])
         found = {}
         for tap, kept in traced.items():
             values = kept.cpu().numpy()  # (B, U)
@@ -275,6 +279,19 @@ class Extractor:
                 )
             found[tap] = values
         return found, logits
+
+    def _unlike(self, given: list[Tensor]) -> list[str]:
+        """Taps that answer the same images otherwise the second time, "fused/4", with a warning where there are any."""
+        found = restless(self.model, given, self.taps, adapt=self.adapt)
+        if found:
+            tap, moved = max(found.items(), key=lambda item: item[1])
+            warnings.warn(
+                f"the network gives other answers to the same images each time, at {len(found)} of {len(self.taps)} "
+                f"taps (most at {tap}: by {moved:.2g} of its size). It draws random numbers in evaluation: here the "
+                "same ones in every call, so that nothing but the images makes a difference.",
+                stacklevel=2,
+            )
+        return [f"{tap.stream}/{tap.level}" for tap in found]
 
     def _silenced(self, ablation: Ablation) -> dict[Tap, dict[int, float]]:
         taps = {(tap.stream, tap.level): tap for tap in self.taps}

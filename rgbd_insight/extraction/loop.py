@@ -20,6 +20,8 @@ from tqdm import tqdm
 
 from rgbd_insight.data import Dataset
 from rgbd_insight.extraction.blocks import check_conditions, check_dataset, check_taps
+from rgbd_insight.extraction.calling import call_name, fitted, identity
+from rgbd_insight.extraction.control import redrawn
 from rgbd_insight.extraction.extractor import Extractor, at_rest
 from rgbd_insight.extraction.profiles import grids_of, profiles_of
 from rgbd_insight.extraction.scoring import scorer
@@ -42,6 +44,7 @@ def extract(
     conditions: Sequence[str | Ablation] | None = None,
     draws: int = 4,
     cells: int = 0,
+    control: bool = False,
     batch_size: int = 64,
     claims: str | None = None,
     device: str | torch.device | None = None,
@@ -58,13 +61,14 @@ def extract(
     data : Dataset
         Any object with the members of `data.Dataset`.
     taps : sequence of Tap, optional
-        The places to read, at most one a stream and level; None takes ``model.taps()``.
+        The places to read, at most one a stream and level; None takes ``model.taps()``. A `models.TapMap` also says how
+        the network is called and how it wants its images.
     out : str or Path, optional
         The features directory; the run is added to what it holds, and a killed call goes on where it stopped.
     adapt : callable, optional
         ``adapt(model, *inputs) -> logits``, as ``adapt(model, rgb, depth)``, for a model that takes its inputs in
         another way (a list, one stacked tensor, keywords, three channels of depth) or returns more, or smaller logits;
-        None is ``model(*inputs)``.
+        None is ``model(*inputs)``, or as the taps say. A `models.Adapter` is told of the data: range, unit and lens.
     task : str, optional
         "segmentation", "classification" (logits (B, C)), "saliency" (one plane of logits), "regression" (numbers, of
         pixels or images) or "none" (responses only, no predictions); `features.TASKS` says how each is scored. None
@@ -89,6 +93,9 @@ def extract(
         Cells of every image at which responses are kept too, one at random in each of so many blocks of the grid of the
         coarsest tap, to whose cells all taps' maps are averaged: of up to 64 units a tap, one byte each, under "both"
         and isolated (`Features.cells`). 16 suit most grids; 0 is none. Runs of a directory must have the same grid.
+    control : bool, optional
+        Extract the same network with its weights drawn anew too (`redrawn`), as the untrained run of its fusion and
+        seed: what the architecture alone does, beside which one checkpoint can be judged.
     batch_size : int, optional
         Samples a block; part of the run's identity, as the last bits of the numbers depend on it.
     claims : str, optional
@@ -109,7 +116,7 @@ def extract(
     ValueError
         Where data, taps, conditions or the model's answer are not as described; it names the sample and the fix.
     FeaturesError
-        Where `out` was made from other data, taps or settings.
+        Where `out` was made from other data, taps or settings, or from other weights under the same name.
 
     Notes
     -----
@@ -134,7 +141,7 @@ def extract(
     6
     """
     check_dataset(data)
-    model = bare(model)
+    model, adapt = bare(model), fitted(adapt, taps, data)
     taps = check_taps(model, taps)
     names, ablations = check_conditions(conditions, data, model, taps, predicts=task != "none")
     checked_whole("draws", draws, 1, 10**3, "4 are usual, 16 where guests move a tap much")
@@ -145,7 +152,11 @@ def extract(
         about["about"] = {"called by": call_name(adapt)} | about["about"]
     with at_rest(model, device) as chosen:
         found = scorer(model, data, task, adapt, chosen)
-    run = about | {
+    untrained = {"fusion": about["fusion"], "seed": about["seed"], "epoch": 0, "role": "untrained"}
+    if control and untrained.items() <= about.items():
+        raise ValueError("`control` is for a trained network; this one is untrained: leave it out")
+    run = about | identity(model, adapt)
+    run |= {
         "task": found.scoring.as_json(),
         "taps": [tap.as_json() for tap in taps],
         "draws": draws,
@@ -172,8 +183,14 @@ def extract(
                         writer.place_cells(plan.grid, plan.units)
                 _extract_blocks(extractor, writer, todo, wanted, progress=progress and team.first)
                 if writer:
-                    _finish(extractor, writer, todo, curves, _provenance(chosen, claims) | {"processes": team.count})
+                    execution = _provenance(chosen, claims) | {"processes": team.count}
+                    execution |= {"restless": extractor.unlike} if extractor.unlike else {}
+                    _finish(extractor, writer, todo, curves, execution)
     team.barrier()
+    if control:
+        same = {"task": found.task.name, "conditions": names, "draws": draws, "cells": cells, "batch_size": batch_size}
+        same |= {"adapt": adapt, "claims": claims, "device": device, "progress": progress}
+        extract(redrawn(model), data, taps, out, run=untrained | {"control": "weights drawn anew"}, **same)
     return load(out)
 
 
@@ -263,27 +280,6 @@ def _head(data: Dataset) -> dict:
         "size": list(data.size),
         "samples": len(data),
     }
-
-
-def call_name(adapt: Callable[..., Tensor] | None) -> str:
-    """How a model is called, in words that are the same in every run of a program.
-
-    Parameters
-    ----------
-    adapt : callable or None
-        As given to `extract`.
-
-    Returns
-    -------
-    str
-        Its name; None is "model(*inputs)".
-
-    Examples
-    --------
-    >>> call_name(None), call_name(lambda model, rgb, depth: model([rgb, depth]))
-    ('model(*inputs)', '<lambda>')
-    """
-    return "model(*inputs)" if adapt is None else getattr(adapt, "__qualname__", None) or repr(adapt)
 
 
 def _describe_run(model: nn.Module, run: dict[str, Any] | None) -> tuple[dict, pd.DataFrame | None]:

@@ -40,7 +40,10 @@ _OURS = (LOCK, COMPLETE, OLD)
 PATIENCE = 5.0  # seconds that a reader waits for a directory that is being put in place
 T = TypeVar("T")
 
-RUN_KEY = ("fusion", "seed", "epoch", "role", "about", "task", "taps", "draws", "isolation", "block", "version")
+IDENTITY = ("weights", "adapt")  # digests of what the run was made with
+LATER = ("task", *IDENTITY)  # which runs of earlier versions lack
+RUN_KEY = ("fusion", "seed", "epoch", "role", "about", "taps", "draws", "isolation", "block", "version", *LATER)
+ANOTHER = "another network needs another name: seed, epoch, role or fusion (--seed, --epoch, --role, --name), or `out`"
 
 
 def read_manifest(folder: Path, verify: bool) -> dict:
@@ -151,7 +154,9 @@ def earlier_entry(out: Path, manifest: dict | None, head: dict, run: dict) -> di
     if entry is not None:
         if entry.get("quantised") is not None:
             raise FeaturesError(f"{out} holds a quantised copy of {run_name(run)!r}; extract into another `out`")
-        check_same(out, {k: entry.get(k) for k in RUN_KEY}, {k: run.get(k) for k in RUN_KEY}, fix)
+        first = IDENTITY if "weights" in entry else ()
+        for keys, cure in ((first, ANOTHER), ([k for k in RUN_KEY if k not in IDENTITY], fix)):
+            check_same(out, {k: entry.get(k) for k in keys}, {k: run.get(k) for k in keys}, cure)
         old, new = (
             {n: e["ablations"][n] for n in run["ablations"].keys() & entry["ablations"].keys()} for e in (entry, run)
         )

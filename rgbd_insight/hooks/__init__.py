@@ -1,9 +1,9 @@
 """Reading and silencing units inside any network."""
 
-from rgbd_insight.hooks.candidates import candidates
+from rgbd_insight.hooks.candidates import candidates, purity, restless
 from rgbd_insight.hooks.tap import Tap, hooked
-from rgbd_insight.hooks.units import as_maps, at_level, mute, purity, taps, trace
-from rgbd_insight.hooks.wrappers import at_own_precision, bare, evaluating
+from rgbd_insight.hooks.units import as_maps, at_level, mute, taps, trace
+from rgbd_insight.hooks.wrappers import at_own_precision, bare, evaluating, same_draws
 from rgbd_insight.utils.arguments import explain_arguments
 
 __all__ = [
@@ -17,6 +17,8 @@ __all__ = [
     "hooked",
     "mute",
     "purity",
+    "restless",
+    "same_draws",
     "taps",
     "trace",
 ]

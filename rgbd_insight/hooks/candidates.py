@@ -1,18 +1,18 @@
-"""Where a model could be tapped: every module's tensors, their shapes, and which input moves them."""
+"""Where a model could be tapped, and which input moves a tap: every module's tensors, their shapes, purity."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from rgbd_insight.hooks.tap import parts
-from rgbd_insight.hooks.units import grids, swapped
-from rgbd_insight.hooks.wrappers import at_own_precision, bare, check_readable, evaluating
+from rgbd_insight.hooks.tap import Tap, parts
+from rgbd_insight.hooks.units import grids, trace
+from rgbd_insight.hooks.wrappers import at_own_precision, bare, check_readable, evaluating, same_draws
 
 COLUMNS = ["level", "stride", "module", "item", "call", "layout", "units", "height", "width"]
 SLIGHT = 1e-6  # of a tensor's size: rounding of another batch, not the input, moves it as much
@@ -60,6 +60,127 @@ class _Survey:
             size = before.square().mean().sqrt().clamp_min(torch.finfo(torch.float32).tiny)
             moved = float((x.double() - before).square().mean().sqrt() / size)
             self.moved.setdefault(self.now, {})[key] = moved if moved > SLIGHT else 0.0
+
+
+def purity(
+    model: nn.Module, batch: Any, taps: Iterable[Tap], *, adapt: Callable[..., Tensor] | None = None
+) -> list[dict]:
+    """How far each tap moves when only one input is swapped for another sample's; 0.0 where it is unmoved.
+
+    Parameters
+    ----------
+    model : Module
+        Called with the inputs in their order; read in evaluation mode and handed back in the mode it was in.
+    batch : object
+        Two or more samples with `inputs` (a dict of modality to Tensor) and `groups`; partners are of another group
+        where there is one.
+    taps : iterable of Tap
+        The places.
+    adapt : callable, optional
+        ``adapt(model, *inputs)`` calls a model that takes its inputs in another way; None: ``model(*inputs)``.
+
+    Returns
+    -------
+    list of dict
+        A dict(stream, level, modality, moved) for each tap and swapped modality, where moved = RMS(swapped − x) /
+        RMS(x): 0 is pure, about 1.4 is wholly driven by that input. Below 1e-6 it is rounding, and 0.
+
+    Raises
+    ------
+    ValueError
+        Where the batch has fewer than two samples.
+    RuntimeError
+        As :func:`trace`.
+
+    Notes
+    -----
+    A network that draws random numbers in evaluation draws the same ones each time; :func:`restless` tells which does.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> import torch
+    >>> from rgbd_insight.models import build
+    >>> rgb, depth = torch.rand(2, 3, 16, 16), torch.rand(2, 1, 16, 16) + 1
+    >>> batch = SimpleNamespace(inputs={"rgb": rgb, "depth": depth}, groups=("a", "b"))
+    >>> rows = purity(build("sum", classes=2, width=8), batch, [Tap("rgb", 1, "encoder_rgb.layer1")])
+    >>> [(row["modality"], row["moved"] > 0) for row in rows]
+    [('rgb', True), ('depth', False)]
+    """
+    wanted, n = list(taps), len(batch.groups)
+    if n < 2:
+        raise ValueError(f"`batch` must have two or more samples; got {n}: an input is swapped for another sample's")
+    shift = max(range(1, n), key=lambda s: sum(a != b for a, b in _pairs(batch.groups, s)))
+    seen = {}
+    with evaluating(model), torch.no_grad(), at_own_precision(model):
+        for name, given in swapped(batch.inputs, shift).items():
+            with same_draws(model), trace(model, wanted, samples=n) as seen[name]:
+                model(*given) if adapt is None else adapt(model, *given)
+    return [
+        {"stream": tap.stream, "level": tap.level, "modality": name, "moved": _moved(seen[""][tap], seen[name][tap])}
+        for tap in wanted
+        for name in batch.inputs
+    ]
+
+
+def restless(
+    model: nn.Module, inputs: Sequence[Tensor], taps: Iterable[Tap], *, adapt: Callable[..., Tensor] | None = None
+) -> dict[Tap, float]:
+    """The taps that answer the same inputs otherwise the second time, as where random numbers are drawn in evaluation.
+
+    Parameters
+    ----------
+    model, taps, adapt
+        As in :func:`purity`.
+    inputs : sequence of Tensor (B, C, H, W)
+        What it is given, twice.
+
+    Returns
+    -------
+    dict of Tap to float
+        RMS(second − first) / RMS(first) where it is above rounding; empty for a network that is at rest.
+
+    Examples
+    --------
+    >>> import torch
+    >>> class Draws(nn.Module):
+    ...     def forward(self, x):
+    ...         return x + torch.rand_like(x)
+    >>> model = nn.Sequential(nn.Identity(), Draws())
+    >>> found = restless(model, [torch.rand(1, 1, 4, 4)], [Tap("rgb", 1, "0"), Tap("rgb", 2, "1")])
+    >>> [tap.level for tap in found]
+    [2]
+    """
+    wanted, seen = list(taps), []
+    with evaluating(model), torch.no_grad(), at_own_precision(model):
+        for _ in range(2):
+            with trace(model, wanted) as found:  # of the last of several calls, which is enough to tell
+                model(*inputs) if adapt is None else adapt(model, *inputs)
+            seen.append(found)
+    moved = {tap: _moved(seen[0][tap], seen[1][tap]) for tap in wanted}
+    return {tap: value for tap, value in moved.items() if value > 0}
+
+
+def swapped(inputs: Mapping[str, Tensor], shift: int) -> dict[str, tuple[Tensor, ...]]:
+    """What a network is given where nothing is swapped, under "", and where each input is another sample's.
+
+    Examples
+    --------
+    >>> [[x.tolist() for x in given] for given in swapped({"a": torch.arange(2), "b": torch.arange(2)}, 1).values()]
+    [[[0, 1], [0, 1]], [[1, 0], [0, 1]], [[0, 1], [1, 0]]]
+    """
+    return {name: tuple(x.roll(shift, 0) if name == m else x for m, x in inputs.items()) for name in ("", *inputs)}
+
+
+def _pairs(groups: Sequence, shift: int) -> Iterator[tuple]:
+    return zip(groups, [*groups[-shift:], *groups[:-shift]], strict=True)
+
+
+def _moved(x: Tensor, y: Tensor) -> float:
+    """RMS(y − x) / RMS(x); 0.0 where that is rounding."""
+    change = (y.double() - x.double()).square().mean().sqrt()
+    moved = float(change / x.double().square().mean().sqrt().clamp_min(torch.finfo(torch.float32).tiny))
+    return moved if moved > SLIGHT else 0.0
 
 
 def candidates(
@@ -111,7 +232,8 @@ def candidates(
         with evaluating(model), torch.no_grad(), at_own_precision(model):
             for name, given in swapped(inputs, 1).items():
                 survey.start(name)
-                model(*given) if adapt is None else adapt(model, *given)
+                with same_draws(model):
+                    model(*given) if adapt is None else adapt(model, *given)
     finally:
         for handle in survey.handles:
             handle.remove()

@@ -42,7 +42,8 @@ class Tap:
         or "BNC:12x16" for a given grid. None: NCHW for four axes, BNC for three.
     tokens : str, optional
         Which tokens of a sequence, as "0:48", "48:96" or "1:", where there are others beside them: the other
-        modality's, or global ones.
+        modality's, or global ones. "1/2" is the first of two equal parts, whatever the input's size; what is left over
+        at the end, such as a global token, is in none.
     rows : str, optional
         Which part of a batch in which modalities are stacked: "1/2" is the first half, "2/2" the second.
     values : str, optional
@@ -78,10 +79,12 @@ class Tap:
             raise ValueError(
                 f"`layout` must be one of {LAYOUTS} or BNC:HxW; got {self.layout!r}: name the axes in order"
             )
-        if self.tokens is not None and not re.fullmatch(r"(-?\d+)?:(-?\d+)?", self.tokens):
-            raise ValueError(f'`tokens` must be START:STOP; got {self.tokens!r}: write "0:48" for the first 48')
-        part = re.fullmatch(r"(\d+)/(\d+)", self.rows or "1/1")
-        if not part or not 1 <= int(part[1]) <= int(part[2]):
+        if self.tokens is not None and not re.fullmatch(r"(-?\d+)?:(-?\d+)?", self.tokens) and not _part(self.tokens):
+            raise ValueError(
+                f'`tokens` must be START:STOP or PART/PARTS; got {self.tokens!r}: write "0:48" for the first 48, "1/2" '
+                "for the first half"
+            )
+        if self.rows is not None and not _part(self.rows):
             raise ValueError(f'`rows` must be a part of the batch; got {self.rows!r}: write "1/2" for its first half')
         if self.values is not None and self.values not in VALUES:
             raise ValueError(f"`values` must be one of {VALUES}; got {self.values!r}: leave it out for real numbers")
@@ -112,19 +115,30 @@ class Tap:
         torch.Size([2, 49, 5])
         """
         if self.rows is not None:
-            part, parts = map(int, self.rows.split("/"))
+            part, parts = _part(self.rows)
             if len(x) % parts:
                 raise RuntimeError(f"tap {self}: {len(x)} rows have no {parts} equal parts: change `rows`")
             x = x.unflatten(0, (parts, len(x) // parts))[part - 1]
         if self.tokens is not None:
             if x.ndim != 3:
                 raise RuntimeError(f"tap {self}: {tuple(x.shape)} is no sequence (B, N, C): leave `tokens` out")
-            start, stop = (int(n) if n else None for n in self.tokens.split(":"))
-            given, chosen = x.shape[1], range(x.shape[1])[start:stop]
+            given = x.shape[1]
+            if part := _part(self.tokens):
+                start, stop = (n * (given // part[1]) for n in (part[0] - 1, part[0]))
+            else:
+                start, stop = (int(n) if n else None for n in self.tokens.split(":"))
+            chosen = range(given)[start:stop]
             if not chosen or max(abs(start or 0), abs(stop or 0)) > given:
                 raise RuntimeError(f"tap {self}: there are {given} tokens: change `tokens`")
             x = x[:, chosen.start : chosen.stop]
         return x
+
+
+def _part(text: str) -> tuple[int, int] | None:
+    """Which of how many equal parts "1/2" means; None where it means none."""
+    found = re.fullmatch(r"(\d+)/(\d+)", text)
+    part, parts = (int(found[1]), int(found[2])) if found else (0, 0)
+    return (part, parts) if 1 <= part <= parts else None
 
 
 Action = Callable[[Tap, Tensor, tuple[int, int] | None], Tensor | None]

@@ -1,4 +1,4 @@
-"""Reading and silencing units inside any network: taps, trace, mute, purity."""
+"""Reading and silencing units inside any network: taps, trace, mute."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from rgbd_insight.features import USUAL_MODALITIES
 from rgbd_insight.hooks.tap import Tap, hooked
-from rgbd_insight.hooks.wrappers import at_own_precision, evaluating
 
 LEVEL = re.compile(r"\{level\s*([+-]\s*\d+)?\}")
 
@@ -218,86 +217,6 @@ def mute(model: nn.Module, units: Mapping[Tap, Iterable[int] | Mapping[int, floa
 
     with hooked(model, list(held), silence):
         yield
-
-
-def purity(
-    model: nn.Module, batch: Any, taps: Iterable[Tap], *, adapt: Callable[..., Tensor] | None = None
-) -> list[dict]:
-    """How far each tap moves when only one input is swapped for another sample's; 0.0 exactly where it is unmoved.
-
-    Parameters
-    ----------
-    model : Module
-        Called with the inputs in their order; read in evaluation mode and handed back in the mode it was in.
-    batch : object
-        Two or more samples with `inputs` (a dict of modality to Tensor) and `groups`; partners are of another group
-        where there is one.
-    taps : iterable of Tap
-        The places.
-    adapt : callable, optional
-        ``adapt(model, *inputs)`` calls a model that takes its inputs in another way; None: ``model(*inputs)``.
-
-    Returns
-    -------
-    list of dict
-        A dict(stream, level, modality, moved) for each tap and swapped modality, where moved = RMS(swapped − x) /
-        RMS(x): 0 is pure, about 1.4 is wholly driven by that input.
-
-    Raises
-    ------
-    ValueError
-        Where the batch has fewer than two samples.
-    RuntimeError
-        As :func:`trace`.
-
-    Examples
-    --------
-    >>> from types import SimpleNamespace
-    >>> import torch
-    >>> from rgbd_insight.models import build
-    >>> rgb, depth = torch.rand(2, 3, 16, 16), torch.rand(2, 1, 16, 16) + 1
-    >>> batch = SimpleNamespace(inputs={"rgb": rgb, "depth": depth}, groups=("a", "b"))
-    >>> rows = purity(build("sum", classes=2, width=8), batch, [Tap("rgb", 1, "encoder_rgb.layer1")])
-    >>> [(row["modality"], row["moved"] > 0) for row in rows]
-    [('rgb', True), ('depth', False)]
-    """
-    wanted, n = list(taps), len(batch.groups)
-    if n < 2:
-        raise ValueError(f"`batch` must have two or more samples; got {n}: an input is swapped for another sample's")
-    shift = max(range(1, n), key=lambda s: sum(a != b for a, b in _pairs(batch.groups, s)))
-    seen = {}
-    with evaluating(model), torch.no_grad(), at_own_precision(model):
-        for name, given in swapped(batch.inputs, shift).items():
-            with trace(model, wanted, samples=n) as seen[name]:
-                model(*given) if adapt is None else adapt(model, *given)
-    return [
-        {"stream": tap.stream, "level": tap.level, "modality": name, "moved": _moved(seen[""][tap], seen[name][tap])}
-        for tap in wanted
-        for name in batch.inputs
-    ]
-
-
-def swapped(inputs: Mapping[str, Tensor], shift: int) -> dict[str, tuple[Tensor, ...]]:
-    """What a network is given where nothing is swapped, under "", and where each input is another sample's.
-
-    Examples
-    --------
-    >>> [[x.tolist() for x in given] for given in swapped({"a": torch.arange(2), "b": torch.arange(2)}, 1).values()]
-    [[[0, 1], [0, 1]], [[1, 0], [0, 1]], [[0, 1], [1, 0]]]
-    """
-    return {name: tuple(x.roll(shift, 0) if name == m else x for m, x in inputs.items()) for name in ("", *inputs)}
-
-
-def _pairs(groups: Sequence, shift: int) -> Iterator[tuple]:
-    return zip(groups, [*groups[-shift:], *groups[:-shift]], strict=True)
-
-
-def _moved(x: Tensor, y: Tensor) -> float:
-    """RMS(y − x) / RMS(x); 0.0 where they are equal."""
-    change = (y.double() - x.double()).square().mean().sqrt()
-    if change == 0:
-        return 0.0
-    return float(change / x.double().square().mean().sqrt().clamp_min(torch.finfo(torch.float32).tiny))
 
 
 def _unit_axis(tap: Tap, x: Tensor) -> int:

@@ -131,6 +131,31 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
+def same_draws(model: nn.Module) -> Iterator[None]:
+    """Inside the ``with`` torch's random numbers begin anew, so that a network draws the same ones each time.
+
+    Parameters
+    ----------
+    model : Module
+        Says on which devices; afterwards the numbers go on as if nothing had been drawn.
+
+    Examples
+    --------
+    >>> drawn = []
+    >>> for _ in range(2):
+    ...     with same_draws(nn.ReLU()):
+    ...         drawn.append(torch.rand(1))
+    >>> torch.equal(*drawn)
+    True
+    """
+    places = {x.device for x in (*model.parameters(), *model.buffers())}
+    devices = sorted(place.index or 0 for place in places if place.type == "cuda")
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(0)
+        yield
+
+
+@contextmanager
 def at_own_precision(model: nn.Module) -> Iterator[None]:
     """Inside the ``with`` a network of one precision, such as half, is given its inputs in that precision.
 

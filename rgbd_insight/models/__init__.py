@@ -5,8 +5,9 @@ from rgbd_insight.models.cost import cost
 from rgbd_insight.models.encoder import backbones
 from rgbd_insight.models.fusion import FUSIONS, Fusion, register
 from rgbd_insight.models.imported import import_model, load_weights
+from rgbd_insight.models.inputs import Adapter, Inputs
 from rgbd_insight.models.network import Network, build
-from rgbd_insight.models.published import Adapter, TapMap, published, published_networks, read_tap_map
+from rgbd_insight.models.published import TapMap, published, published_networks, read_tap_map
 from rgbd_insight.models.weights import load, save
 from rgbd_insight.utils.arguments import explain_arguments
 
@@ -14,6 +15,7 @@ __all__ = [
     "Adapter",
     "FUSIONS",
     "Fusion",
+    "Inputs",
     "Network",
     "TapMap",
     "backbones",

@@ -3,116 +3,19 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
 
 from rgbd_insight.hooks import Tap, at_level
+from rgbd_insight.models.inputs import Adapter, Inputs
 from rgbd_insight.utils.messages import unknown
-
-INPUTS = ("pair", "list", "stacked", "keywords")
 
 LEVELS = (1, 2, 3, 4)
 PLACE = ("module", "item", "call", "when", "layout", "tokens", "rows", "values", "levels")
-CALL = ("inputs", "names", "depth_channels", "logits")
-ABOUT = ("paper", "how", "purity", "note")
-
-
-@dataclass(frozen=True)
-class Adapter:
-    """A callable for `adapt`: hands colour and depth over as a network wants them, brings its scores to their size.
-
-    Parameters
-    ----------
-    inputs : str, optional
-        "pair" calls model(rgb, depth), "list" model([rgb, depth]), "stacked" model of one tensor (B, 3 + c, H, W),
-        "keywords" ``model(first=rgb, second=depth)`` with the two `names`.
-    names : (str, str), optional
-        The keywords.
-    depth_channels : int, optional
-        Depth is repeated to as many channels.
-    logits : tuple of (int or str), optional
-        Keys of the scores in what the model returns, outermost first; () where it returns them alone.
-    rgb_scale, depth_scale : (object, object), optional
-        (mean, standard deviation), numbers or one a channel, that the network was trained with; None leaves values as
-        they are, colour in [0, 1] and depth in metres. Missing depth stays 0.
-
-    Raises
-    ------
-    ValueError
-        For another `inputs`.
-
-    Examples
-    --------
-    >>> class Other(nn.Module):
-    ...     def forward(self, images):
-    ...         return {"scores": [F.avg_pool2d(images[0] + images[1], 4)]}
-    >>> adapt = Adapter("list", depth_channels=3, logits=("scores", 0))
-    >>> adapt(Other(), torch.rand(2, 3, 8, 12), torch.rand(2, 1, 8, 12)).shape
-    torch.Size([2, 3, 8, 12])
-    """
-
-    inputs: str = "pair"
-    names: tuple[str, str] = ("rgb", "depth")
-    depth_channels: int = 1
-    logits: tuple[int | str, ...] = ()
-    rgb_scale: tuple[Any, Any] | None = None
-    depth_scale: tuple[Any, Any] | None = None
-
-    def __post_init__(self) -> None:
-        if self.inputs not in INPUTS:
-            raise ValueError(
-                f"`inputs` must be one of {', '.join(INPUTS)}; got {self.inputs!r}: choose how it is called"
-            )
-
-    def __call__(self, model: nn.Module, rgb: Tensor, depth: Tensor) -> Tensor:
-        """Scores (B, C, H, W) of `model` for colour (B, 3, H, W) and depth (B, 1, H, W)."""
-        size = rgb.shape[-2:]
-        valid = depth != 0
-        if self.rgb_scale is not None:
-            rgb = (rgb - _column(self.rgb_scale[0], rgb)) / _column(self.rgb_scale[1], rgb)
-        depth = depth.expand(-1, self.depth_channels, -1, -1)  # (B, c, H, W)
-        if self.depth_scale is not None:
-            scaled = (depth - _column(self.depth_scale[0], depth)) / _column(self.depth_scale[1], depth)
-            depth = torch.where(valid, scaled, 0)
-        if self.inputs == "keywords":
-            found = model(**dict(zip(self.names, (rgb, depth), strict=True)))
-        elif self.inputs == "pair":
-            found = model(rgb, depth)
-        else:
-            found = model([rgb, depth] if self.inputs == "list" else torch.cat([rgb, depth], 1))
-        return _resized(self._scores(found), size)
-
-    def _scores(self, found: Any) -> Tensor:
-        for key in self.logits:
-            try:
-                found = found[key]
-            except (KeyError, IndexError, TypeError) as error:
-                kind = type(found).__name__
-                raise ValueError(f"`logits` must lead to the scores; got {key!r} for a {kind}: name another") from error
-        if not isinstance(found, Tensor) or found.ndim != 4:
-            got = tuple(found.shape) if isinstance(found, Tensor) else f"a {type(found).__name__}"
-            raise ValueError(f"`logits` must lead to scores (B, C, h, w); got {got}: name the key of the scores")
-        return found
-
-
-def _column(values: float | Sequence[float], like: Tensor) -> Tensor:
-    """A number a channel as (C, 1, 1), or one number."""
-    column = torch.as_tensor(values, dtype=like.dtype, device=like.device)
-    return column[:, None, None] if column.ndim else column
-
-
-def _resized(scores: Tensor, size: torch.Size) -> Tensor:
-    """Scores (B, C, H, W) at `size`."""
-    if scores.shape[-2:] == size:
-        return scores
-    return F.interpolate(scores, size, mode="bilinear", align_corners=False)
+CALL = ("inputs", "names", "logits")
+ABOUT = ("paper", "how", "purity", "note", "code", "make")
+BESIDE = (*CALL, *ABOUT, "images", "like", "second")
+DEPTH = "depth"  # what maps call the second modality, unless they say what it is
 
 
 class TapMap(list):
@@ -123,9 +26,11 @@ class TapMap(list):
     name : str
         The network.
     adapt : Adapter
-        An `Adapter` that calls it.
+        An `Adapter` that calls it and, as `images`, gives it its images as it wants them; `extract` takes it where no
+        other is given, and fits it to the data.
     about : dict
-        Paper, how the map was established, purity (from which level on depth moves "rgb"; 0: never), note.
+        Paper, how the map was established, purity (from which level on depth moves "rgb"; 0: never), note; code, the
+        repository on GitHub, and make, a factory to be written into its folder.
     """
 
     def __init__(self, name: str, taps: list[Tap], adapt: Adapter, about: dict) -> None:
@@ -176,7 +81,7 @@ def published_networks() -> tuple[str, ...]:
     Examples
     --------
     >>> "ESANet" in published_networks(), len(published_networks())
-    (True, 13)
+    (True, 20)
     """
     return tuple(_shipped())
 
@@ -222,20 +127,40 @@ def read_tap_map(path: str | Path) -> TapMap:
 
 def _tap_map(name: str, table: dict) -> TapMap:
     """The `TapMap` that a table of such a file describes."""
-    taps = []
     try:
-        for stream, place in table.items():
-            if stream not in (*CALL, *ABOUT):
-                if not isinstance(place, dict):
-                    raise TypeError(f"{stream} is no table")
-                taps += _taps(stream, dict(place))
-        call = {key: tuple(v) if isinstance(v := table[key], list) else v for key in CALL if key in table}
-        return TapMap(name, taps, Adapter(**call), {key: table[key] for key in ABOUT if key in table})
+        table = _completed(table)
+        taps, second = [], table.get("second", DEPTH)
+        for stream, places in table.items():
+            if stream not in BESIDE:
+                for place in places if isinstance(places, list) else [places]:
+                    if not isinstance(place, dict):
+                        raise TypeError(f"{stream} is no table")
+                    taps += _taps(second if stream == DEPTH else stream, dict(place))
+        call = {key: _plain(table[key]) for key in CALL if key in table}
+        images = Inputs(**{key: _plain(value) for key, value in table.get("images", {}).items()})
+        about = {key: table[key] for key in ABOUT if key in table}
+        return TapMap(name, taps, Adapter(**call, images=images), about)
     except (TypeError, KeyError, AttributeError) as error:
         raise ValueError(
             f"the tap map {name!r} is not as it must be ({type(error).__name__}: {error}); a stream is a table of "
-            f"{', '.join(PLACE)}, and beside streams there may be {', '.join(CALL)} and {', '.join(ABOUT)}"
+            f"{', '.join(PLACE)}, or a list of them, and beside streams there may be {', '.join(BESIDE)}"
         ) from None
+
+
+def _completed(table: dict) -> dict:
+    """The table with what it takes over from the shipped one that it is like."""
+    if "like" not in table:
+        return table
+    maps = _shipped()
+    if table["like"] not in maps:
+        raise ValueError(unknown("like", str(table["like"]), maps))
+    first = _completed(maps[table["like"]])
+    images = first.get("images", {}) | table.get("images", {})
+    return first | table | {"images": images}
+
+
+def _plain(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _taps(stream: str, place: dict) -> list[Tap]:
@@ -254,9 +179,7 @@ def _taps(stream: str, place: dict) -> list[Tap]:
 
 def _filled(value: object, level: int) -> object:
     """`value` with {level} filled in."""
-    if not isinstance(value, str):
-        return tuple(value) if isinstance(value, list) else value
-    return at_level(value, level)
+    return at_level(value, level) if isinstance(value, str) else _plain(value)
 
 
 @cache

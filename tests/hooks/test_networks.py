@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from rgbd_insight.hooks import Tap, as_maps, at_own_precision, candidates, mute, purity, taps, trace
+from rgbd_insight.hooks import Tap, as_maps, at_own_precision, candidates, mute, purity, restless, taps, trace
 
 
 class Net(nn.Module):
@@ -163,6 +163,51 @@ def test_two_modalities_and_a_global_token_in_one_sequence():
     with pytest.raises(RuntimeError, match="is no sequence"):
         purity(net, batch, [Tap("rgb", 1, "rgb", tokens="0:2")])
     assert len({str(tap) for tap in streams}) == 2
+
+
+def test_halves_of_a_sequence_are_of_any_size():
+    net = Sequences()
+    for size in ((24, 32), (32, 32)):
+        batch = pairs(size=size)
+        streams = [Tap(stream, 1, "mix", tokens=f"{i}/2") for i, stream in enumerate(("rgb", "depth"), 1)]
+        with torch.no_grad(), trace(net, streams) as seen:
+            net(*batch.inputs.values())
+            assert torch.equal(seen[streams[1]], net.depth(batch.inputs["depth"]))
+    for wrong in ("3/2", "0/2", "1/2/3"):
+        with pytest.raises(ValueError, match="`tokens` must be START:STOP or PART/PARTS"):
+            Tap("rgb", 1, "mix", tokens=wrong)
+    with pytest.raises(RuntimeError, match="there are 97 tokens"):
+        purity(net, pairs(size=(24, 32)), [Tap("rgb", 1, "mix", tokens="1/98")])
+
+
+class Drawing(Net):
+    """Adds noise to what goes into its head, in evaluation too."""
+
+    def forward(self, rgb, depth):
+        mixed = self.rgb(rgb) + self.depth(depth)
+        return self.head(mixed + torch.rand_like(mixed))
+
+
+def test_random_numbers_in_evaluation_are_found_and_are_no_impurity():
+    net, batch = Drawing(), pairs()
+    unlike = restless(net, list(batch.inputs.values()), TAPS)
+    assert list(unlike) == [TAPS[2]] and unlike[TAPS[2]] > 0.1 and not restless(Net(), [*batch.inputs.values()], TAPS)
+    state = torch.get_rng_state()
+    same = SimpleNamespace(inputs={"rgb": batch.inputs["rgb"][:1].expand(2, -1, -1, -1)}, groups=("a", "b"))
+    same.inputs["depth"] = batch.inputs["depth"][:2]
+    moved = {(r["stream"], r["modality"]): r["moved"] for r in purity(net, same, TAPS)}
+    assert moved["fused", "rgb"] == 0 < moved["fused", "depth"]  # the same colour twice moves nothing
+    listed = candidates(net, same).set_index("module")
+    assert listed.loc["head", "moved by rgb"] == 0 and torch.equal(state, torch.get_rng_state())
+
+
+def test_rounding_is_no_impurity():
+    class Rounds(Net):
+        def forward(self, rgb, depth):
+            return self.head(self.rgb(rgb + 1e-8 * depth))
+
+    moved = {(r["stream"], r["modality"]): r["moved"] for r in purity(Rounds(), pairs(), TAPS[:1])}
+    assert moved["rgb", "depth"] == 0 < moved["rgb", "rgb"]
 
 
 def test_a_grid_is_right_or_refused_with_the_choices():
