@@ -350,7 +350,7 @@ def concept_rows(
         for concept in gap[family_of.index[family_of == family]].sort_values(ascending=False).index:
             rows[concept], line = line, line + 1
         line += 0.25
-    ax = canvas(ax, 1.7 + 0.205 * line)
+    ax = canvas(ax, 1.6 + 0.165 * line)
     colours = {v: COLOURS.get(v) for v in values} if key == "condition" else modality_colours(values)
     colours = {v: c or NETWORKS[(i + 1) % 8] for i, (v, c) in enumerate(colours.items())}
     both = wide.loc[list(rows)]
