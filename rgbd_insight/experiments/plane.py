@@ -39,7 +39,7 @@ from rgbd_insight.utils.messages import unknown
 COMMAND = "rgbd-insight campaign plane"
 DATA = ("scenes", "nyuv2")
 TABLE = "plane_positions"
-HELD_OUT, SCENES = 40001, 1500  # seed of the scenes, how many
+HELD_OUT, SCENES = 40001, 1000  # seed of the scenes, how many
 OPERATORS = ("sum", "se")
 PLANE_BARS = {"auroc": 0.95, "share": 0.12}
 NO_STRATA = "positions, no strata"
