@@ -14,7 +14,7 @@ from rgbd_insight.data import evidence
 from rgbd_insight.data.batch import Dataset
 from rgbd_insight.data.camera import read_json
 from rgbd_insight.data.folder import SIZES, Files, Folder, read_ends
-from rgbd_insight.data.reading import BadImage, aligned, read_colour, read_label, read_reading
+from rgbd_insight.data.reading import BadImage, read_colour, read_label
 
 ANY = 255  # classes, of which every label is one
 Notes = tuple[str, ...]
@@ -175,19 +175,20 @@ def _refused(path: Path, images: Iterable[tuple[Folder, int]]) -> list[Finding]:
 
 def _look(path: Path, chosen: Sequence[Files], folder: Folder, refused: list[Finding]) -> tuple[list[Finding], Notes]:
     """What the chosen files of a folder say, and which of all are refused for what that does not explain."""
-    stored, colours, labels = [], [], []
-    scale, metric, eight, names = folder._scale, folder._metric, folder._bits == 8, folder.classes
-    for rgb, depth, label in chosen:
+    stored, readings, colours, labels = [], [], [], []
+    second, names = folder._others[0], folder.classes
+    metric, eight = second.metric, second.bits == 8
+    for files in chosen:
         try:
-            colour, named = np.asarray(read_colour(rgb)), read_label(label, ANY)
-            reading = aligned(read_reading(depth, bits=folder._bits), named.shape)
+            colour, named = np.asarray(read_colour(files[0])), read_label(files[-1], ANY)
+            reading = second.on(second.read(files[1]), named.shape)
         except BadImage:
             continue  # it is among the refused
         if reading is not None and colour.shape[:2] == named.shape:
-            stored.append(reading)
+            stored.append(reading[..., 0])
+            readings.append(second.values(reading).mean(-1))
             colours.append(colour)
             labels.append(named)
-    readings = [array * scale for array in stored]
     rotated = evidence.rotated_bits(stored) if metric else None
     tests: list[tuple[str, Callable[[], str | None]]] = [
         ("bit-rotated depth", lambda: rotated),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import warnings
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,15 +16,13 @@ from PIL import Image
 
 from rgbd_insight.data import concepts
 from rgbd_insight.data.batch import Batch
-from rgbd_insight.data.camera import check_crop, read_camera, read_json
+from rgbd_insight.data.camera import FIRST, KEYS, Stored, check_crop, declared, read_camera, read_json
 from rgbd_insight.data.reading import (
     BadImage,
-    aligned,
     left_behind,
     read_colour,
     read_image,
     read_label,
-    read_reading,
     rescale,
 )
 from rgbd_insight.features import Modality
@@ -31,7 +31,7 @@ from rgbd_insight.utils.messages import nearest
 ENDS = 8192  # bytes at each end of a file that go into the fingerprint
 SUFFIXES = (".jpg", ".jpeg", ".png")
 SIZES = "images of several sizes"  # what `check` calls it
-Files = tuple[Path, Path, Path]  # colour, second modality and label
+Files = tuple[Path, ...]  # colour, the other modalities and label
 
 
 class Folder:
@@ -50,6 +50,8 @@ class Folder:
         (H, W) to resize to, colour by area averaging, depth and labels by nearest neighbour; None to leave as is.
     crop : bool, optional
         Cut to the crop that camera.json declares, if it declares one (NYUv2's photos have a white frame).
+    modalities : sequence of mapping, optional
+        What camera.json may declare as "modalities", in the place of what it declares.
 
     Raises
     ------
@@ -62,13 +64,17 @@ class Folder:
     splits.json: {"train": […], "test": […]}, and the physical scene of each image (the group) as {"groups": {ID: name}}
     or {"test_runs": [[ID, …], …]}; without either, the folder in an ID or a run of consecutive numbers is one group,
     and where that gives no two groups every image is one, with a warning.
-    camera.json, optional: {"modality": {"name", "unit", "scale", "low", "high"}} where the second modality is not depth
-    in millimetres (value = stored number · scale), with "bits": 8 where a data set is published in 8-bit grey (read
-    with a warning, as its steps are coarse); {"intrinsics": {"fx", "fy", "cx", "cy"}} and {"crop": [first row,
+    camera.json, optional: {"modality": {…}}, or {"modalities": [{…}, …]} for more than one beside colour, where the
+    second is not depth in millimetres: "name", "unit", "low", "high" (the range), "scale" and, where it is not 0,
+    "offset" (value = stored · scale + offset), "bits" (16, or 8), "channels" (1 to 16), "missing" (the stored number
+    that is no reading, 0, or null where all are), "affine" (for a camera of its own, [a, b, c, d, e, f]: what colour
+    shows at column x and row y is at column a·x + b·y + c and row d·x + e·y + f). Its images are in the folder of its
+    name, where there is one, or of the second modality in depth/: grey .png, .png of 3 or 4 channels of 8 bits, or .npy
+    (H, W, C). Also {"intrinsics": {"fx", "fy", "cx", "cy"}} and {"crop": [first row,
     end row, first column, end column]}, both in pixels of the stored images.
-    Depth of at most two thirds of the colour's resolution, in the same aspect, is taken for the same view and brought
-    to the colour's size by nearest neighbour, with a warning.
-    Concepts that depth shows need metres: a second modality in another unit has none of its own.
+    Images of at most two thirds of the colour's resolution, in the same aspect, are taken for the same view and brought
+    to the colour's size by nearest neighbour, with a warning; so are steps of depth of 8 bits warned of.
+    Concepts that depth shows need a modality in metres: others have none of their own.
 
     Examples
     --------
@@ -85,7 +91,13 @@ class Folder:
     """
 
     def __init__(
-        self, path: str | Path, split: str = "test", *, size: Sequence[int] | None = None, crop: bool = True
+        self,
+        path: str | Path,
+        split: str = "test",
+        *,
+        size: Sequence[int] | None = None,
+        crop: bool = True,
+        modalities: Sequence[Mapping[str, Any]] | None = None,
     ) -> None:
         self.path, self.split = Path(path), split
         if not str(path) or not self.path.is_dir():
@@ -95,11 +107,12 @@ class Folder:
         self.name = self.path.resolve().name
         self.classes = _read_classes(self.path / "classes.json")
         camera = read_camera(self.path / "camera.json")
-        self._files, self.groups = _read_split(self.path, split)
+        self._given, self._others = modalities, camera.others if modalities is None else _declared(modalities)
+        self._files, self.groups = _read_split(self.path, split, [one.modality.name for one in self._others])
         self.ids = tuple(self._files)
-        self.modalities = (Modality("rgb", "", 0.0, 1.0), camera.modality)
-        self._scale, self._bits, self._metric = camera.scale, camera.bits, camera.modality.unit == "m"
-        self.concepts, self.families = concepts.image_concepts(self.classes, depth=self._metric)
+        self.modalities = (Modality("rgb", "", 0.0, 1.0), *(one.modality for one in self._others))
+        self._metric = next((one.modality.name for one in self._others if one.metric), None)
+        self.concepts, self.families = concepts.image_concepts(self.classes, depth=self._metric is not None)
 
         width, height = read_image(self._files[self.ids[0]][0]).size
         self._warn_coarse((height, width))
@@ -121,8 +134,7 @@ class Folder:
     def batch(self, indices: Sequence[int]) -> Batch:
         """Read the samples at `indices`, in that order; concept maps are made on the way."""
         bare = self.inputs(indices)
-        name = self.modalities[1].name
-        second = (bare.inputs[name], bare.valid[name]) if self._metric else (None, None)
+        second = (bare.inputs[self._metric], bare.valid[self._metric]) if self._metric else (None, None)
         maps = concepts.concept_maps(bare.inputs["rgb"], *second, bare.labels, self.classes, self.intrinsics)
         return replace(bare, concepts=maps)
 
@@ -131,14 +143,17 @@ class Folder:
         indices = [int(i) for i in indices]
         if not indices or min(indices) < 0 or max(indices) >= len(self):
             raise ValueError(f"`indices` must be one or more of 0…{len(self) - 1}; got {indices}")
-        colour, reading, label = (np.stack(planes) for planes in zip(*map(self._read, indices), strict=True))
+        colour, *readings, label = (np.stack(planes) for planes in zip(*map(self._read, indices), strict=True))
         rgb = torch.from_numpy(colour).movedim(-1, 1).contiguous().float() / 255  # (B, 3, H, W)
-        depth = torch.from_numpy(reading)[:, None]  # (B, 1, H, W)
+        inputs, valid = {"rgb": rgb}, {}
+        for one, stored in zip(self._others, readings, strict=True):  # stored (B, H, W, C)
+            values, known = zip(*((one.values(image), one.known(image)) for image in stored), strict=True)
+            inputs[one.modality.name] = torch.from_numpy(np.stack(values)).movedim(-1, 1).contiguous()  # (B, C, H, W)
+            valid[one.modality.name] = torch.from_numpy(np.stack(known))[:, None]  # (B, 1, H, W)
         labels = torch.from_numpy(label).long()  # (B, H, W)
         none = torch.tensor(-1, dtype=torch.int16).expand(len(rgb), len(self.families), *self.size)
         ids, groups = (tuple(names[i] for i in indices) for names in (self.ids, self.groups))
-        name = self.modalities[1].name
-        return Batch({"rgb": rgb, name: depth}, {name: depth != 0}, labels, none, ids, groups)
+        return Batch(inputs, valid, labels, none, ids, groups)
 
     def fingerprint(self) -> dict:
         """Where the samples come from, and a SHA-256 over the .json files and each image file's size and two ends."""
@@ -158,67 +173,84 @@ class Folder:
             "crop": None if self._crop is None else list(self._crop),
             "concepts": concepts.VERSION,
             "sha256": digest.hexdigest(),
+            **({} if self._given is None else {"modalities": json.loads(json.dumps(self._given))}),
         }
 
-    def _read(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Colour uint8 (H, W, 3), reading float32 (H, W), label uint8 (H, W), cropped and resized."""
-        files = self._files[self.ids[index]]
-        colour, label = read_colour(files[0]), read_label(files[2], len(self.classes))
-        shape, reading = (colour.height, colour.width), read_reading(files[1], bits=self._bits)
-        stored = aligned(reading, shape)
-        for file, got, fits in (
-            (files[1], reading.shape, stored is not None),
-            (files[2], label.shape, label.shape == shape),
-        ):
-            if not fits:
-                raise BadImage(
-                    "images out of register",
-                    f"{file} must be {shape} (H, W) like {files[0]}; got {got}. Register the images.",
-                )
+    def _read(self, index: int) -> list[np.ndarray]:
+        """Colour uint8 (H, W, 3), every other modality as stored (H, W, C), label uint8 (H, W), cropped and resized."""
+        first, *others, last = self._files[self.ids[index]]
+        colour, label = read_colour(first), read_label(last, len(self.classes))
+        shape, readings = (colour.height, colour.width), []
         top, bottom, left, right = self._crop or (0, shape[0], 0, shape[1])
-        self._check_range(files[1], stored[top:bottom, left:right])
+        for one, file in zip(self._others, others, strict=True):
+            reading = one.read(file)
+            stored = one.on(reading, shape)
+            _in_register(file, reading.shape[:2], stored is not None, shape, first)
+            stored = stored[top:bottom, left:right]
+            _check_range(one, file, stored)
+            readings.append(rescale(stored, self.size))
+        _in_register(last, label.shape, label.shape == shape, shape, first)
         if self._same_size and shape != self._stored:
             raise BadImage(
                 SIZES,
-                f"{files[0]} must be {self._stored} (H, W) like the first image; got {shape}. Give `size`"
+                f"{first} must be {self._stored} (H, W) like the first image; got {shape}. Give `size`"
                 " (images of several sizes can have neither crop nor intrinsics in camera.json).",
             )
         h, w = self.size
         colour = colour.resize((w, h), Image.Resampling.BOX, box=(left, top, right, bottom))
-        reading = rescale(stored[top:bottom, left:right], self.size).astype(np.float32) * np.float32(self._scale)
-        return np.asarray(colour), reading, rescale(label[top:bottom, left:right], self.size)
-
-    def _check_range(self, file: Path, stored: np.ndarray) -> None:
-        second = self.modalities[1]
-        there = stored[stored > 0]
-        if not there.size:
-            return
-        low, high = float(there.min()) * self._scale, float(there.max()) * self._scale
-        slack = self._scale  # half a step and rounding
-        if low < second.low - slack or high > second.high + slack:
-            raise BadImage(
-                "a reading out of range",
-                f"{file} must read {second.low:g}…{second.high:g} {second.unit}; got {low:g}…{high:g}. Declare the"
-                ' right scale, low and high as "modality" in camera.json, or store 0 where there is no reading.',
-            )
+        return [np.asarray(colour), *readings, rescale(label[top:bottom, left:right], self.size)]
 
     def _warn_coarse(self, shape: tuple[int, int]) -> None:
-        """Say what of depth is coarser than one would think."""
-        name, file = self.modalities[1].name, self._files[self.ids[0]][1]
-        if self._bits == 8:
-            unit = self.modalities[1].unit
-            warnings.warn(
-                f"{name} in {self.path} is declared to have 8 bits: its steps are {self._scale:g} {unit}, and what is"
-                " finer (edges, orientations) is lost or made up by them.",
-                stacklevel=3,
-            )
-        width, height = read_image(file).size
-        if (height, width) != shape and aligned(np.zeros((height, width), np.uint8), shape) is not None:
-            warnings.warn(
-                f"{name} in {self.path} is {height}x{width} and colour {shape[0]}x{shape[1]}: it is brought to the"
-                " colour's size by nearest neighbour.",
-                stacklevel=3,
-            )
+        """Say what of the modalities is coarser than one would think."""
+        for one, file in zip(self._others, self._files[self.ids[0]][1:-1], strict=True):
+            name, unit = one.modality.name, one.modality.unit
+            if one.bits == 8 and one.metric:
+                warnings.warn(
+                    f"{name} in {self.path} is declared to have 8 bits: its steps are {one.scale:g} {unit}, and what is"
+                    " finer (edges, orientations) is lost or made up by them.",
+                    stacklevel=3,
+                )
+            try:
+                stored = one.read(file)
+            except BadImage:
+                continue  # which is said when it is asked for
+            height, width = stored.shape[:2]
+            if (height, width) != shape and one.affine is None and one.on(stored, shape) is not None:
+                warnings.warn(
+                    f"{name} in {self.path} is {height}x{width} and colour {shape[0]}x{shape[1]}: it is brought to the"
+                    " colour's size by nearest neighbour.",
+                    stacklevel=3,
+                )
+
+
+def _declared(modalities: Sequence[Mapping[str, Any]]) -> tuple[Stored, ...]:
+    try:
+        return declared(modalities)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(
+            f"`modalities` must be declarations ({KEYS}); got one that is not ({type(error).__name__}: {error})"
+        ) from None
+
+
+def _in_register(file: Path, got: tuple[int, int], fits: bool, shape: tuple[int, int], first: Path) -> None:
+    if not fits:
+        raise BadImage(
+            "images out of register", f"{file} must be {shape} (H, W) like {first}; got {got}. Register the images."
+        )
+
+
+def _check_range(one: Stored, file: Path, stored: np.ndarray) -> None:
+    """Raise where a reading is none that the modality can have."""
+    there, m = stored[one.known(stored)], one.modality
+    if not there.size:
+        return
+    low, high = (float(end) * one.scale + one.offset for end in (there.min(), there.max()))
+    if low < m.low - one.scale or high > m.high + one.scale:  # half a step and rounding
+        raise BadImage(
+            "a reading out of range",
+            f"{file} must read {m.low:g}…{m.high:g} {m.unit}; got {low:g}…{high:g}. Declare the right scale, low and"
+            ' high as "modality" in camera.json, or store 0 where there is no reading.',
+        )
 
 
 def read_ends(file: Path) -> tuple[int, bytes]:
@@ -244,7 +276,7 @@ def _read_classes(file: Path) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _read_split(path: Path, split: str) -> tuple[dict[str, Files], tuple[str, ...]]:
+def _read_split(path: Path, split: str, others: Sequence[str]) -> tuple[dict[str, Files], tuple[str, ...]]:
     """Files of every ID of a split, and the group of each."""
     file = path / "splits.json"
     splits = read_json(file, 'it lists the IDs of each split, {"train": […], "test": […]}')
@@ -262,7 +294,9 @@ def _read_split(path: Path, split: str) -> tuple[dict[str, Files], tuple[str, ..
     twice = {stem for stem in ids if ids.count(stem) > 1} if len(set(ids)) < len(ids) else ()
     if twice:
         raise ValueError(f"{file} must name each ID once in {split!r}; got {', '.join(sorted(twice)[:3])} again")
-    folders = {"rgb": colours} | {name: _listing(path / name, (".png",)) for name in ("depth", "label")}
+    named = [name if i or (path / name).is_dir() else FIRST for i, name in enumerate(others)]
+    folders = {"rgb": colours} | {name: _listing(path / name, (".png", ".npy")) for name in named}
+    folders["label"] = _listing(path / "label", (".png",))
     for folder, found in folders.items():
         missing = [stem for stem in ids if stem not in found]
         if missing:

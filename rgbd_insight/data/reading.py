@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -105,9 +105,47 @@ def read_colour(path: Path) -> Image.Image:
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def read_reading(path: Path, *, bits: int = 16) -> np.ndarray:
-    """The second modality as it is stored: uint16 (H, W), 0 = no reading; 8 `bits` only where they are declared."""
+def read_reading(path: Path, *, bits: int = 16, channels: int = 1) -> np.ndarray:
+    """A modality beside colour as it is stored: uint16 (H, W, C); 8 `bits` and other channels only where declared.
+
+    One channel is a grey PNG, 3 or 4 channels of 8 bits may be a PNG; any number of channels may be a NumPy array
+    (H, W, C) in an .npy file.
+    """
+    if path.suffix == ".npy":
+        return _read_array(path, bits, channels)
     image = read_image(path)
+    if channels > 1:
+        if bits != 8 or image.mode != {3: "RGB", 4: "RGBA"}.get(channels) or "16" in image.info["raw"]:
+            raise BadImage(
+                "an image of another kind",
+                f"{path} must have {channels} channels of {bits} bits, as camera.json says; got Pillow mode"
+                f" {image.mode!r}. A PNG holds 3 or 4 of 8 bits; save others as a NumPy array, .npy.",
+            )
+        return np.asarray(image).astype(np.uint16)
+    return _read_grey(path, image, bits)[..., None]
+
+
+def _read_array(path: Path, bits: int, channels: int) -> np.ndarray:
+    """An .npy file of whole numbers (H, W, C), or (H, W) of one channel; nothing in it is executed."""
+    try:
+        values = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise BadImage(
+            "a damaged file", f"{path} cannot be read ({error}); it is no NumPy array. Copy it again."
+        ) from None
+    values = values[..., None] if values.ndim == 2 else values
+    kind = np.uint8 if bits == 8 else np.uint16
+    if values.ndim != 3 or values.shape[-1] != channels or values.dtype != kind:
+        raise BadImage(
+            "an image of another kind",
+            f"{path} must be {kind.__name__} (H, W, {channels}), as camera.json says; got {values.dtype}"
+            f" {values.shape}. Save it so, or declare what it is.",
+        )
+    return values.astype(np.uint16)
+
+
+def _read_grey(path: Path, image: Image.Image, bits: int) -> np.ndarray:
+    """A grey PNG (H, W)."""
     if bits == 8 and image.mode == "L" and image.info["raw"] not in GREYS:
         return np.asarray(image).astype(np.uint16)
     if image.mode in ("L", "P") and bits != 8:
@@ -159,7 +197,7 @@ def aligned(reading: np.ndarray, shape: tuple[int, int]) -> np.ndarray | None:
     >>> aligned(np.array([[1, 2]]), (2, 4)).tolist(), aligned(np.ones((9, 12)), (12, 16)) is None
     ([[1, 1, 2, 2], [1, 1, 2, 2]], True)
     """
-    (h, w), (height, width) = reading.shape, shape
+    (h, w), (height, width) = reading.shape[:2], shape
     if (h, w) == (height, width):
         return reading
     same_aspect = round(height * w / width) == h or round(width * h / height) == w
@@ -167,9 +205,27 @@ def aligned(reading: np.ndarray, shape: tuple[int, int]) -> np.ndarray | None:
 
 
 def rescale(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """`array` (H, W) at `size` by nearest neighbour: no reading and no label is made up."""
-    rows, columns = (((2 * np.arange(new) + 1) * old) // (2 * new) for new, old in zip(size, array.shape, strict=True))
+    """`array` (H, W) or (H, W, C) at `size` by nearest neighbour: no reading and no label is made up."""
+    sizes = zip(size, array.shape[:2], strict=True)
+    rows, columns = (((2 * np.arange(new) + 1) * old) // (2 * new) for new, old in sizes)
     return array[rows[:, None], columns]
+
+
+def moved(array: np.ndarray, shape: tuple[int, int], affine: Sequence[float], outside: int) -> np.ndarray:
+    """`array` (H, W, C) as another camera of `shape` sees it, by nearest neighbour; `outside` where it does not.
+
+    Examples
+    --------
+    >>> moved(np.array([[[1], [2]]]), (1, 4), (1, 0, -1, 0, 1, 0), 0)[..., 0].tolist()
+    [[0, 1, 2, 0]]
+    """
+    y, x = np.indices(shape)
+    a, b, c, d, e, f = affine
+    column, row = (np.rint(np.clip(v, -1, 2**31)).astype(int) for v in (a * x + b * y + c, d * x + e * y + f))
+    there = (row >= 0) & (row < array.shape[0]) & (column >= 0) & (column < array.shape[1])
+    found = np.full((*shape, *array.shape[2:]), outside, array.dtype)
+    found[there] = array[row[there], column[there]]
+    return found
 
 
 def read_mat(path: Path, names: tuple[str, ...]) -> dict[str, Any]:

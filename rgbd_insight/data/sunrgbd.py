@@ -152,7 +152,7 @@ def read_scene(scene: Scene, label: np.ndarray) -> tuple[np.ndarray, np.ndarray,
     folder = next(scene.path / name for name in ("depth", "depth_bfx") if (scene.path / name).is_dir())
     colour = np.asarray(read_colour(_only(scene.path / "image", (".jpg", ".png"))))
     file = _only(folder, (".png",))
-    metres = unrotate(read_reading(file)).clip(0, REACH * 1000) / 1000
+    metres = unrotate(read_reading(file)[..., 0]).clip(0, REACH * 1000) / 1000
     for what, shape in ((file, metres.shape), (scene.path / "seg", label.shape)):
         if shape != colour.shape[:2]:
             raise ValueError(f"{what} must be {colour.shape[:2]} (H, W) like the scene's image; got {shape}")
