@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from rgbd_insight.cli.sources import command, count, new_folder, path
-from rgbd_insight.data import check, nyuv2, sunrgbd
+from rgbd_insight.data import check, eventscape, mfnet, nyuv2, sunrgbd
 from rgbd_insight.data.convert import DEPTHS
 
 
@@ -15,8 +15,10 @@ class Found(Exception):
 
 def add(commands: argparse._SubParsersAction) -> None:
     """The commands of `data`."""
-    text = "look a folder of images over, or make one from what NYUv2 or SUN RGB-D distribute"
-    parts = command(commands, "data", None, text).add_subparsers(required=True, metavar="check|nyuv2|sunrgbd")
+    text = "look a folder of images over, or make one from what NYUv2, SUN RGB-D, MFNet or EventScape distribute"
+    parts = command(commands, "data", None, text).add_subparsers(
+        required=True, metavar="check|nyuv2|sunrgbd|mfnet|eventscape"
+    )
     text = "look a folder of images over for the mistakes that people make; 1 where there are any"
     sub = command(parts, "check", _check, text)
     sub.add_argument("path", type=path, help="the folder")
@@ -32,6 +34,13 @@ def add(commands: argparse._SubParsersAction) -> None:
     sub = command(parts, "sunrgbd", _sunrgbd, text)
     sub.add_argument("root", type=path, help="the folder that holds SUNRGBD/ and SUNRGBDtoolbox/")
     sub.add_argument("out", type=new_folder, help="the new folder")
+    sub = command(parts, "mfnet", _mfnet, "convert MFNet's images of streets: colour and heat in one PNG")
+    sub.add_argument("root", type=path, help="the folder that holds images/, labels/ and train.txt, test.txt …")
+    sub.add_argument("out", type=new_folder, help="the new folder")
+    sub = command(parts, "eventscape", _eventscape, "convert EventScape's drives: colour, and events between frames")
+    sub.add_argument("root", type=path, help="the folder that holds Town01-03_train/, Town05_val/ …")
+    sub.add_argument("out", type=new_folder, help="the new folder")
+    sub.add_argument("--every", type=count, default=10, help="only every so many-th frame")
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -50,3 +59,12 @@ def _nyuv2(options: argparse.Namespace) -> None:
 
 def _sunrgbd(options: argparse.Namespace) -> None:
     print(f"written: {sunrgbd(options.root, options.out, progress=True)}. Next: rgbd-insight data check {options.out}")
+
+
+def _mfnet(options: argparse.Namespace) -> None:
+    print(f"written: {mfnet(options.root, options.out, progress=True)}. Next: rgbd-insight data check {options.out}")
+
+
+def _eventscape(options: argparse.Namespace) -> None:
+    out = eventscape(options.root, options.out, every=options.every, progress=True)
+    print(f"written: {out}. Next: rgbd-insight data check {out}")

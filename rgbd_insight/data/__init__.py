@@ -1,10 +1,11 @@
-"""Where aligned pairs of colour and depth come from: planted scenes, folders of images, worlds of latents."""
+"""Where aligned images of several modalities come from: planted scenes, folders of images, worlds of latents."""
 
 from rgbd_insight.data.batch import IGNORE, Batch, Dataset, Held, batches
 from rgbd_insight.data.catalogue import THINGS
 from rgbd_insight.data.checkup import Checkup, Finding, check
 from rgbd_insight.data.convert import nyuv2, sunrgbd
 from rgbd_insight.data.depth import Intrinsics, Sensor
+from rgbd_insight.data.driving import eventscape, mfnet
 from rgbd_insight.data.encodings import ENCODINGS, NEED_INTRINSICS, encode, hha
 from rgbd_insight.data.folder import Folder
 from rgbd_insight.data.latents import Knobs, drawn
@@ -32,7 +33,9 @@ __all__ = [
     "check",
     "drawn",
     "encode",
+    "eventscape",
     "hha",
+    "mfnet",
     "nyuv2",
     "redraw",
     "sunrgbd",

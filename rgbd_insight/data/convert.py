@@ -213,10 +213,16 @@ class Target:
     def image(self, stem: str, colour: np.ndarray, metres: np.ndarray, label: np.ndarray) -> None:
         """Store colour uint8 (H, W, 3), depth float (H, W) in metres with 0 = missing, label uint8 (H, W)."""
         millimetres = np.where(np.isfinite(metres), metres, 0).clip(0, 65.535) * 1000
-        depth = millimetres.round().astype(np.uint16)
-        for folder, values in (("rgb", colour), ("depth", depth), ("label", label)):
-            with room(self.out, f"{folder}/{stem}.png was being written, and the file that is converted is as it was"):
-                Image.fromarray(np.ascontiguousarray(values)).save(self.path / folder / f"{stem}.png")
+        self.store(stem, rgb=colour, depth=millimetres.round().astype(np.uint16), label=label)
+
+    def store(self, stem: str, **images: np.ndarray) -> None:
+        """Store an image (H, W) or (H, W, C) in each folder, as .png where it holds so many channels, else as .npy."""
+        for folder, values in images.items():
+            values, picture = np.ascontiguousarray(values), values.ndim == 2 or values.shape[2] in (3, 4)
+            file = self.path / folder / f"{stem}.{'png' if picture else 'npy'}"
+            with room(self.out, f"{folder}/{file.name} was being written, and the file that is converted is as it was"):
+                file.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(values).save(file) if picture else np.save(file, values)
 
     def declare(self, name: str, value: Any) -> None:
         """Store a .json file."""
@@ -224,7 +230,7 @@ class Target:
 
 
 @contextmanager
-def writing(out: str | Path) -> Iterator[Target]:
+def writing(out: str | Path, folders: Sequence[str] = ("rgb", "depth", "label")) -> Iterator[Target]:
     """A new folder at `out`, there only if the ``with`` ends well.
 
     Raises
@@ -238,7 +244,7 @@ def writing(out: str | Path) -> Iterator[Target]:
         with whole(out, patience=0) as partial:
             if out.exists():
                 raise ValueError(f"`out` must be a new folder; there is something at {out}: name another, or remove it")
-            for name in ("rgb", "depth", "label"):
+            for name in folders:
                 (partial / name).mkdir(parents=True)
             yield Target(partial, out)
     except BaseException:

@@ -1,4 +1,4 @@
-"""Modalities beside colour as they are declared: 8 bits, several channels, a camera of their own, what no reading is."""
+"""Modalities beside colour as they are declared: bits, channels, a camera of their own, what no reading is."""
 
 import json
 import warnings
