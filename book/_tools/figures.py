@@ -1,7 +1,8 @@
 """Make a pack of the book's figures for slides: `make figures`.
 
-Every named figure of every chapter as PNG and SVG, with its caption, its alternative text and the chapter that it is
-from in a text file of the same name, all listed in ``figures.csv``. Written to ``_build/figures``.
+Every named figure of every chapter as PNG and SVG, the table that it was drawn from as CSV, and its caption, its
+alternative text and its chapter in a text file of the same name, all listed in ``figures.csv``. Written to
+``_build/figures``.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ def named_figures(notebook: nbformat.NotebookNode) -> list[dict]:
                 "alt": about["image"]["alt"],
                 "png": base64.b64decode(data["image/png"]),
                 "svg": data["image/svg+xml"],
+                "csv": data.get("text/csv", ""),
             }
         )
     return found
@@ -58,6 +60,8 @@ def write(figure: dict, chapter: str, out: Path) -> dict:
     row = {key: figure[key] for key in ("name", "caption", "alt")} | {"chapter": chapter, "licence": LICENCE}
     (out / f"{figure['name']}.png").write_bytes(figure["png"])
     (out / f"{figure['name']}.svg").write_text(figure["svg"], encoding="utf-8")
+    if figure["csv"].strip():
+        (out / f"{figure['name']}.csv").write_text(figure["csv"], encoding="utf-8")
     text = f"{row['caption']}\n\nAlternative text: {row['alt']}\n\nFrom the chapter {chapter}. {LICENCE}.\n"
     (out / f"{figure['name']}.txt").write_text(text, encoding="utf-8")
     return row

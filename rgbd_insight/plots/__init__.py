@@ -21,6 +21,7 @@ from rgbd_insight.plots.main import main_measure, plot
 from rgbd_insight.plots.plane import axis, level_pairs, moved, plane, quadrants
 from rgbd_insight.plots.specificity import concepts, contributions, dissimilarity, visibility
 from rgbd_insight.plots.style import titled
+from rgbd_insight.plots.tables import table_of
 from rgbd_insight.plots.trust import (
     advantages,
     calibration,
@@ -83,6 +84,7 @@ __all__ = [
     "scenes",
     "shares_by_encoding",
     "similarity",
+    "table_of",
     "titled",
     "training",
     "utilisation",

@@ -25,6 +25,7 @@ from rgbd_insight.plots.style import (
     no_formula,
     panels,
 )
+from rgbd_insight.plots.tables import keeps_table
 from rgbd_insight.questions.balance import UNCORRECTED
 
 VERDICT_COLOURS = {
@@ -77,6 +78,7 @@ def verdicts(found: Ledger, ax: Axes | None = None) -> Axes:
     return finish(ax, "The ledger", key={})
 
 
+@keeps_table
 def balance(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Consistency C against specificity S, one point with both intervals for every seed of every network.
 
@@ -136,6 +138,7 @@ def network_style(i: int) -> dict:
     return {"color": NETWORKS[i % 8], "marker": MARKERS[(i + i // 8) % 8], "ls": ""}
 
 
+@keeps_table
 def accuracy_by_balance(table: pd.DataFrame, measure: str = "C", ax: Axes | None = None) -> Axes:
     """Accuracy of every network, its seeds' mean, beside C or S; bars reach over the seeds.
 
@@ -182,6 +185,7 @@ def accuracy_by_balance(table: pd.DataFrame, measure: str = "C", ax: Axes | None
     return finish(ax, f"Accuracy beside the balance{SAID[end]}", x=BALANCE[measure], y="mean class accuracy")
 
 
+@keeps_table
 def doses(table: pd.DataFrame, dose: str = "25%", given: str = "both", ax: Axes | None = None) -> Axes:
     """What the specific and the consistent units of every network cost, beside its band of random sets.
 
@@ -235,6 +239,7 @@ def doses(table: pd.DataFrame, dose: str = "25%", given: str = "both", ax: Axes 
     return finish(ax, f"Silencing {dose} of a stream's units", x="mean class accuracy lost", key=key)
 
 
+@keeps_table
 def class_iou(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Which network finds which class: intersection over union in per cent, a row a class, a column a network.
 
@@ -287,6 +292,7 @@ def class_iou(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     return finish(ax, "Intersection over union of each class, per cent", key={})
 
 
+@keeps_table
 def intervention(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Accuracy of every run of the intervention beside its C, one panel a redundancy, with the parabola through them.
 
@@ -314,7 +320,8 @@ def intervention(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     >>> [panel.get_title() for panel in intervention(pd.DataFrame(rows)).child_axes]
     ['redundancy 0', 'redundancy 1']
     """
-    real = filled(table[~table.placebo.astype(bool)], "runs that are no placebo")
+    real = table[~table.placebo.astype(bool)].dropna(subset=["redundancy", "C", "accuracy"])
+    real = filled(real, "runs that are no placebo, with numbers")
     ax = canvas(ax, 3.9, 9.0)
     weights, operators = sorted(real.common.unique()), sorted(real.operator.unique())
     shades = dict(zip(weights, ("#b7c9e2", "#5d8fc4", "#0b3d78"), strict=False))

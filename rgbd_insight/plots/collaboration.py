@@ -30,10 +30,12 @@ from rgbd_insight.plots.style import (
     need,
     one_network,
 )
+from rgbd_insight.plots.tables import keeps_table
 from rgbd_insight.result import Result
 from rgbd_insight.stats import central_interval
 
 
+@keeps_table
 def retention(
     result: Result,
     level: int | None = None,
@@ -90,6 +92,7 @@ def retention(
     return finish(ax, f"{title}: {network}, {level_title(level)}", x=unit, key=key)
 
 
+@keeps_table
 def gradients(result: Result, ax: Axes | None = None) -> Axes:
     """Cosine of the two encoders' gradients in training.
 
@@ -125,6 +128,7 @@ def gradients(result: Result, ax: Axes | None = None) -> Axes:
     return finish(ax, "Do the two encoders pull the same way?", x="epoch", y="cosine of gradients (−1 … 1)")
 
 
+@keeps_table
 def accuracy(result: Result, ax: Axes | None = None, *, chance: float | None = None) -> Axes:
     """The network's score under each condition, and that of its unimodal twins, with intervals.
 
@@ -199,6 +203,7 @@ def score_of(result: Result) -> str:
     return next((score for score in SCORES if score in held), "accuracy")
 
 
+@keeps_table
 def utilisation(result: Result, ax: Axes | None = None) -> Axes:
     """What each modality contributes to the accuracy: what is lost without it, its Shapley value, the interaction.
 
@@ -250,6 +255,7 @@ def utilisation(result: Result, ax: Axes | None = None) -> Axes:
     return finish(ax, f"What each modality contributes: {network}", y=SCORES[score_of(result)], room=28)
 
 
+@keeps_table
 def ablation(result: Result, ax: Axes | None = None) -> Axes:
     """Accuracy lost by silencing specific or consistent units, against equally many units at random.
 
@@ -311,6 +317,7 @@ def ablation(result: Result, ax: Axes | None = None) -> Axes:
     return finish(ax, f"What is lost when units are silenced: {network}", x="mean class accuracy lost", key=key)
 
 
+@keeps_table
 def class_accuracy(result: Result, ax: Axes | None = None, *, families: Sequence[str] | None = None) -> Axes:
     """Accuracy of each class under each condition, with intervals: a row a class.
 

@@ -18,6 +18,7 @@ from rgbd_insight.plots.style import (
     need,
     one_network,
 )
+from rgbd_insight.plots.tables import keeps_table
 from rgbd_insight.result import Result
 
 TITLES = {
@@ -39,6 +40,7 @@ MARKS = {  # of the yardsticks of the named-consistent share
 }
 
 
+@keeps_table
 def similarity(result: Result, measure: str = "cka", ax: Axes | None = None) -> Axes:
     """Similarity of the two modalities level by level, between its null (grey) and its ceiling (dashed).
 
@@ -84,6 +86,7 @@ def _direction(row: pd.Series) -> str:
     return f"{row['modality']}, from {row['versus']}" if isinstance(row["versus"], str) else str(row["modality"])
 
 
+@keeps_table
 def partitioning(consistency: Result, specificity: Result, modality: str, ax: Axes | None = None) -> Axes:
     """The variance partitioning of one modality's stream, level by level, as stacked bars.
 

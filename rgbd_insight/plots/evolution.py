@@ -25,9 +25,11 @@ from rgbd_insight.plots.style import (
     ordered_families,
     panels,
 )
+from rgbd_insight.plots.tables import keeps_table
 from rgbd_insight.result import Result
 
 
+@keeps_table
 def families_by_level(result: Result, ax: Axes | None = None, *, families: Sequence[str] | None = None) -> Axes:
     """At which level each family of concepts appears: a panel a family, a line with intervals a modality.
 
@@ -97,6 +99,7 @@ def _labelled(ax: Axes, table: pd.DataFrame, title: str, *, x: str, y: str, ceil
     return finish(ax, title, x=x, y=y, key=key)
 
 
+@keeps_table
 def centre_of_mass(result: Result, ax: Axes | None = None) -> Axes:
     """The level about which each family of concepts is decoded (centre of mass), with intervals.
 
@@ -140,6 +143,7 @@ def centre_of_mass(result: Result, ax: Axes | None = None) -> Axes:
     return finish(ax, title, x="centre of mass over the levels of the encoder")
 
 
+@keeps_table
 def level_similarity(result: Result, modality: str, ax: Axes | None = None) -> Axes:
     """Similarity of every level with every other one of a modality, as a heat map with numbers and intervals.
 
@@ -199,6 +203,7 @@ def level_similarity(result: Result, modality: str, ax: Axes | None = None) -> A
     return finish(ax, f"Similarity of levels, {modality}: {network}", x="level", y="level", key={})
 
 
+@keeps_table
 def training(
     result: Result,
     measure: str = "to final",
@@ -254,6 +259,7 @@ def training(
     return _labelled(ax, table, title, x="epoch (log scale)", y="mean decodability δ")
 
 
+@keeps_table
 def dimension(result: Result, ax: Axes | None = None) -> Axes:
     """Effective dimension of each modality's stream by level, with intervals.
 

@@ -28,6 +28,7 @@ from rgbd_insight.plots.style import (
     ordered_families,
     panels,
 )
+from rgbd_insight.plots.tables import keeps_table
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -207,6 +208,7 @@ def _who(ax: Axes, things: np.ndarray, tags: np.ndarray, seen: np.ndarray, data:
         ax.text(columns.mean(), rows.mean(), text, ha="center", va="center", fontsize=7, color=INK, bbox=box)
 
 
+@keeps_table
 def purity(rows: pd.DataFrame | Iterable[Mapping], ax: Axes | None = None, *, title: str = "") -> Axes:
     """How far each stream moves, level by level, when one input is swapped for another scene's.
 
@@ -265,6 +267,7 @@ def _bars(ax: Axes, table: pd.DataFrame, colours: Mapping[str, str]) -> None:
     ax.set_ylim(0, max(1.6, 1.08 * table["moved"].max()))
 
 
+@keeps_table
 def shares_by_encoding(found: Mapping[str, pd.DataFrame], ax: Axes | None = None) -> Axes:
     """How much of the depth stream's reproducible variance colour shares, by level, for every encoding of depth.
 
@@ -319,6 +322,7 @@ def _shares_by_level(ax: Axes, rows: pd.DataFrame) -> None:
     ax.grid(axis="x", visible=False)
 
 
+@keeps_table
 def decodability_by_encoding(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """How well every family of concepts is decoded from depth, for every encoding, and from colour.
 

@@ -23,6 +23,7 @@ from rgbd_insight.plots.style import (
     no_formula,
     panels,
 )
+from rgbd_insight.plots.tables import keeps_table
 from rgbd_insight.questions.joint import MOVED, PAIRS, RAW, SCORE, SIMILARITY, UNITS, VARIANCE
 from rgbd_insight.result import Result
 
@@ -33,6 +34,7 @@ NAMED = 4  # networks at most whose names stand beside their lines
 WIDE = 0.6  # similarity up to which the plane is drawn where nothing is more alike
 
 
+@keeps_table
 def plane(found: Rows | Mapping[str, Rows], ax: Axes | None = None, *, networks: Sequence[str] | None = None) -> Axes:
     """The plane of feature similarity and semantic variance: an arrow a network, from its first level to its last.
 
@@ -139,6 +141,7 @@ def _arrow_key(colour: str, marker: str, line: str) -> Line2D:
     return Line2D([], [], color=colour, marker=marker, ls=line, mfc="white", lw=1.8)
 
 
+@keeps_table
 def axis(found: Rows, ax: Axes | None = None, *, measure: str = SCORE) -> Axes:
     """One axis of the plane, or their join, by level: a line a network.
 
@@ -204,6 +207,7 @@ def _name_ends(ax: Axes, ends: Mapping[str, tuple[float, str]]) -> None:
         ax.annotate("trained alone" if name == "twins" else no_formula(name), (1, y), (5, 0), color=colour, **look)
 
 
+@keeps_table
 def moved(found: Rows, ax: Axes | None = None) -> Axes:
     """How far joint training moved every network from its twins along either axis: a panel an axis.
 
@@ -252,6 +256,7 @@ def moved(found: Rows, ax: Axes | None = None) -> Axes:
     return ax
 
 
+@keeps_table
 def quadrants(found: Rows, ax: Axes | None = None, *, modality: str | None = None, level: int | None = None) -> Axes:
     """The share of units that are alike or not, and agree or not: a bar a network.
 
@@ -298,6 +303,7 @@ def quadrants(found: Rows, ax: Axes | None = None, *, modality: str | None = Non
     return finish(ax, f"What units of {modality} find in the other stream, level {level}", x="share of units", key=key)
 
 
+@keeps_table
 def level_pairs(found: Rows, ax: Axes | None = None, *, measure: str = VARIANCE) -> Axes:
     """One axis between every level and every level of either modality, as a heat map with numbers.
 

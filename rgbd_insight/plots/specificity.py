@@ -29,6 +29,7 @@ from rgbd_insight.plots.style import (
     one_network,
     ordered_families,
 )
+from rgbd_insight.plots.tables import keeps_table
 from rgbd_insight.questions.balance import UNCORRECTED
 from rgbd_insight.questions.positions import AT
 from rgbd_insight.result import Result
@@ -36,6 +37,7 @@ from rgbd_insight.result import Result
 DELTA = "decodability δ (0: chance, 1: perfect)"
 
 
+@keeps_table
 def concepts(
     result: Result,
     level: int | None = None,
@@ -124,6 +126,7 @@ def concepts(
     return finish(ax, title, x=DELTA, key=key)
 
 
+@keeps_table
 def visibility(result: Result, level: int | None = None, ax: Axes | None = None) -> Axes:
     """Measured against planted visibility of every planted concept in both modalities; the dashed line is equality.
 
@@ -174,6 +177,7 @@ def visibility(result: Result, level: int | None = None, ax: Axes | None = None)
     return finish(ax, title, x="planted visibility (0: nothing shows it, 1: always seen)", y=DELTA, key=key)
 
 
+@keeps_table
 def contributions(result: Result, level: int | None = None, ax: Axes | None = None, *, top: int = 16) -> Axes:
     """Whose concepts make the semantic variance of a level: its largest V, with intervals, from the largest down.
 
@@ -228,6 +232,7 @@ def contributions(result: Result, level: int | None = None, ax: Axes | None = No
     return finish(ax, title, x="semantic variance of the concept, V = ½ Δ²", key=key)
 
 
+@keeps_table
 def dissimilarity(result: Result, measure: str = "specific share", ax: Axes | None = None) -> Axes:
     """A measure of levels, by level and modality: the specific share, or the level semantic variance.
 

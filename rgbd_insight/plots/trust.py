@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from rgbd_insight.plots.style import COLOURS, INK, MARKERS, MODALITIES, NETWORKS, SHADE, canvas, filled, finish
+from rgbd_insight.plots.tables import keeps_table
 from rgbd_insight.validation import scores
 
 OURS, OTHER, WORSE = COLOURS["both"], COLOURS["none"], MODALITIES[0]
@@ -57,6 +58,7 @@ def _battery_rows(table: pd.DataFrame, battery: str, *columns: str) -> pd.DataFr
     return filled(table[table["battery"] == battery], what, *columns)
 
 
+@keeps_table
 def calibration(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Measured value of held-out worlds against the value that follows from how they were made.
 
@@ -89,6 +91,7 @@ def calibration(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     return finish(ax, "Held-out worlds: measured against planted", x="value in the population", y="measured value")
 
 
+@keeps_table
 def null_curves(table: pd.DataFrame, ax: Axes | None = None, *, width: int | None = None) -> Axes:
     """What every measure gives for two streams that have nothing in common, against the number of images.
 
@@ -135,6 +138,7 @@ def null_curves(table: pd.DataFrame, ax: Axes | None = None, *, width: int | Non
     return finish(ax, f"Unrelated streams of {width} units", x="images", y="mean value (nothing is shared)")
 
 
+@keeps_table
 def false_positives(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Share of null worlds in which a test finds something at .05: permuting whole groups, and permuting images.
 
@@ -173,6 +177,7 @@ def false_positives(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     )
 
 
+@keeps_table
 def coverage(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """How often the 95 % intervals hold what the estimator gives on average at that number of images.
 
@@ -218,6 +223,7 @@ def coverage(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     )
 
 
+@keeps_table
 def partitioning_errors(table: pd.DataFrame, ax: Axes | None = None, *, noise: float | None = None) -> Axes:
     """Largest error of the partitioning's shares against the number of images, by how many networks are pooled.
 
@@ -259,6 +265,7 @@ def partitioning_errors(table: pd.DataFrame, ax: Axes | None = None, *, noise: f
     return finish(ax, "Variance partitioning of pure units", x="images", y="largest error of a share", key=key)
 
 
+@keeps_table
 def kind_errors(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Error of a level's shares on worlds of every kind: corrected as the chapters use them, and uncorrected.
 
@@ -300,6 +307,7 @@ def kind_errors(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     return finish(ax, "Shares of a level on worlds of other kinds", x="error of a share", key=key)
 
 
+@keeps_table
 def advantages(differences: pd.DataFrame, score: str, ax: Axes | None = None, *, where: str = "all") -> Axes:
     """By how much ours is better than each alternative, paired world by world, with 95 % intervals.
 

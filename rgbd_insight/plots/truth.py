@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from rgbd_insight.plots.style import INK, NETWORKS, canvas, finish
+from rgbd_insight.plots.tables import keeps_table
 from rgbd_insight.plots.trust import OURS, measure_name
 
 
@@ -48,6 +49,7 @@ def against_truth(values: Mapping[str, np.ndarray], truth: float, ax: Axes | Non
     return finish(ax, "Each dot is one repetition, each bar their mean", x=x, key={})
 
 
+@keeps_table
 def beside_truth(rows: pd.DataFrame, ax: Axes | None = None, *, title: str = "One world") -> Axes:
     """Measures of one world with their intervals, each beside its planted value.
 

@@ -15,6 +15,7 @@ from matplotlib.patheffects import withStroke
 
 from rgbd_insight.features import USUAL_MODALITIES, Features, in_words
 from rgbd_insight.plots.style import INK, PAPER, SHADE, as_written, filled, modality_colours, settings
+from rgbd_insight.plots.tables import keeps_table
 from rgbd_insight.questions import Unit
 
 if TYPE_CHECKING:
@@ -276,6 +277,7 @@ def _histogram(ax: Axes, features: Features, unit: Unit) -> None:
     ax.set_xlabel("mean response", fontsize=9.5, labelpad=1)
 
 
+@keeps_table
 def locations(table: pd.DataFrame, data: Dataset, ax: Axes | None = None) -> Axes:
     """The images with a unit's highest peaks, colour above depth, with a line around its most active pixels.
 
