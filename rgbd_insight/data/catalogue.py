@@ -57,6 +57,20 @@ CONJUNCTIONS = (
     Item("alarm", "red", "plain", "pyramid"),
     Item("switch", "green", "plain", "column"),
 )
+WARM = {  # what a heat camera shows, where there is one: whether it alone does, the pattern, degrees above the room
+    "map": (True, "bars", 20.0),
+    "banner": (True, "stripes", 20.0),
+    "niche": (True, "checker", 20.0),
+    "ramp": (True, "dots", 20.0),
+    "cushion": (True, "rings", 20.0),
+    "board": (True, "halves", 20.0),
+    "crate poster": (False, "framed", 20.0),
+    "rug": (False, "plain", 20.0),
+    "radiator": (False, "bars", 8.0),
+    "dome": (False, "checker", 8.0),
+    "ball": (False, "rings", 8.0),
+    "crate": (False, "plain", 8.0),
+}
 TAGS = tuple(f"tag {i}" for i in range(1, 7))
 
 THINGS: tuple[Item, ...] = (*FLAT, *CAMOUFLAGED, *ORDINARY, *(item for item, _, _ in GRADED), *CONJUNCTIONS)
@@ -86,12 +100,28 @@ def visibilities(redundancy: float) -> list[tuple[str, float, float]]:
     return kinds + [("together", ALONE, ALONE)] * len(CONJUNCTIONS)
 
 
-def planted_concepts(redundancy: float) -> tuple[Concept, ...]:
+def shown(redundancy: float, cameras: int) -> list[tuple[str, dict[str, float]]]:
+    """Kind and visibility in each modality of each of `THINGS`, for 2 cameras or with the heat camera as a third.
+
+    The kind names the modalities that show it, "rgb+thermal", and is "both" where all do.
+    """
+    found = [(kind, {"rgb": rgb, "depth": depth}) for kind, rgb, depth in visibilities(redundancy)]
+    if cameras == 2:
+        return found
+    warm = []
+    for item, (kind, seen) in zip(THINGS, found, strict=True):
+        alone, heat = item.name in WARM and WARM[item.name][0], float(item.name in WARM)
+        seen = (dict.fromkeys(seen, 0.0) if alone else seen) | {"thermal": heat}
+        names = [name for name, value in seen.items() if value]
+        known = kind if kind in ("graded", "together") else "both" if len(names) == len(seen) else "+".join(names)
+        warm.append((known, seen))
+    return warm
+
+
+def planted_concepts(redundancy: float, cameras: int = 2) -> tuple[Concept, ...]:
     """Surfaces, things and tags, each with where it was planted to be visible."""
     surfaces = [Concept(name, "class", "unknown", None) for name in SURFACES]
-    things = [
-        Concept(item.name, "class", kind, {"rgb": rgb, "depth": depth})
-        for item, (kind, rgb, depth) in zip(THINGS, visibilities(redundancy), strict=True)
-    ]
-    tags = [Concept(name, "tag", "neither", {"rgb": 0.0, "depth": 0.0}) for name in TAGS]
+    kinds = shown(redundancy, cameras)
+    things = [Concept(item.name, "class", kind, seen) for item, (kind, seen) in zip(THINGS, kinds, strict=True)]
+    tags = [Concept(name, "tag", "neither", dict.fromkeys(kinds[0][1], 0.0)) for name in TAGS]
     return (*surfaces, *things, *tags)

@@ -18,9 +18,10 @@ from rgbd_insight.data.catalogue import (
     SURFACES,
     TAGS,
     THINGS,
+    WARM,
     Item,
     planted_concepts,
-    visibilities,
+    shown,
 )
 from rgbd_insight.data.concepts import image_concepts, image_maps
 from rgbd_insight.data.depth import Intrinsics, Sensor, sense
@@ -32,6 +33,7 @@ SPLITS = {"train": 0, "tune": 1, "test": 2, "label": 3, "pairs": 4}
 PRESENT = 0.25  # how often each thing and tag is in a scene
 ACTIVE = 0.75  # how often a conjunction has any of its halves; a third of these have both
 NAMES = tuple(item.name for item in THINGS)
+MODALITIES = (Modality("rgb", "", 0.0, 1.0), Modality("depth", "m", 0.0, 10.0), Modality("thermal", "°C", 0.0, 60.0))
 VERSION = 1  # of the pictures: raised whenever the same seed gives other pixels
 
 
@@ -75,6 +77,9 @@ class Scenes:
         In [0, 1]; the share of the 18 ordinary things that both modalities show.
     sensor : Sensor, optional
         How a depth camera spoils the exact depth; None for exact depth.
+    cameras : int, optional
+        2, or 3 for a heat camera beside them: of the same scenes, of which six things are then shown by heat alone, and
+        two each by heat and colour, by heat and depth, and by all three.
 
     Raises
     ------
@@ -92,7 +97,6 @@ class Scenes:
     name = "scenes"
     size = (render.HEIGHT, render.WIDTH)
     intrinsics = Intrinsics.centred(render.FOCAL, size)
-    modalities = (Modality("rgb", "", 0.0, 1.0), Modality("depth", "m", 0.0, 10.0))
     classes = (*SURFACES, *NAMES)
 
     def __init__(
@@ -106,6 +110,7 @@ class Scenes:
         layout: float = 0.0,
         redundancy: float = 1 / 3,
         sensor: Sensor | None = None,
+        cameras: int = 2,
     ):
         checked_whole("n", n, 1, MOST, "1000 are the default")
         checked_whole("seed", seed, 0, 2**63 - 1, "0 is the default")
@@ -116,15 +121,16 @@ class Scenes:
         for name, value in (("co_occurrence", co_occurrence), ("layout", layout), ("redundancy", redundancy)):
             if not 0 <= value <= 1:
                 raise ValueError(f"`{name}` must be in [0, 1]; got {value}")
+        checked_whole("cameras", cameras, 2, 3, "3 adds one of heat")
+        self.cameras, self.modalities = cameras, MODALITIES[:cameras]
         self.n, self.seed, self.split, self.toggle = n, seed, split, toggle
         self.co_occurrence, self.layout, self.redundancy, self.sensor = co_occurrence, layout, redundancy, sensor
-        planted = planted_concepts(redundancy)
+        planted = planted_concepts(redundancy, cameras)
         looks, families = image_concepts()
         self.concepts = (*planted, *looks)
         self.families = ("class", "tag", *families)
         self._first_look = len(planted)
-        kinds = visibilities(redundancy)
-        self._shown = np.array([[rgb, depth] for _, rgb, depth in kinds])  # (T, 2)
+        self._shown = np.array([[seen["rgb"], seen["depth"]] for _, seen in shown(redundancy, cameras)])  # (T, 2)
         self.groups = tuple(f"{split}-{seed}-{i}" for i in range(n))
         if toggle:
             self.groups = tuple(f"{split}-{seed}-{i}-{thing}" for thing in toggle for i in range(n) for _ in "ab")
@@ -145,6 +151,7 @@ class Scenes:
             "layout": self.layout,
             "redundancy": self.redundancy,
             "sensor": repr(self.sensor) if self.sensor else None,
+            **({} if self.cameras == 2 else {"cameras": self.cameras}),
         }
 
     def batch(self, indices: Sequence[int]) -> Batch:
@@ -165,14 +172,18 @@ class Scenes:
         ids = tuple(self._id(i) for i in indices)
         groups = tuple(self.groups[i] for i in indices)
         concepts = torch.cat([planted, looks.to(torch.int16)], 1)
-        return Batch({"rgb": rgb, "depth": depth}, {"depth": valid}, labels, concepts, ids, groups)
+        inputs = {"rgb": rgb, "depth": depth}
+        if self.cameras == 3:
+            inputs["thermal"] = _heat(plans, footprint, surface)
+        return Batch(inputs, {"depth": valid}, labels, concepts, ids, groups)
 
     def visibility(self, indices: Sequence[int]) -> Tensor:
-        """Where each modality shows a thing that is there: bool (B, 2, H, W), first rgb, then depth."""
+        """Where each modality shows a thing that is there: bool (B, M, H, W), in the order of `modalities`."""
         plans = [self._plan(i) for i in indices]
         *_, footprint, _ = _draw(plans)
-        shown = np.stack([np.stack([p.colour, p.relief], -1) for p in plans])  # (B, S, 2)
-        masks = footprint[..., None] & torch.from_numpy(shown)[:, :, None, None]  # (B, S, P, P, 2)
+        drawn = [[p.colour, p.relief, (_RISE[p.slot] > 0)] for p in plans]  # of each plan (3, S)
+        drawn = np.array(drawn)[:, : self.cameras].swapaxes(1, 2)  # (B, S, M)
+        masks = footprint[..., None] & torch.from_numpy(drawn)[:, :, None, None]  # (B, S, P, P, M)
         return render.fold(masks).movedim(-1, 1)
 
     def _id(self, index: int) -> str:
@@ -282,6 +293,23 @@ def _draw(plans: list[_Plan]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return rgb, depth[:, None], footprint, surface
 
 
+def _heat(plans: list[_Plan], footprint: Tensor, surface: Tensor) -> Tensor:
+    """What a heat camera sees, (B, 1, H, W) in °C: surfaces near 20, warm things above them in patterns of their own.
+
+    What it draws of chance is its own: the other cameras' images are as they are without it.
+    """
+    slot, place = (torch.from_numpy(np.stack([getattr(p, name) for p in plans])) for name in ("slot", "place"))
+    a, b = render.window_coordinates(place[..., :2].float(), place[..., 2].float())
+    drawn = _gather(render.patterns(a, b), torch.from_numpy(_WARM_PATTERN)[slot])  # (B, S, P, P), 0 or 1
+    rise = torch.from_numpy(_RISE)[slot].float()[..., None, None] * footprint  # (B, S, P, P)
+    chance = [np.random.default_rng([p.noise, 1]) for p in plans]
+    walls = torch.from_numpy(np.stack([rng.uniform(18, 22, 5) for rng in chance])).float()  # (B, 5)
+    behind = walls.gather(1, surface.flatten(1)).unflatten(1, surface.shape[1:])  # (B, H, W)
+    noise = np.stack([rng.standard_normal(surface.shape[1:], np.float32) for rng in chance])
+    heat = behind + render.fold(rise * (0.35 + 0.65 * drawn)) + 0.3 * torch.from_numpy(noise)
+    return heat[:, None]
+
+
 def _look(item: Item) -> dict:
     """The indices by which an item is drawn."""
     solid = item.shape in render.SOLIDS
@@ -298,6 +326,9 @@ def _look(item: Item) -> dict:
 
 
 _LOOKS = [_look(item) for item in THINGS]
+# of each thing, and of an empty window: degrees above the room, and the pattern in heat
+_RISE = np.array([*(WARM[name][2] if name in WARM else 0.0 for name in NAMES), 0.0])
+_WARM_PATTERN = np.array([*(render.PATTERNS.index(WARM[name][1]) if name in WARM else 0 for name in NAMES), 0])
 _SURFACE_LABEL = torch.tensor([0, 2, 1, 1, 1])  # of floor, ceiling and the three walls, as in SURFACES
 
 

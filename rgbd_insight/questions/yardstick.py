@@ -94,7 +94,7 @@ def _known(nets: Networks, modality: str, plan: Resampling) -> dict[str, Estimat
 def _planted(nets: Networks) -> dict[str, np.ndarray]:
     """Columns bool (K,) of the concepts that were planted in both modalities, and of these and the surfaces."""
     concepts = nets.features.concepts
-    both = (concepts["kind"] == "both").to_numpy()
+    both = (concepts[[f"visible_{name}" for name in nets.modalities]] == 1).all(axis=1).to_numpy()
     surfaces = ((concepts["family"] == "class") & (concepts["kind"] == "unknown")).to_numpy()
     return {PLANTED: both, SURFACES: both | surfaces} if both.any() else {}
 

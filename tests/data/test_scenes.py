@@ -144,3 +144,28 @@ def test_wrong_arguments_say_what_to_do(wrong, says):
 def test_an_index_beyond_the_end_is_named():
     with pytest.raises(ValueError, match="got 5"):
         Scenes(n=5).batch([5])
+
+
+@pytest.mark.parametrize("thing", ["sign", "bowl", "post", "banner", "rug", "radiator", "ball"])
+def test_a_third_camera_shows_what_is_planted_in_it(thing):
+    data = Scenes(n=6, seed=5, cameras=3, toggle=thing)
+    batch, masks = data.batch(range(12)), data.visibility(range(12))
+    assert list(batch.inputs) == ["rgb", "depth", "thermal"] == [m.name for m in data.modalities]
+    seen = next(concept.visible for concept in data.concepts if concept.name == thing)
+    for m, (name, images) in enumerate(batch.inputs.items()):
+        differs = (images[::2] != images[1::2]).flatten(1).any(1)
+        assert differs.float().mean() == seen[name]
+        assert torch.equal(differs, (masks[::2, m] != masks[1::2, m]).flatten(1).any(1))
+
+
+def test_a_third_camera_leaves_the_rest_as_it_is():
+    two, three = Scenes(n=8, seed=2), Scenes(n=8, seed=2, cameras=3)
+    one, other = two.batch(range(8)), three.batch(range(8))
+    assert torch.equal(one.labels, other.labels) and two.classes == three.classes
+    warm = [k for k, concept in enumerate(three.concepts) if concept.kind == "thermal"]
+    rest = ~torch.isin(one.labels, torch.tensor(warm))[:, None]
+    for name in ("rgb", "depth"):  # but for things that heat alone shows now
+        assert torch.equal(torch.where(rest, one.inputs[name], 0), torch.where(rest, other.inputs[name], 0))
+    assert three.fingerprint() == two.fingerprint() | {"cameras": 3}
+    with pytest.raises(ValueError, match="`cameras` must be a whole number from 2 to 3; got 4"):
+        Scenes(n=1, cameras=4)
