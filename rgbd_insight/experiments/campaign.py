@@ -37,6 +37,7 @@ from rgbd_insight.validation import scenes
 LEAST_WEIGHED = 500  # images: the variance of fewer cannot be partitioned
 WEIGHED = ("scenes", "nyuv2")
 ALL_UNITS = 1 << 30
+_SMALL = {"cells": (), "profiles": ()}  # what lies at positions would be more than all else; tables say it
 
 
 def everything(chosen: Sequence[Plan], scale: str, work: Path, book: Path, pool: Pool = ALONE) -> None:
@@ -152,18 +153,18 @@ def copies(chosen: Sequence[Plan], work: Path, book: Path) -> None:
     for plan in chosen:
         if plan.deep != ():
             full = load(*(folder(plan, work, run) for run in plan.main_runs))
-            write_quantised(full, book / "features" / plan.name, keep=plan.keeps, replace=True)
+            write_quantised(full, book / "features" / plan.name, keep=plan.keeps, replace=True, **_SMALL)
         beside = book / "features" / f"{plan.name}-twins"
         if plan.deep and plan.twin_seeds:
             twins = [run for run in plan.runs if run.network in ISOLATED and run not in plan.deep]
             full = load(*(folder(plan, work, run) for run in twins))
-            write_quantised(full, beside, keep=_essential, replace=True)
+            write_quantised(full, beside, keep=_essential, replace=True, **_SMALL)
         elif plan.deep != ():  # what an earlier campaign left there is of another recipe, perhaps of other images
             shutil.rmtree(beside, ignore_errors=True)
     found = sorted((work / "extracted" / "derived").glob(f"*/{MANIFEST}"))
     if found:
         full = load(*(path.parent for path in found))
-        write_quantised(full, book / "features" / "derived", keep=_essential, replace=True)
+        write_quantised(full, book / "features" / "derived", keep=_essential, replace=True, **_SMALL)
 
 
 def _essential(run: str, key: str) -> bool:

@@ -1,7 +1,8 @@
 """The plane of both axes: of every network of the committed features, and of a few at positions and on grids.
 
 The first is what the book's first figure is drawn from. The second takes features with cells, which are too large to be
-committed (`cell_bytes`), so that its networks are trained and extracted anew: twins and two operators, two seeds each.
+committed (25 MiB for the scenes, 36 for NYUv2), so that its networks are trained and extracted anew: twins and two
+operators, two seeds each.
 
 Stated before the scenes of seed `HELD_OUT` were drawn (`PLANE_BARS`), of the planted concepts that twins were asked at
 positions: at every level, concepts that one modality alone shows have a larger semantic variance than those that both
@@ -22,9 +23,9 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from rgbd_insight.data import Scenes
-from rgbd_insight.experiments.plans import ISOLATED, Plan
-from rgbd_insight.experiments.positions import CELLS, position_plans
+from rgbd_insight.experiments.plans import CELLS, ISOLATED, Plan
 from rgbd_insight.experiments.positions import COMMAND as AT_POSITIONS
+from rgbd_insight.experiments.positions import position_plans
 from rgbd_insight.experiments.steps import JobName, device_of, extract_images, once, trained
 from rgbd_insight.features import SUMS, Features, RunId, load, read_table, write_table
 from rgbd_insight.metrics.auroc import pair_counts

@@ -24,6 +24,7 @@ GIVEN_PASSES = {"scenes": 3, "nyuv2": 4}  # over the training images there: what
 OVERLAP_PASSES = {"scenes": 3, "nyuv2": 8}  # of every operator, by a CPU: two cores train them in an hour
 BLOCK = 300  # images at a time, where the images are small and a GPU is large
 DEEP_SEEDS = 2
+CELLS = {"scenes": 12, "nyuv2": 16}  # of an image, at which responses are kept: scenes have 3 x 4 in all
 TRACED = ("sum", "se", "cross", "exchange")  # whose checkpoints are extracted at the full profile
 
 
@@ -64,6 +65,8 @@ class Plan:
         Whose input takes the place of a sample's own where one modality is given.
     located : tuple of RunId
         Runs of which it is kept where in the image some units respond.
+    cells : int
+        Places of each image at which responses are kept, as of `extract`; 0 keeps none.
     beside : str, optional
         The plan whose runs of the same operator the tables stand beside, for runs with other encodings of depth.
     """
@@ -86,6 +89,7 @@ class Plan:
     block: int = 64
     partners: int = 4
     located: tuple[RunId, ...] = ()
+    cells: int = 0
     beside: str | None = None
 
     @property
@@ -152,6 +156,7 @@ def zoo_plans(profile: str, nyuv2: str | None, seed: int = 0) -> list[Plan]:
         240 if tiny else 600,
         trajectories=(RunId("sum", seed),),
         silenced=(RunId("sum", seed),),
+        cells=CELLS["scenes"],
     )
     # Real images are few: more passes over them, mirrored.
     passes = {"tiny": 1, "small": 16, "full": 48}[profile]
@@ -162,6 +167,7 @@ def zoo_plans(profile: str, nyuv2: str | None, seed: int = 0) -> list[Plan]:
         fusions=("rgb", "depth", "se"),
         data=partial(_folder, nyuv2),
         samples=654,
+        cells=CELLS["nyuv2"],
         model=options["model"] | {"depth_scale": NYUV2_DEPTH},
         recipe=options["train"] | {"flip": True, "epochs": passes, "batch_size": 16, "lr": 2e-3},
         trajectories=(),
@@ -241,6 +247,7 @@ def _bare(plan: Plan, **changes: object) -> Plan:
         "removals": ("mean",),
         "deep": (),
         "located": (),
+        "cells": 0,
     }
     return replace(plan, **asked | changes)
 

@@ -19,7 +19,7 @@ import pandas as pd
 
 from rgbd_insight import stats
 from rgbd_insight.data import Scenes
-from rgbd_insight.experiments.plans import ISOLATED, Plan, zoo_plans
+from rgbd_insight.experiments.plans import CELLS, ISOLATED, Plan, zoo_plans
 from rgbd_insight.experiments.steps import JobName, device_of, extract_images, folder, once, trained
 from rgbd_insight.features import Features, RunId, load, write_table
 from rgbd_insight.models import load as load_model
@@ -37,7 +37,6 @@ BARS = {"wrong": 0.05, "undecided": 0.25}
 # 27 labels none wrong, 4 undecided); that was mended on scenes of seed 100, and others were drawn.
 HELD_OUT, SCENES = 30001, 4000
 LEVELS = (WHOLE, 4)
-CELLS = {"scenes": 12, "nyuv2": 16}  # of an image: scenes have 3 x 4 in all
 PASSES = 8  # over NYUv2's training images: what a CPU can do
 IMAGES, PLACES, PLAIN, EMPTY = "images", "positions", "positions, no strata", "positions, for absence"
 

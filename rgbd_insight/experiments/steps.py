@@ -215,7 +215,7 @@ def _extract_run(plan: Plan, work: Path, run: RunId) -> None:
     out, data, model = folder(plan, work, run), plan.data("test"), load_model(last)
     about = {"curves": last.with_name("curves.parquet")} | called(run)
     options = {"conditions": _conditions(plan, model), "draws": plan.partners, "batch_size": plan.block}
-    extract_images(model, data, out, run=about, **options)
+    extract_images(model, data, out, run=about, cells=plan.cells, **options)
     if run in plan.trajectories:
         for path in checkpoints(last.parent).values():
             early = load_model(path)

@@ -31,6 +31,7 @@ def write_quantised(
     samples: int | Sequence[int] | None = None,
     keep: Keep = None,
     cells: Keep = None,
+    profiles: Keep = None,
     seed: int = 0,
     replace: bool = False,
 ) -> Path:
@@ -50,8 +51,9 @@ def write_quantised(
         Run ids or fusion names to keep, or a function (run, key) -> bool on "stream/level/condition" and
         "condition/hit|target|guess" keys (or other parts of a task); None keeps everything.
     cells : iterable of str or callable, optional
-        As `keep`, of the responses at cells; None keeps those whose run and key `keep` keeps. Profiles over cells, of
-        all units, are kept where `keep` keeps their run and key.
+        As `keep`, of the responses at cells; None keeps those whose run and key `keep` keeps.
+    profiles : iterable of str or callable, optional
+        As `cells`, of the profiles over cells, which are of all units, and of the images on grids.
     seed : int, optional
         Of the two draws.
     replace : bool, optional
@@ -88,7 +90,8 @@ def write_quantised(
                 _check_place(out, replace)
                 shutil.rmtree(partial / COMPLETE, ignore_errors=True)
                 (partial / COMPLETE).mkdir()
-                keeps = _keep_function(features, keep), _keep_function(features, keep if cells is None else cells)
+                asked = (keep, *(keep if one is None else one for one in (cells, profiles)))
+                keeps = tuple(_keep_function(features, one) for one in asked)
                 _fill(features, partial / COMPLETE, chosen=chosen, units=units, keeps=keeps, seed=seed)
                 publish(partial / COMPLETE, out)
             finally:
@@ -109,14 +112,14 @@ def _check_place(out: Path, replace: bool) -> None:
 
 
 def _fill(
-    features: Features, target: Path, *, chosen: np.ndarray, units: int, keeps: tuple[Chosen, Chosen], seed: int
+    features: Features, target: Path, *, chosen: np.ndarray, units: int, keeps: tuple[Chosen, ...], seed: int
 ) -> None:
     """Write all files of the copy, but for the digests."""
     runs = {}
     for run in features.runs.index:
         entry = _write_run(features, run, target, chosen=chosen, units=units, keep=keeps[0], seed=seed)
         cells = _write_cells(features, run, target, chosen=chosen, units=entry["units"], most=units, keep=keeps[1])
-        cells |= _write_profiles(features, run, target, chosen, keeps[0])
+        cells |= _write_profiles(features, run, target, chosen, keeps[2])
         entry |= {"cells": cells} if cells["files"] or cells["profiles"] else {}
         runs |= {run: entry} if entry["files"] or entry.get("cells") else {}
     table = features.samples.iloc[chosen]

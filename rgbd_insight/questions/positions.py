@@ -103,23 +103,24 @@ def decoded_at_cells(
     level: int,
     plan: Resampling,
     *,
-    network: int = 0,
+    network: int | None = None,
     context: bool = True,
     absence: bool = False,
 ) -> tuple[Estimate, np.ndarray]:
     """δ of every concept at cells from a network's stream of a modality, as `Cells.probe`.
 
-    Level 0 is all side by side; without `context`, all cells of a fold are compared.
+    Level 0 is all side by side; without `context`, all cells of a fold are compared. None is the first network with all
+    of its units, also where a number stands for one half of them.
     """
-    nets = replace(nets, at=CELLS)
-    features, member = nets.features, tuple(nets.members[network].items())
+    nets = replace(nets, at=CELLS, ceiling_kind="none" if network is None else nets.ceiling_kind)
+    features, number = nets.features, network or 0
     cells = remembered(features, ("cells", context), lambda: Cells(features, context=context))
 
     def found() -> tuple[Estimate, np.ndarray]:
-        return cells.probe(nets.view(network, modality, level), plan, absence=absence)
+        return cells.probe(nets.view(number, modality, level), plan, absence=absence)
 
-    half = network if nets.ceiling_kind == "split half" else None
-    asked = (context, absence, member, half, modality, level, plan.blocks, plan.shifts)
+    half = number if nets.ceiling_kind == "split half" else None
+    asked = (context, absence, nets.members[number][modality], half, modality, level, plan.blocks, plan.shifts)
     return remembered(features, ("at cells", *asked), found)
 
 

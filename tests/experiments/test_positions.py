@@ -1,5 +1,6 @@
 """What positions certify: the plans, a small campaign from start to finish, and what the committed tables say."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -7,7 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rgbd_insight.experiments import position_plans, position_tables, positions
+from rgbd_insight import joint
+from rgbd_insight.data import Scenes
+from rgbd_insight.experiments import copies, position_plans, position_tables, positions, run_all, zoo_plans
 from rgbd_insight.experiments.positions import (
     BARS,
     EMPTY,
@@ -21,6 +24,7 @@ from rgbd_insight.experiments.positions import (
     label_shares,
     planted_table,
 )
+from rgbd_insight.features import load, write_table
 from rgbd_insight.features.tables import read_entry, read_table, table_names
 from rgbd_insight.questions.positions import CERTIFIED
 from rgbd_insight.questions.specificity import MARGIN
@@ -86,3 +90,35 @@ def test_the_committed_photographs_gain_by_positions():
     images, places = (found.xs(place, level="place") for place in (IMAGES, PLACES))
     assert (places.clear >= 2 * images.clear).all()
     assert (places.se.loc[4] <= images.se.loc[4] / 2).all()
+
+
+def _bytes(folder: Path) -> dict[str, bytes]:
+    """All that a pipeline made, but for when and where: that is in execution.json, which the digests are of too."""
+    skipped = ("execution.json", "SHA256SUMS")
+    return {
+        str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file() and p.name not in skipped
+    }
+
+
+def test_two_runs_of_the_whole_pipeline_end_in_the_same_bytes(tmp_path):
+    """Train, extract with places and grids, make the small copy and a table of both axes."""
+    plan = zoo_plans("tiny", None)[0]
+    asked = {"fusions": ("rgb", "depth", "sum"), "seeds": (0,), "silenced": (), "trajectories": (), "located": ()}
+    plan = replace(plan, name="again", data=partial(_few, plan.data), **asked)
+    for turn in ("one", "two"):
+        home = tmp_path / turn
+        run_all([plan], "tiny", home / "work")
+        copies([plan], home / "work", home / "book")
+        features = load(*(home / "work" / "extracted" / "again" / str(run) for run in plan.runs))
+        table = joint(features, "sum", levels=[4], at="positions", permutations=20).table
+        write_table(table, home / "book" / "results", "axes", "test")
+    one, two = (_bytes(tmp_path / turn) for turn in ("one", "two"))
+    assert one.keys() == two.keys()
+    assert [name for name in one if one[name] != two[name]] == []
+    assert {name.rpartition(".")[2] for name in one} >= {"safetensors", "parquet", "json"}
+    assert any(name.endswith(".profiles.safetensors") for name in one)
+    assert load(tmp_path / "one" / "book" / "features" / "again").manifest["schema"] == 1  # places stay where they are
+
+
+def _few(data: object, split: str) -> Scenes:
+    return data(split) if split == "train" else Scenes(60, seed=5, split="label")

@@ -323,11 +323,41 @@ def test_profiles_do_not_depend_on_blocks_or_on_how_many_units_are_read(tmp_path
     assert first == second
 
 
+@torch.no_grad()
+def test_images_on_grids_have_the_inner_products_of_their_maps(tmp_path, monkeypatch):
+    data, model = ToyData(40), Deep()
+    features = run(tmp_path / "f", data=data)
+    maps = means(model.maps(*data.batch(range(40)).inputs.values())[0]["rgb", 2], GRID).reshape(40, -1)
+    maps = maps - maps.mean(0)
+    want, x = maps @ maps.T, features.grids("sum", "rgb", 2).astype(float)
+    got = x @ x.T * np.trace(want) / 40
+    error = np.linalg.norm(got - want) / np.linalg.norm(want)
+    said = features.entry("sum")["cells"]["grids"]["rgb/2/rgb"]
+    assert abs(error - said) < 2e-4 and said < 0.002
+    assert features.grid_samples.tolist() == list(range(40)) and x.dtype == np.float64
+    monkeypatch.setattr(profiles, "ON_GRIDS", 10)
+    few = run(tmp_path / "g", data=data)
+    assert len(few.grid_samples) == 10 and (np.bincount(few.groups[few.grid_samples], minlength=20) != 1).all()
+    part = maps[few.grid_samples] - maps[few.grid_samples].mean(0)
+    y = few.grids("sum", "rgb", 2).astype(float)
+    np.testing.assert_allclose(y @ y.T, part @ part.T / np.square(part).sum() * 10, atol=0.01)
+    order = [9, 3, 8, 2, *range(20, 40)]
+    small = load(write_quantised(few, tmp_path / "q", samples=order))
+    kept = [i for i, sample in enumerate(order) if sample in few.grid_samples]
+    assert small.grid_samples.tolist() == kept
+    rows = [few.grid_samples.tolist().index(order[i]) for i in kept]
+    assert (small.grids("sum", "rgb", 2) == few.grids("sum", "rgb", 2)[rows]).all()
+
+
 def test_too_few_groups_for_folds_give_no_profiles(tmp_path):
     features = run(tmp_path / "f", data=ToyData(8))
     assert features.has_cells("sum")
     with pytest.raises(FeaturesError, match="no profiles at positions for 'rgb/1/rgb'.*of 5 groups or more"):
         features.position_profiles("sum", "rgb", 1)
+    with pytest.raises(FeaturesError, match="no images on grids for 'rgb/1/rgb'"):
+        features.grids("sum", "rgb", 1)
+    with pytest.raises(FeaturesError, match=r"has no images on grids; to add them .* cells=16"):
+        _ = features.grid_samples
 
 
 def test_memory_does_not_grow_with_the_number_of_images(tmp_path):

@@ -1,5 +1,6 @@
 """Concepts at positions: what a cell is compared by, what features with and without cells answer, and the labels."""
 
+from itertools import product
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,16 +9,21 @@ import pytest
 
 import rgbd_insight as ri
 from rgbd_insight.data.concepts import image_concepts
+from rgbd_insight.metrics import debiased_cka
 from rgbd_insight.models import build
+from rgbd_insight.questions.joint import SIMILARITY, VARIANCE
+from rgbd_insight.questions.networks import networks
 from rgbd_insight.questions.positions import (
     CUT,
     LOOKS,
     POSITIONS,
+    Cells,
     cell_context,
     position_labels,
     things,
 )
 from rgbd_insight.stats import estimate
+from tests.metrics.test_joint import naive
 
 
 def _features() -> SimpleNamespace:
@@ -105,3 +111,64 @@ def test_features_without_cells_say_which_call_adds_them(twins):
     assert "cells=16" in said
     everything = ri.specificity(features, "twins", levels=[0])
     assert not any(m.what.endswith("at positions") for m in everything.missing)  # nobody asked
+
+
+@pytest.fixture(scope="module")
+def seeds(tmp_path_factory):
+    """Two untrained twins of each modality, every cell of 120 scenes."""
+    out, data = tmp_path_factory.mktemp("seeds"), ri.data.Scenes(n=120, seed=4)
+    for fusion, seed in product(("rgb", "depth"), (0, 1)):
+        model = build(fusion, data.classes, width=8, seed=seed)
+        ri.extract(model, data, out=out, cells=12, run={"role": "final"}, progress=False)
+    return ri.load(out)
+
+
+def _cells_of(features, modality: str) -> list[np.ndarray]:
+    return [features.cells(f"{modality}-s{seed}-e0", modality, 4).astype(float) for seed in (0, 1)]
+
+
+def test_both_axes_at_positions_are_those_of_cells_with_images_as_groups(seeds):
+    found = ri.joint(seeds, "twins", levels=[4], at="positions", permutations=20)
+    rgb, depth = (_cells_of(seeds, m) for m in ("rgb", "depth"))
+    raw = found.one(f"{SIMILARITY} raw")
+    across = np.mean([debiased_cka(rgb[i], depth[1 - i]) for i in (0, 1)])
+    assert [raw.value, raw.ceiling] == pytest.approx(
+        [across, np.mean([debiased_cka(*rgb), debiased_cka(*depth)])], abs=1e-6
+    )
+    assert (raw.n, raw.groups) == (120 * 12, 120)
+    kept = [x.reshape(120, 12, -1) for x in rgb]  # the null: cells of another image, each in the same place
+    moved = [
+        debiased_cka(kept[i][np.roll(range(120), s)].reshape(1440, -1), depth[1 - i])
+        for s in (7, 31, 60, 99)
+        for i in (0, 1)
+    ]
+    assert raw.null == pytest.approx(np.mean(moved), abs=0.02)
+    assert raw.null > 0.02  # place alone makes them alike
+    cells, nets = Cells(seeds), networks(seeds, "twins")
+    both = [[cells.probe(x.astype(np.float32), nets.plan())[0] for x in side] for side in (rgb, depth)]
+    by_fold = [np.stack([one.value[1:] for one in side]) for side in both]
+    known = np.isfinite(by_fold).all((0, 1, 2)) & np.isfinite([one.se[0] for side in both for one in side]).all(0)
+    between, floor, apart = naive(*(side[..., known] for side in by_fold))
+    spoken = found.one(f"{VARIANCE} raw")
+    assert [spoken.value, spoken.ceiling, spoken.null] == pytest.approx([between, floor, apart], abs=1e-6)
+    assert spoken.low < spoken.value < spoken.high
+    assert found.made["at"] == "positions"
+
+
+def test_grids_answer_similarity_alone_and_say_so(seeds):
+    found = ri.joint(seeds, "twins", levels=[4], at="grids", permutations=20)
+    raw = found.one(f"{SIMILARITY} raw")
+    rgb, depth = ([seeds.grids(f"{m}-s{s}-e0", m, 4).astype(float) for s in (0, 1)] for m in ("rgb", "depth"))
+    assert raw.value == pytest.approx(np.mean([debiased_cka(rgb[i], depth[1 - i]) for i in (0, 1)]), abs=1e-6)
+    assert raw.groups == 120
+    assert not any(m.startswith(VARIANCE) for m in found.table.measure)
+    assert {m.what for m in found.missing} >= {f"{VARIANCE} at grids"}
+
+
+def test_one_checkpoint_has_positions_and_no_grids(twins):
+    features = ri.load(twins / "with")
+    found = ri.joint(features, "twins", levels=[4], at="grids", permutations=20)
+    assert found.table.empty
+    assert any("no halves" in m.why for m in found.missing)
+    with pytest.raises(ValueError, match="`at` must be one of"):
+        ri.joint(features, "twins", at="cells")
