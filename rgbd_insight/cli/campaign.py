@@ -15,23 +15,31 @@ from pathlib import Path
 
 import torch
 
-from rgbd_insight.cli.sources import SEED, command, count, new_folder
+from rgbd_insight.cli.sources import SEED, command, count, new_folder, path
 from rgbd_insight.experiments import (
     COMPARED,
+    ENCODER,
     WEIGHED,
     Plan,
+    arrive,
     compare,
     copies,
     everything,
     isolation_tables,
+    pack,
     plane_plans,
     position_plane,
     position_plans,
     position_tables,
+    prepare,
+    pretrained_plans,
+    pretrained_tables,
     run_all,
     run_claims,
+    run_pretrained,
     ship,
     tabulate,
+    unpack,
     weigh,
     write_plane,
     zoo_plans,
@@ -62,6 +70,22 @@ def add(commands: argparse._SubParsersAction) -> None:
             "only positions: what they certify, and both axes there, on scenes and on NYUv2",
             _PLANS | {"work", "book"},
         ),
+        "pretrained": (
+            _pretrained,
+            "only encoders with ImageNet weights beside small ones, on NYUv2. --profile small is a CPU's; a GPU's runs "
+            "(--profile full: `prepare`, `away` there, --archives here) are still to come",
+            _RUNS | {"book", "weights", "minutes", "archives"},
+        ),
+        "prepare": (
+            _prepare,
+            "only what `away` needs on a machine with a GPU: images, weights, marks of finished runs, within 64 MiB",
+            {"out", "work", "packer"},
+        ),
+        "away": (
+            _away,
+            "on a machine with a GPU: the runs of `pretrained`, from what `prepare` made, and archives of the finished",
+            _POOL | {"out", "profile", "seed", "work", "carried", "minutes"},
+        ),
         "isolation": (_isolation, "only how much of the views is their guests', on one core", {"work", "book"}),
     }
     sub = command(commands, "campaign", None, "many runs, their tables, and the small copies that the book is built on")
@@ -86,6 +110,11 @@ def _options(sub: argparse.ArgumentParser, asked: set[str]) -> None:
         "seed": {"type": SEED, "default": 0, "help": "first of the seeds, and that of the scenes"},
         "work": {"type": new_folder, "default": WORK, "help": "where weights and full features are kept"},
         "book": {"type": _book, "default": BOOK, "help": "where the small copies and the tables go"},
+        "weights": {"type": path, "metavar": "FILE", "help": "ImageNet weights from `prepare`; none: the package's"},
+        "minutes": {"type": float, "default": 0.0, "help": "after which no further run is begun; 0: no limit"},
+        "archives": {"type": path, "metavar": "FOLDER", "help": "of what `away` has found, which is taken in first"},
+        "packer": {"type": path, "required": True, "metavar": "SCRIPT", "help": "packs and unpacks the images"},
+        "carried": {"type": path, "required": True, "metavar": "FOLDER", "help": "what `prepare` made"},
         "workers": {"type": count, "help": f"runs at a time; none: one a core, {A_GPU} a GPU, all of another backend"},
         "backend": {"default": "loky", "help": "of joblib: loky is this machine, dask a cluster, MODULE:NAME your own"},
         "scheduler": {"metavar": "ADDRESS", "help": "of dask's scheduler, such as tcp://host:8786"},
@@ -175,6 +204,30 @@ def _positions(options: argparse.Namespace) -> None:
     chosen = plane_plans(options.profile, options.nyuv2, options.seed)
     position_plane(chosen, options.profile, options.work, options.book)
     _say(options)
+
+
+def _pretrained(options: argparse.Namespace) -> None:
+    if options.nyuv2 is None:
+        raise ValueError("`--nyuv2` must be given: these networks are trained on its images")
+    if options.archives is not None:
+        print(json.dumps({"taken in": unpack(sorted(options.archives.glob("*.tar")), options.work)}))
+    chosen = pretrained_plans(options.profile, options.nyuv2, options.seed, options.weights)
+    left = run_pretrained(chosen, options.profile, options.work, _pool(options), options.minutes)
+    names = pretrained_tables(chosen, options.profile, options.work, options.book, _pool(options))
+    print(json.dumps({"runs left": left, "tables": names}))
+
+
+def _prepare(options: argparse.Namespace) -> None:
+    sizes = prepare(options.packer, options.work, options.out, ENCODER)
+    print(json.dumps({f"MiB {name}": round(size / 2**20, 1) for name, size in sizes.items()}))
+
+
+def _away(options: argparse.Namespace) -> None:
+    images, weights = arrive(options.carried, options.work, ENCODER)
+    chosen = pretrained_plans(options.profile, images, options.seed, weights)
+    left = run_pretrained(chosen, options.profile, options.work, _pool(options), options.minutes)
+    made = pack(chosen, options.work, options.out)
+    print(json.dumps({"runs left": left, "MiB": {p.name: round(p.stat().st_size / 2**20, 1) for p in made}}))
 
 
 def _isolation(options: argparse.Namespace) -> None:

@@ -6,6 +6,7 @@ What is finished is not begun again, on whatever machine.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -116,6 +117,17 @@ def do_all(jobs: Iterable[Job], pool: Pool) -> None:
             bar.set_postfix_str(str(name))
 
         work_off(jobs, pool, done=done)
+
+
+def in_time(jobs: Iterable[Job], minutes: float) -> list[Job]:
+    """The same jobs, none of which is begun later than `minutes` from now; one that is too late does nothing."""
+    end = time.time() + 60 * minutes
+    return [replace(job, do=partial(_in_time, end, job.do)) for job in jobs]
+
+
+def _in_time(end: float, do: Callable[[], object]) -> None:
+    if time.time() < end:
+        do()
 
 
 def zoo_jobs(plan: Plan, scale: str, work: Path) -> list[Job]:

@@ -50,15 +50,16 @@ ASKED = {
 }
 ENCODINGS = ("consistency", "specificity", "collaboration", "balance", "seeds")  # of depth
 PERMUTATIONS = 200
+COMMAND = "make features PROFILE=full"
 YARDSTICK = "se"  # what the other operators' IoU is compared with
 
 
-def zoo_tables(plan: Plan, work: Path, results: Path, pool: Pool = ALONE) -> None:
+def zoo_tables(plan: Plan, work: Path, results: Path, pool: Pool = ALONE, command: str = COMMAND) -> None:
     """Write what the questions say of every operator of a plan, one part for each question and network."""
     parts = work / "tables" / plan.name
     parts.mkdir(parents=True, exist_ok=True)
     jobs = []
-    joint = _joint(plan)
+    joint = both_modalities(plan)
     asked_of = {run: ENCODINGS if plan.beside else tuple(ASKED) for run in joint}
     if not plan.beside:
         asked_of |= {TWINS: tuple(q for q in ASKED if q not in ("collaboration", "seeds"))}
@@ -72,7 +73,7 @@ def zoo_tables(plan: Plan, work: Path, results: Path, pool: Pool = ALONE) -> Non
     found = [pd.read_parquet(path) for path in sorted(parts.glob("*.parquet"))]
     found += [pd.read_parquet(path) for path in sorted((work / "extracted" / plan.name).glob("*.ablated.parquet"))]
     table = pd.concat(found, ignore_index=True)
-    write_table(table, results, f"zoo_{plan.name.replace('-', '_')}", "make features PROFILE=full")
+    write_table(table, results, f"zoo_{plan.name.replace('-', '_')}", command)
 
 
 def overlap_table(plan: Plan, work: Path) -> pd.DataFrame:
@@ -87,8 +88,8 @@ def overlap_table(plan: Plan, work: Path) -> pd.DataFrame:
     """
     homes = {name: [folder(plan, work, RunId(name, seed)) for seed in plan.seeds] for name in plan.fusions}
     found = {name: load(*folders, verify=False) for name, folders in homes.items()}
-    parts = [_every_seed(features, name) for name, features in found.items()]
-    mean = {name: _mean_overlap(found[name], name) for name in _joint(plan)}
+    parts = [every_seed(features, name) for name, features in found.items()]
+    mean = {name: mean_overlap(found[name], name) for name in both_modalities(plan)}
     others = [name for name in mean if name != YARDSTICK]
     for name in others:
         gap = stats.combine(np.subtract, mean[name], mean[YARDSTICK]).simultaneous(len(others))
@@ -99,13 +100,13 @@ def overlap_table(plan: Plan, work: Path) -> pd.DataFrame:
     )
 
 
-def _mean_overlap(features: Features, run: str) -> stats.Estimate:
-    """Mean IoU of a fusion with both inputs, the mean of its seeds."""
-    found = [iou_estimate(features, name, "both")[0] for name in features.find(fusion=run, role="final")]
+def mean_overlap(features: Features, run: str, condition: str = "both") -> stats.Estimate:
+    """Mean IoU of a fusion under a condition, the mean of its seeds."""
+    found = [iou_estimate(features, name, condition)[0] for name in features.find(fusion=run, role="final")]
     return stats.combine(lambda *values: sum(values) / len(values), *found)
 
 
-def _joint(plan: Plan) -> list[str]:
+def both_modalities(plan: Plan) -> list[str]:
     """Fusions of a plan that see both modalities."""
     return [f for f in plan.fusions if len(FUSIONS[RunId(f, 0).fusion].modalities) == 2]
 
@@ -126,7 +127,7 @@ def _write_part(plan: Plan, work: Path, run: str, question: str, path: Path) -> 
 def asked(features: Features, run: str, question: str) -> pd.DataFrame:
     """The rows that a question gives for a network, as they are kept in the zoo's tables."""
     if question == "seeds":
-        return _every_seed(features, run)
+        return every_seed(features, run)
     if question == "balance":
         found = balance(features, [run])
     else:
@@ -135,7 +136,7 @@ def asked(features: Features, run: str, question: str) -> pd.DataFrame:
     return found.table.dropna(axis="columns", how="all")
 
 
-def _every_seed(features: Features, run: str) -> pd.DataFrame:
+def every_seed(features: Features, run: str) -> pd.DataFrame:
     """How well every seed of a fusion does under each condition, and on each class; of twins too, of any size."""
     rows = []
     for name in features.find(fusion=run, role="final"):
