@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import Counter
 from pathlib import Path
 
@@ -15,7 +13,8 @@ from rgbd_insight import stats
 from rgbd_insight.claims.intervention import answer
 from rgbd_insight.claims.rows import Row, untested
 from rgbd_insight.claims.strategies import ALL, joint_fusions
-from rgbd_insight.features import Features, FeaturesError
+from rgbd_insight.features import Features
+from rgbd_insight.features.tables import read_table, table_names
 from rgbd_insight.questions.balance import UNCORRECTED
 from rgbd_insight.questions.losses import accuracy_estimate
 
@@ -26,16 +25,9 @@ LEAST = 4  # strategies, for a rank correlation to be worth printing
 
 def read(results: str | Path | None, name: str) -> pd.DataFrame | None:
     """A table of results, its digest checked; None where there is none of that name."""
-    index = None if results is None else Path(results) / "index.json"
-    if index is None or not index.is_file():
+    if results is None or not (Path(results) / "index.json").is_file() or name not in table_names(results):
         return None
-    entry = json.loads(index.read_text(encoding="utf-8")).get(name)
-    if entry is None:
-        return None
-    path = index.with_name(entry["file"])
-    if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != entry["sha256"]:
-        raise FeaturesError(f"{path} is not the table that was written; make it again with `{entry['command']}`")
-    return pd.read_parquet(path)
+    return read_table(results, name)
 
 
 def over_the_zoo(features: Features, spec: dict, table: pd.DataFrame | None) -> Row:

@@ -26,6 +26,7 @@ from rgbd_insight.extraction.extractor import Extractor, at_rest
 from rgbd_insight.extraction.profiles import grids_of, profiles_of
 from rgbd_insight.extraction.scoring import scorer
 from rgbd_insight.features import ROLES, SAME, Ablation, Features, FeatureWriter, load
+from rgbd_insight.features.files import read_parquet
 from rgbd_insight.hooks import Tap, bare
 from rgbd_insight.utils.distributed import processes
 from rgbd_insight.utils.files import nothing_left
@@ -286,7 +287,7 @@ def _describe_run(model: nn.Module, run: dict[str, Any] | None) -> tuple[dict, p
     run = dict(run or {})
     curves = run.pop("curves", None)
     if isinstance(curves, str | Path):
-        curves = pd.read_parquet(curves)
+        curves = read_parquet(Path(curves))
     own = {"fusion": "custom", "seed": 0, "epoch": None, "role": None}
     main = {key: run.pop(key, getattr(model, key, default)) for key, default in own.items()}
     if main["epoch"] is None and main["role"] != "untrained":  # nobody says how far it was trained

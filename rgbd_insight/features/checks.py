@@ -106,7 +106,7 @@ def _wrong_grid(manifest: dict) -> Iterator[str]:
 def _wrong_run(run: str, entry: dict) -> Iterator[str]:
     if entry["role"] not in ROLES or not _wholes(entry["seed"], entry["epoch"]):
         yield f"role must be one of {', '.join(ROLES)}, seed and epoch whole numbers from 0"
-    elif run != str(RunId(entry["fusion"], entry["seed"], entry["epoch"], entry["role"])):
+    elif run != str(RunId.described(entry)):
         yield "fusion, seed, epoch and role are of another run: they are not what the name says"
     for key in ("draws", "block"):
         if key in entry and not _wholes(entry[key], least=1):

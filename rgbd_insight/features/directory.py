@@ -166,7 +166,7 @@ def earlier_entry(out: Path, manifest: dict | None, head: dict, run: dict) -> di
 
 def run_name(run: dict) -> str:
     """The id of a run that is described as in a manifest."""
-    return str(RunId(run["fusion"], run["seed"], run["epoch"], run["role"]))
+    return str(RunId.described(run))
 
 
 def read_progress(partial: Path) -> dict:

@@ -61,21 +61,33 @@ def write_columns(path: Path, columns: dict) -> None:
         pq.write_table(table, partial, compression="zstd", compression_level=9, use_dictionary=False)
 
 
-def read_parquet(path: Path) -> pd.DataFrame:
-    """A parquet file as a DataFrame."""
-    return Columns(path).read()
+def read_parquet(path: Path, rows: int | None = None) -> pd.DataFrame:
+    """A parquet file as a DataFrame; where its number of rows is known, it must have as many."""
+    return Columns(path, rows).read()
+
+
+VALUES, ROOM, WIDEST = 2**28, 2**20, 2**12  # values of a table; bytes of an empty one, and of each value more
 
 
 class Columns:
     """A parquet file of which some columns are read at a time: with hundreds, finding them takes longer than reading.
 
-    Raises FeaturesError, also from `read`, where the file is damaged or not there.
+    Raises FeaturesError, also from `read`, where the file is damaged or not there, or would fill the memory: a few
+    bytes of it can stand for any number of values, so what its footer says of them is looked at before they are made.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, rows: int | None = None) -> None:
         self.path = path
         with _readable(path):
             self._file = pq.ParquetFile(path)
+            about = self._file.metadata
+            if rows not in (None, about.num_rows):
+                raise ValueError(f"it must have {rows} rows, and has {about.num_rows}")
+            values = about.num_rows * about.num_columns
+            size = sum(about.row_group(i).total_byte_size for i in range(about.num_row_groups))
+            nested = any(pa.types.is_nested(field.type) for field in self._file.schema_arrow)
+            if values > VALUES or size > ROOM + WIDEST * values or nested:
+                raise ValueError(f"it would take {values:,} values and {size:,} bytes, which no table of ours has")
 
     def read(self, columns: list[str] | None = None) -> pd.DataFrame:
         """Some columns, or all, as a DataFrame."""

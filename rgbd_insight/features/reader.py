@@ -59,7 +59,7 @@ class Features(Joins):
         self.classes, self.families = tuple(self.manifest["classes"]), tuple(self.manifest["families"])
         self.concepts = concept_table(self.manifest)
         samples = inside(self.path, "samples.parquet")
-        self.samples = read_parquet(samples)
+        self.samples = read_parquet(samples, self.manifest["samples"])
         refuse(samples, wrong_samples(self.samples, self.manifest["samples"]), RESTORE)
         self.groups = pd.factorize(self.samples["group"])[0]  # (N,)
         self.runs = run_table(self.manifest)
@@ -269,10 +269,11 @@ class Features(Joins):
     def _stored(self, entry: dict, key: str, path: Path) -> np.ndarray:
         """A tensor from its file, checked."""
         name, wrong = TensorKey.parse(key), None
+        columns = Scoring.of(entry.get("task"), self.classes).columns
         if path.suffix == ".parquet":
             column = entry["same"].get(key, key)
             if self._columns is None or self._columns.path != path:
-                self._columns = Columns(path)
+                self._columns = Columns(path, len(self) * len(columns))
             values = self._columns.read([column])[column].to_numpy()
             values = values.reshape(len(self), -1) if values.size % len(self) == 0 else values  # (N, C)
         elif key in (entry.get("quantised") or {}):
@@ -284,7 +285,6 @@ class Features(Joins):
             values = codes if wrong else dequantise(codes, scale, offset)
         else:
             values = read_tensors(path, [key])[0]
-        columns = Scoring.of(entry.get("task"), self.classes).columns
         width = len(columns) if name.part else (entry.get("widths") or {}).get(name.tap)
         pixels = int(np.prod(self.manifest["size"]))
         refuse(path, wrong or wrong_values(name, values, (len(self), width), pixels), RESTORE)

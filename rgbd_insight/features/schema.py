@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import combinations
+from typing import Any
 
 PLAIN_NAME = re.compile(r"[A-Za-z0-9_+][A-Za-z0-9_+.\-]*")  # of a file, on every system
 SAMPLE_COLUMNS = ("id", "group", "brightness", "contrast", "mean_depth", "depth_std", "missing")
@@ -16,7 +17,7 @@ LOOKS = frozenset(("hue", "texture", "colour edge", "depth edge", "depth range",
 SIDE = 256  # cells, at most, in a row or column of a grid: an index is one byte
 USUAL_SHARE = 0.25  # of the units: the dose that the name of an ablation leaves out
 _RUN = re.compile(
-    r"(?P<fusion>[^+]+?)(?:\+(?P<encoding>.+?))?-s(?P<seed>\d+)(?:-e(?P<epoch>\d+)(?:-(?P<role>checkpoint|untrained))?)?"
+    r"(?P<fusion>[^+]+?)(?:\+(?P<encoding>.+?))?-s(?P<seed>\d+)(?:-e(?P<epoch>\d+))?(?:-(?P<role>checkpoint|untrained))?"
 )
 _ABLATION = re.compile(
     r"(?P<kind>specific|consistent|random) (?P<modality>\S+)(?: (?P<number>\d+))?(?: at (?P<percent>[\d.]+)%)?"
@@ -215,7 +216,7 @@ class RunId:
     seed : int
         From 0.
     epoch : int or None
-        None stands for the training as a whole, as its folder does: "sum-s0".
+        None stands for the training as a whole, as its folder does: "sum-s0"; and for an epoch that nobody knows.
     role : str
         One of `ROLES`; "final" is not named.
     encoding : str
@@ -264,6 +265,12 @@ class RunId:
             raise FeaturesError(f"`run` must be FUSION-sSEED or FUSION-sSEED-eEPOCH; got {text!r}")
         epoch = None if found["epoch"] is None else int(found["epoch"])
         return cls(found["fusion"], int(found["seed"]), epoch, found["role"] or "final", found["encoding"] or "")
+
+    @classmethod
+    def described(cls, run: Mapping[str, Any]) -> RunId:
+        """The run that an entry of a manifest describes; of no epoch where nobody said which it is."""
+        epoch = None if "epoch" in str(run["about"].get("unknown")) else run["epoch"]
+        return cls(run["fusion"], run["seed"], epoch, run["role"])
 
     @property
     def network(self) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from rgbd_insight.features.files import read_parquet
 from rgbd_insight.features.schema import FeaturesError
 from rgbd_insight.utils.files import as_json, digest, whole, write_parquet
 from rgbd_insight.utils.messages import unknown
@@ -77,7 +78,7 @@ def read_table(folder: str | Path, name: str) -> pd.DataFrame:
     path = Path(folder) / entry["file"]
     if not path.is_file() or digest(path) != entry["sha256"]:
         raise FeaturesError(f"{path} is not the table that was written; make it again with `{entry['command']}`")
-    return pd.read_parquet(path)
+    return read_parquet(path, entry.get("rows"))
 
 
 def read_entry(folder: str | Path, name: str) -> dict:

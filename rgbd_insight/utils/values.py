@@ -184,9 +184,8 @@ def beyond(value: object, real: bool) -> str:
         return f"a number below {COUNTS}"
     if isinstance(value, list | tuple) and value:
         return beyond(value[0], real)
-    if isinstance(value, dict):
-        return next(filter(None, (beyond(one, real) for one in value.values())), "")
-    lost = real and (isinstance(value, complex) or (isinstance(value, np.ndarray) and value.dtype.kind == "c"))
+    held = value.values() if isinstance(value, dict) else [value]
+    lost = real and any(isinstance(x, complex) or (isinstance(x, np.ndarray) and x.dtype.kind == "c") for x in held)
     return "real numbers: take the real part, or the size, of complex ones" if lost else ""
 
 

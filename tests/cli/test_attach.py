@@ -95,8 +95,8 @@ def test_a_factory_with_its_weights_is_extracted_and_audited(at, capsys):
     command = "extract --model theirs:sigma --checkpoint sigma.safetensors --taps Sigma --name sigma --n 24 --draws 1"
     assert main([*command.split(), "--device", "cpu"]) == 0
     printed = capsys.readouterr().out
-    assert "sigma-s0-e0 (epoch, role unknown) in features/mine" in printed
-    assert "MIND: the accuracy of sigma-s0-e0 is at chance" in printed  # its weights are random
+    assert "sigma-s0 (epoch, role unknown) in features/mine" in printed
+    assert "MIND: the accuracy of sigma-s0 is at chance" in printed  # its weights are random
     assert main(["audit", "features/mine", "--permutations", "20", "--json", "a.json"]) == 0
     card = json.loads((at / "a.json").read_text())["card"]
     assert card["called by"].startswith("Adapter(inputs='pair'") and card["crop"] == "none"

@@ -1,5 +1,5 @@
 """The fault campaign, `make faults`: kills, flipped bytes, full disks, two writers at once, readers meanwhile,
-errors inside networks, and every public function called wrongly.
+errors inside networks, every command typed and every public function called wrongly.
 
 A short form of it is a test. Every fault must end in one line that names a file or a process, or in the same bytes as
 without it; what is left over by a kill must be gone when the same work was done again.
@@ -27,6 +27,7 @@ from rgbd_insight.models import build
 from rgbd_insight.models import load as load_model
 from rgbd_insight.training import state
 from tests.faults import _work
+from tests.faults._commands import WORDS, malformed_commands
 from tests.faults._forward import forwards
 from tests.faults._inject import (
     ALLOCATES,
@@ -287,6 +288,10 @@ GOOD = {
     "malformed calls",
     "malformed calls refused",
     "malformed calls fine",
+    "malformed commands",
+    "malformed commands refused",
+    "malformed commands fine",
+    *(f"malformed words: {kind}" for kind in WORDS),
     *(f"malformed: {kind}" for kind in ("type", "number", "name", "values", "names", "shape", "members")),
 }
 
@@ -314,6 +319,7 @@ def run(short: bool = False) -> dict[str, dict[str, int]]:
         part("read meanwhile", readers, 5 if short else 40)
         if not short:  # tests of their own have short forms of these
             part("fail in forward", forwards, 150)
+            part("type wrongly", malformed_commands)
             part("call wrongly", malformed)
     return counts
 

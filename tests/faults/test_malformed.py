@@ -7,6 +7,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -14,12 +15,15 @@ import rgbd_insight as ri
 from rgbd_insight import plots
 from rgbd_insight.cli import main
 from rgbd_insight.extraction import extract
-from rgbd_insight.features import FeaturesError, load
+from rgbd_insight.features import FeaturesError, files, load
+from rgbd_insight.features.files import read_parquet
 from rgbd_insight.models import build
 from rgbd_insight.result import Missing, Result
+from rgbd_insight.utils.files import digest
 from rgbd_insight.utils.messages import WHERE
 from tests import _results
 from tests._toy import ToyData, ToyNet
+from tests.faults._commands import malformed_commands
 from tests.faults._forward import forwards
 from tests.faults._malformed import WELL, malformed
 from tests.faults.campaign import GOOD
@@ -42,6 +46,12 @@ SAMPLED = (
     "training.Recipe",
 )
 NAMES = (r"$\frac0$", "$", "5 $ or 6 $", "a_b^c{", "}", "<b>&", "two\nlines", "\\", "%", "x" * 60)
+
+
+def test_malformed_commands_are_a_line_and_write_nothing(tmp_path):
+    found = malformed_commands(tmp_path.resolve(), every=61)
+    assert not {what: n for what, n in found.items() if what not in GOOD and n}
+    assert found["malformed commands"] > 80 and found["malformed commands refused"] > 60
 
 
 def test_malformed_calls_name_what_is_wrong(tmp_path):
@@ -156,6 +166,31 @@ def test_a_device_is_no_file(features, capsys):
 def test_json_that_is_nested_without_end_is_named(features, capsys):
     (features / "manifest.json").write_text("[" * 10**5)
     _is_one_line(capsys, features / "manifest.json")
+
+
+@pytest.mark.parametrize("table", ["many rows", "wide values", "lists"])
+def test_a_table_that_fills_the_memory_is_not_read(features, table, monkeypatch):
+    held = {
+        "many rows": {"id": np.zeros(2**25, np.int8)},
+        "wide values": {"id": ["x" * 2**21] * 10},
+        "lists": {"id": [[0] * 10**5] * 10},
+    }
+    path = features / "samples.parquet"
+    pd.DataFrame(held[table]).to_parquet(path, compression="zstd")
+    sums = [f"{digest(path)}  {path.name}\n" for path in sorted(features.iterdir()) if path.name != "SHA256SUMS"]
+    (features / "SHA256SUMS").write_text("".join(sums))  # as whoever means harm would
+    monkeypatch.setattr(pq.ParquetFile, "read", lambda *_, **__: pytest.fail("it was read"))
+    with pytest.raises(FeaturesError, match=r"samples\.parquet cannot be read"):
+        load(features)
+
+
+def test_a_table_of_more_values_than_any_is_not_read(tmp_path, monkeypatch):
+    path = tmp_path / "bomb.parquet"
+    pd.DataFrame({"x": np.zeros(2**12, np.int8)}).to_parquet(path)
+    assert len(read_parquet(path)) == 2**12
+    monkeypatch.setattr(files, "VALUES", 2**11)
+    with pytest.raises(FeaturesError, match=r"bomb\.parquet.*4,096 values"):
+        read_parquet(path)
 
 
 def test_a_table_that_fills_the_memory_is_named(features):
