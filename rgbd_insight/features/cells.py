@@ -333,7 +333,7 @@ class AtCells:
     def grid_samples(self) -> np.ndarray:
         """The images of the rows of `grids`, numbers of samples (n,), rising: whole groups, all up to a thousand."""
         for run in self.manifest["runs"]:
-            for path in {*self.profile_files(run).values()} if self.entry(run)["cells"].get("grids") else ():
+            for path in {*self.profile_files(run).values()} if self.entry(run).get("cells", {}).get("grids") else ():
                 chosen = steady([path.parent], lambda p=path: read_tensors(p, [GRID])[0])
                 refuse(path, wrong_images(chosen, len(self.groups)), "restore it or extract the run again")
                 return chosen
