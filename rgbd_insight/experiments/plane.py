@@ -140,7 +140,7 @@ def position_plane(plans: Sequence[Plan], profile: str, work: Path, book: Path) 
 def _extract(plan: Plan, work: Path, run: RunId, home: Path) -> None:
     model, data = load_model(trained(plan, work, run)), plan.data("test")
     asked = [m for m in model.modalities if m in ISOLATED]
-    extract_images(model, data, home, conditions=asked, batch_size=plan.block, cells=CELLS[plan.source])
+    extract_images(model, data, home, conditions=asked, draws=1, batch_size=plan.block, cells=CELLS[plan.source])
 
 
 def placed(features: Features) -> pd.DataFrame:

@@ -172,7 +172,9 @@ def position_labels(
     Notes
     -----
     As `concept_labels`, but for two things. Presence and absence have a δ each (`absence`). And nothing is `together`:
-    halves of a conjunction are rare at any one place, so that each tells nearly as much as both.
+    halves of a conjunction are rare at any one place, so that each tells nearly as much as both. On planted scenes δ of
+    a conjunction is .90 to .93 from one modality alone, its lower bound above .9 for the better of them: reading both
+    cannot gain the margin, however well they are read.
     """
     there, gone = [e.low > margin for e in seen], [e.high < margin for e in absent]
     there = [a & ~b for a, b in zip(there, gone, strict=True)]  # bounds that contradict each other decide nothing

@@ -92,6 +92,16 @@ def test_the_committed_photographs_gain_by_positions():
     assert (places.se.loc[4] <= images.se.loc[4] / 2).all()
 
 
+def test_no_reading_of_both_could_gain_the_margin_on_a_conjunction_at_positions():
+    """Why "together" is never given there: one modality alone leaves less than the margin to be gained."""
+    table = _committed(PLANTED)
+    rows = table[(table.place == PLACES) & (table.measure == "decodability") & (table.family == "planted: together")]
+    better = rows.groupby(["concept", "level", "seed"]).low.max()
+    assert len(better) == 8
+    assert (1 - better < MARGIN).all()
+    assert (rows.low > MARGIN).all()  # nor does either modality fail
+
+
 def _bytes(folder: Path) -> dict[str, bytes]:
     """All that a pipeline made, but for when and where: that is in execution.json, which the digests are of too."""
     skipped = ("execution.json", "SHA256SUMS")

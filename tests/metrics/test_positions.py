@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from rgbd_insight.metrics import positions
+from rgbd_insight.metrics.joint import semantic_scale
 from rgbd_insight.metrics.positions import PositionDecodability, _without, no_less_certain
 from rgbd_insight.metrics.probes import DecodabilityStatistic
 from rgbd_insight.metrics.ridge import weights_of_few
@@ -207,3 +208,29 @@ def test_leave_outs_of_a_nearly_perfect_concept_are_mended(monkeypatch):
     assert error() == pytest.approx(1, abs=1e-9)
     monkeypatch.setattr(positions, "no_less_certain", lambda left, whole: left)
     assert error() > 1.3
+
+
+def test_semantic_variance_within_strata_is_what_was_planted():
+    """A thing a cell: one stream shows the first eight, the other the last eight, so that half of the variance is left.
+
+    Who sees another thing knows that the hidden one is not there: without strata the streams seem to agree.
+    """
+    rng, groups = np.random.default_rng(5), np.arange(6000) // 12
+    thing = np.where(rng.random(6000) < 0.7, rng.integers(0, 12, 6000), -1)
+    present = thing[:, None] == np.arange(12)
+    shows = [np.arange(12) < 8, np.arange(12) >= 4]
+    context = cooccurrence_strata(np.hstack([present, present]), present, groups, own=2)
+    found = {}
+    for name, strata in (("within", context), ("without", np.zeros(present.shape, int))):
+        sides = [
+            np.stack([_by_fold(rng.normal(0, 0.2, present.shape) + present * seen, present, groups, strata)] * 2)
+            for seen in shows
+        ]
+        found[name] = semantic_scale(*sides).scaled
+    assert found["within"] == pytest.approx(0.5, abs=0.03)
+    assert found["without"] < 0.4
+
+
+def _by_fold(x: np.ndarray, present: np.ndarray, groups: np.ndarray, strata: np.ndarray) -> np.ndarray:
+    every = np.arange(len(x))
+    return PositionDecodability(x, present, groups, strata=strata)(every, every)[1:]
