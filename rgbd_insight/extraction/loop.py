@@ -93,7 +93,9 @@ def extract(
     cells : int, optional
         Cells of every image at which responses are kept too, one at random in each of so many blocks of the grid of the
         coarsest tap, to whose cells all taps' maps are averaged: of up to 64 units a tap, one byte each, under "both"
-        and isolated (`Features.cells`). 16 suit most grids; 0 is none. Runs of a directory must have the same grid.
+        and isolated (`Features.cells`). Of isolated views also what all cells say: profiles of every unit
+        (`Features.position_profiles`) and images by what stands where (`Features.grids`). 16 suit most grids; 0 is
+        none. Runs of a directory must have the same grid.
     control : bool, optional
         Extract the same network with its weights drawn anew too (`redrawn`), as the untrained run of its fusion and
         seed: what the architecture alone does, beside which one checkpoint can be judged.
