@@ -10,11 +10,12 @@ from typing import NoReturn
 
 from safetensors import SafetensorError
 
-from rgbd_insight.cli import audit, campaign, claims, data, extract, train, validate
+from rgbd_insight.cli import audit, campaign, claims, data, extract, published, train, validate
 from rgbd_insight.utils.messages import say, unforeseen
 
 COMMANDS = {
     "data": data.add,
+    "published": published.add,
     "taps": extract.add_taps,
     "train": train.add,
     "extract": extract.add_extract,

@@ -132,7 +132,8 @@ def identity(model: nn.Module, adapt: Adapt) -> dict[str, str | None]:
         if isinstance(x, Tensor) and not name.endswith(COUNTER):
             digest.update(f"{name} {x.dtype} {tuple(x.shape)} ".encode())
             digest.update(x.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return {"weights": digest.hexdigest()[:DIGITS], "adapt": adapt and _digest_of(adapt)}
+    bare = None if adapt is None else inspect.unwrap(adapt)
+    return {"weights": digest.hexdigest()[:DIGITS], "adapt": None if bare is None else _digest_of(bare)}
 
 
 def _digest_of(adapt: Callable[..., Tensor]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -152,6 +153,7 @@ def restless(
     [2]
     """
     wanted, seen = list(taps), []
+    adapt = None if adapt is None else inspect.unwrap(adapt)  # what is around it may hold random numbers still
     with evaluating(model), torch.no_grad(), at_own_precision(model):
         for _ in range(2):
             with trace(model, wanted) as found:  # of the last of several calls, which is enough to tell

@@ -196,7 +196,7 @@ HOSTILE = [
     ("taps theirs:number", 1, "got a int"),
     ("taps theirs:nothing", 1, "must make a torch.nn.Module; got a NoneType"),
     ("taps theirs:../x", 1, 'must be "module:name"'),
-    ("taps theirs:backwards", 1, "cannot be called as model(rgb, depth) ("),
+    ("taps theirs:backwards", 1, "cannot be called as model(*inputs) ("),
     ("taps theirs:sigma --checkpoint bomb.pt", 1, "holds objects whose code would be run"),
     ("taps theirs:sigma --checkpoint bomb.pkl", 1, "holds objects whose code would be run"),
     ("taps theirs:sigma --checkpoint bomb.safetensors", 1, "must be a safetensors file"),
