@@ -210,7 +210,7 @@ def _pretrained(options: argparse.Namespace) -> None:
     if options.nyuv2 is None:
         raise ValueError("`--nyuv2` must be given: these networks are trained on its images")
     if options.archives is not None:
-        print(json.dumps({"taken in": unpack(sorted(options.archives.glob("*.tar")), options.work)}))
+        print(json.dumps({"taken in": unpack(sorted(options.archives.glob("*.tar.gz")), options.work)}))
     chosen = pretrained_plans(options.profile, options.nyuv2, options.seed, options.weights)
     left = run_pretrained(chosen, options.profile, options.work, _pool(options), options.minutes)
     names = pretrained_tables(chosen, options.profile, options.work, options.book, _pool(options))
@@ -226,7 +226,7 @@ def _away(options: argparse.Namespace) -> None:
     images, weights = arrive(options.carried, options.work, ENCODER)
     chosen = pretrained_plans(options.profile, images, options.seed, weights)
     left = run_pretrained(chosen, options.profile, options.work, _pool(options), options.minutes)
-    made = pack(chosen, options.work, options.out)
+    made = pack(chosen, options.work, options.out, _pool(options))
     print(json.dumps({"runs left": left, "MiB": {p.name: round(p.stat().st_size / 2**20, 1) for p in made}}))
 
 

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import subprocess
 import sys
 import tarfile
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
 from rgbd_insight.experiments.plans import ISOLATED, Plan
-from rgbd_insight.experiments.steps import folder
+from rgbd_insight.experiments.steps import JobName, do_all, folder
 from rgbd_insight.features import MANIFEST, RunId, TensorKey, load, write_quantised
 from rgbd_insight.models.efficientnet import write_imagenet
 from rgbd_insight.models.network import ENCODERS
 from rgbd_insight.utils.files import whole
+from rgbd_insight.utils.jobs import ALONE, Job, Pool
 
 MIB = 2**20
-MOST = 64 * MIB  # of the working tree and what is carried beside it
+MOST = 64 * MIB  # of the working tree and what is carried beside it; and of all that comes back
 ARCHIVES, LARGEST = 8, 16 * MIB  # that come back, and of each
 WIDTH = 256  # pixels of the packed images
-IMAGES, FINISHED = "images.tar", "finished"
-DENSE = ("rgb", "depth", "se")  # of whose runs responses at cells come back; of twins every seed
+IMAGES, FINISHED, SHIPPED = "images.tar", "finished", "shipped"
+FIRST = ("rgb", "depth", "se")  # packed before all others
 
 
 def prepare(packer: Path, work: Path, out: Path, encoder: str, width: int = WIDTH) -> pd.Series:
@@ -58,8 +61,8 @@ def prepare(packer: Path, work: Path, out: Path, encoder: str, width: int = WIDT
     out.mkdir(parents=True, exist_ok=True)
     script, images = out / packer.name, out / IMAGES
     if not images.exists():
-        with whole(images) as partial:
-            _run(packer, str(partial), str(width))
+        with whole(images) as unfinished:
+            _run(packer, str(unfinished), str(width))
     shutil.copyfile(packer, script)
     weights = write_imagenet(ENCODERS[encoder], out / f"{encoder}.safetensors")
     shutil.rmtree(out / FINISHED, ignore_errors=True)
@@ -92,17 +95,17 @@ def arrive(carried: Path, work: Path, encoder: str) -> tuple[Path, Path]:
     images = work / "images"
     if not images.exists():
         (script,) = carried.glob("*.py")
-        partial = work / "images.partial"
-        shutil.rmtree(partial, ignore_errors=True)  # of a kill
-        _run(script, "--unpack", str(carried / IMAGES), str(partial))
-        partial.rename(images)
+        unfinished = work / "images.partial"
+        shutil.rmtree(unfinished, ignore_errors=True)  # of a kill
+        _run(script, "--unpack", str(carried / IMAGES), str(unfinished))
+        unfinished.rename(images)
     for marks in sorted((carried / FINISHED).glob("*")):
         shutil.copytree(marks, work / "extracted" / marks.name / FINISHED, dirs_exist_ok=True)
     return images, carried / f"{encoder}.safetensors"
 
 
-def pack(chosen: Sequence[Plan], work: Path, out: Path, units: int = 64) -> list[Path]:
-    """Small copies of the finished runs below `work`, in at most 8 archives of 16 MiB in `out`; the most wanted first.
+def pack(chosen: Sequence[Plan], work: Path, out: Path, pool: Pool = ALONE, units: int = 64) -> list[Path]:
+    """Small copies of the finished runs below `work`, in at most 8 archives of 16 MiB in `out`, the most wanted first.
 
     Parameters
     ----------
@@ -110,45 +113,65 @@ def pack(chosen: Sequence[Plan], work: Path, out: Path, units: int = 64) -> list
         Whose runs are packed.
     work, out : Path
         The campaign's folder, and a folder for the archives.
+    pool : Pool, optional
+        Where the copies are made.
     units : int, optional
         At most so many units a level come back, one byte a response.
 
     Returns
     -------
     list of Path
-        The archives. What finds no room in them is left out, without its mark, so that it is done again.
+        The archives. Responses at cells are of the seeds' twins, profiles there of the first seed's. What finds no room
+        is left out, without its mark, so that it is done again.
     """
     out.mkdir(parents=True, exist_ok=True)
     bins: list[list[Path]] = [[] for _ in range(ARCHIVES)]
-    room = [LARGEST - MIB // 4] * ARCHIVES  # a header a file
-    shipped = work / "shipped"
-    for plan, run in sorted(((p, r) for p in chosen for r in p.runs), key=lambda pair: _late(*pair)):
-        home = folder(plan, work, run)
-        if not (home / MANIFEST).exists():
-            continue
-        copy = shipped / home.relative_to(work)
-        if not copy.exists():
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            cells = _own if run.network in DENSE else ()
-            write_quantised(load(home, verify=False), copy, units=units, keep=_keeps, cells=cells)
-        size = _size(copy.rglob("*")) + 2048 * len(list(copy.rglob("*")))
-        place = next((i for i, left in enumerate(room) if size <= left), None)
+    room, most = [LARGEST - MIB // 4] * ARCHIVES, MOST - MIB
+    shipped, wanted = work / SHIPPED, sorted(((p, r) for p in chosen for r in p.runs), key=lambda pair: _late(*pair))
+    there = [(plan, run) for plan, run in wanted if (folder(plan, work, run) / MANIFEST).exists()]
+    names = [JobName("copy", plan.name, str(run)) for plan, run in there]
+    jobs = [Job(name, partial(_copy, *pair, work, units)) for name, pair in zip(names, there, strict=True)]
+    do_all(jobs, pool)
+    for plan, run in there:
+        copy = shipped / folder(plan, work, run).relative_to(work)
+        size = _compressed(copy)
+        place = next((i for i, left in enumerate(room) if size <= min(left, most)), None)
         if place is not None:
             bins[place].append(copy)
             room[place] -= size
+            most -= size
     found = []
     for i, copies in enumerate(bins):
         if copies:
-            path = out / f"results-{i}.tar"
-            with whole(path) as partial, tarfile.open(partial, "w") as tar:
+            path = out / f"results-{i}.tar.gz"
+            with whole(path) as unfinished, tarfile.open(unfinished, "w:gz") as tar:
                 for copy in copies:
                     tar.add(copy, copy.relative_to(shipped).as_posix())
             found.append(path)
     return found
 
 
+def _copy(plan: Plan, run: RunId, work: Path, units: int) -> None:
+    """The small copy of a run; one that is there is kept."""
+    home = folder(plan, work, run)
+    copy = work / SHIPPED / home.relative_to(work)
+    if not copy.exists():
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        twin = run.network in ISOLATED and run.seed in plan.seeds
+        at_cells = {"cells": _own if twin else (), "profiles": _own if twin and run.seed == plan.seeds[0] else ()}
+        write_quantised(load(home, verify=False), copy, units=units, keep=_keeps, **at_cells)
+
+
+def _compressed(folder: Path) -> int:
+    """Bytes of a folder in a compressed archive."""
+    with io.BytesIO() as buffer:
+        with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+            tar.add(folder, folder.name)
+        return buffer.tell()
+
+
 def _late(plan: Plan, run: RunId) -> tuple[bool, int]:
-    return run.network not in DENSE, run.seed
+    return run.network not in FIRST, run.seed
 
 
 def _own(run: str, key: str) -> bool:
