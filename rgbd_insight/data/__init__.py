@@ -1,5 +1,6 @@
 """Where aligned images of several modalities come from: planted scenes, folders of images, worlds of latents."""
 
+from rgbd_insight.data.attributes import WithConcepts, with_concepts
 from rgbd_insight.data.batch import IGNORE, Batch, Dataset, Held, batches
 from rgbd_insight.data.catalogue import THINGS
 from rgbd_insight.data.checkup import Checkup, Finding, check
@@ -28,6 +29,7 @@ __all__ = [
     "Scenes",
     "Sensor",
     "THINGS",
+    "WithConcepts",
     "World",
     "batches",
     "check",
@@ -39,6 +41,7 @@ __all__ = [
     "nyuv2",
     "redraw",
     "sunrgbd",
+    "with_concepts",
 ]
 
 explain_arguments(globals())

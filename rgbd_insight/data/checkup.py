@@ -177,10 +177,11 @@ def _look(path: Path, chosen: Sequence[Files], folder: Folder, refused: list[Fin
     """What the chosen files of a folder say, and which of all are refused for what that does not explain."""
     stored, readings, colours, labels = [], [], [], []
     second, names = folder._others[0], folder.classes
-    metric, eight = second.metric, second.bits == 8
+    metric, eight, labelled = second.metric, second.bits == 8, bool(folder._labels.named)
     for files in chosen:
         try:
-            colour, named = np.asarray(read_colour(files[0])), read_label(files[-1], ANY)
+            colour = np.asarray(read_colour(files[0]))
+            named = read_label(files[-1], ANY) if labelled else np.zeros(colour.shape[:2], np.uint8)
             reading = second.on(second.read(files[1]), named.shape)
         except BadImage:
             continue  # it is among the refused
@@ -188,7 +189,7 @@ def _look(path: Path, chosen: Sequence[Files], folder: Folder, refused: list[Fin
             stored.append(reading[..., 0])
             readings.append(second.values(reading).mean(-1))
             colours.append(colour)
-            labels.append(named)
+            labels += [named] if labelled else []
     rotated = evidence.rotated_bits(stored) if metric else None
     tests: list[tuple[str, Callable[[], str | None]]] = [
         ("bit-rotated depth", lambda: rotated),
@@ -206,7 +207,9 @@ def _check_arrays(data: Dataset, sample: int) -> Checkup:
     batch = data.batch(chosen)
     rgb, second = list(batch.inputs.values())[:2]
     colours = list((rgb.movedim(1, -1) * 255).numpy())
-    readings, labels = list(second[:, 0].numpy()), list(batch.labels.numpy().astype(np.uint8))
+    readings, labels = list(second[:, 0].numpy()), []
+    if batch.labels is not None and batch.labels.ndim == 3 and not batch.labels.is_floating_point():
+        labels = list(batch.labels.numpy().astype(np.uint8))
     metric = data.modalities[1].unit == "m"
     tests = [("a wrong unit of depth", lambda: evidence.wrong_unit(readings) if metric else None)]
     found, notes = _judge(data.name, [], tests, (colours, readings, labels, data.classes))

@@ -17,12 +17,12 @@ from PIL import Image
 from rgbd_insight.data import concepts
 from rgbd_insight.data.batch import Batch
 from rgbd_insight.data.camera import FIRST, KEYS, Stored, check_crop, declared, read_camera, read_json
+from rgbd_insight.data.labels import Labels, read_labels
 from rgbd_insight.data.reading import (
     BadImage,
     left_behind,
     read_colour,
     read_image,
-    read_label,
     rescale,
 )
 from rgbd_insight.features import Modality
@@ -31,14 +31,15 @@ from rgbd_insight.utils.messages import nearest
 ENDS = 8192  # bytes at each end of a file that go into the fingerprint
 SUFFIXES = (".jpg", ".jpeg", ".png")
 SIZES = "images of several sizes"  # what `check` calls it
-Files = tuple[Path, ...]  # colour, the other modalities and label
+Files = tuple[Path, ...]  # colour, the other modalities and, where there is an image of it, label
 
 
 class Folder:
     """One split of a folder of images: rgb/ID.jpg or .png, depth/ID.png, label/ID.png, classes.json, splits.json.
 
     Depth is uint16 millimetres, 0 = no reading; labels are uint8 indices into classes.json, 255 = ignore. An ID may
-    have folders in it (rgb/kitchen/0001.png has the ID "kitchen/0001"). Images are read when they are asked for.
+    have folders in it (rgb/kitchen/0001.png has the ID "kitchen/0001"). Images are read when they are asked for. Labels
+    may be of another kind, or not be there: see the notes.
 
     Parameters
     ----------
@@ -60,7 +61,10 @@ class Folder:
 
     Notes
     -----
-    classes.json: a list of names, or {"names": […]}.
+    What is to be predicted: label/ID.png with classes.json (a list of names, or {"names": […]}), a class a pixel;
+    labels.csv with the columns id and label (a name of classes.json), a class an image; labels.csv with id and columns
+    of numbers (empty = unknown), numbers of an image; or target/ID.png with target.json (a declaration as of a modality
+    in camera.json), a number a pixel. Without any of them there are no labels, and no concepts of classes.
     splits.json: {"train": […], "test": […]}, and the physical scene of each image (the group) as {"groups": {ID: name}}
     or {"test_runs": [[ID, …], …]}; without either, the folder in an ID or a run of consecutive numbers is one group,
     and where that gives no two groups every image is one, with a warning.
@@ -101,18 +105,20 @@ class Folder:
     ) -> None:
         self.path, self.split = Path(path), split
         if not str(path) or not self.path.is_dir():
-            raise ValueError(f"`path` must be a folder with rgb/, depth/ and label/; {str(path)!r} is none")
+            raise ValueError(f"`path` must be a folder with rgb/ and depth/; {str(path)!r} is none")
         if size is not None and (len(size) != 2 or min(size) < 1):
             raise ValueError(f"`size` must be (H, W) in pixels or None; got {size}")
         self.name = self.path.resolve().name
-        self.classes = _read_classes(self.path / "classes.json")
+        self._labels = read_labels(self.path)
+        self.classes = self._labels.classes
         camera = read_camera(self.path / "camera.json")
         self._given, self._others = modalities, camera.others if modalities is None else _declared(modalities)
-        self._files, self.groups = _read_split(self.path, split, [one.modality.name for one in self._others])
+        self._files, self.groups = _read_split(self.path, split, [m.modality.name for m in self._others], self._labels)
         self.ids = tuple(self._files)
+        self._labels.check(self.ids)
         self.modalities = (Modality("rgb", "", 0.0, 1.0), *(one.modality for one in self._others))
         self._metric = next((one.modality.name for one in self._others if one.metric), None)
-        self.concepts, self.families = concepts.image_concepts(self.classes, depth=self._metric is not None)
+        self.concepts, self.families = concepts.image_concepts(self._labels.named, depth=self._metric is not None)
 
         width, height = read_image(self._files[self.ids[0]][0]).size
         self._warn_coarse((height, width))
@@ -129,13 +135,17 @@ class Folder:
         return len(self.ids)
 
     def __repr__(self) -> str:
-        return f"Folder({str(self.path)!r}, split={self.split!r}, size={self.size}): {len(self)} image pairs"
+        told = "" if self._labels.folder or self._labels.table else " without labels"
+        return f"Folder({str(self.path)!r}, split={self.split!r}, size={self.size}): {len(self)} image pairs{told}"
 
     def batch(self, indices: Sequence[int]) -> Batch:
         """Read the samples at `indices`, in that order; concept maps are made on the way."""
         bare = self.inputs(indices)
         second = (bare.inputs[self._metric], bare.valid[self._metric]) if self._metric else (None, None)
-        maps = concepts.concept_maps(bare.inputs["rgb"], *second, bare.labels, self.classes, self.intrinsics)
+        if self._labels.named:
+            maps = concepts.concept_maps(bare.inputs["rgb"], *second, bare.labels, self.classes, self.intrinsics)
+        else:
+            maps = concepts.image_maps(bare.inputs["rgb"], *second, intrinsics=self.intrinsics)
         return replace(bare, concepts=maps)
 
     def inputs(self, indices: Sequence[int]) -> Batch:
@@ -144,13 +154,13 @@ class Folder:
         if not indices or min(indices) < 0 or max(indices) >= len(self):
             raise ValueError(f"`indices` must be one or more of 0…{len(self) - 1}; got {indices}")
         colour, *readings, label = (np.stack(planes) for planes in zip(*map(self._read, indices), strict=True))
+        labels = self._labels.tensor(label)
         rgb = torch.from_numpy(colour).movedim(-1, 1).contiguous().float() / 255  # (B, 3, H, W)
         inputs, valid = {"rgb": rgb}, {}
         for one, stored in zip(self._others, readings, strict=True):  # stored (B, H, W, C)
             values, known = zip(*((one.values(image), one.known(image)) for image in stored), strict=True)
             inputs[one.modality.name] = torch.from_numpy(np.stack(values)).movedim(-1, 1).contiguous()  # (B, C, H, W)
             valid[one.modality.name] = torch.from_numpy(np.stack(known))[:, None]  # (B, 1, H, W)
-        labels = torch.from_numpy(label).long()  # (B, H, W)
         none = torch.tensor(-1, dtype=torch.int16).expand(len(rgb), len(self.families), *self.size)
         ids, groups = (tuple(names[i] for i in indices) for names in (self.ids, self.groups))
         return Batch(inputs, valid, labels, none, ids, groups)
@@ -161,6 +171,8 @@ class Folder:
         for name in ("classes.json", "splits.json", "camera.json"):
             file = self.path / name
             digest.update(file.read_bytes() if file.exists() else b"none")
+        for file in self._labels.beside:
+            digest.update(file.read_bytes())
         for stem, files in self._files.items():
             for file in files:
                 length, ends = read_ends(file)
@@ -177,9 +189,10 @@ class Folder:
         }
 
     def _read(self, index: int) -> list[np.ndarray]:
-        """Colour uint8 (H, W, 3), every other modality as stored (H, W, C), label uint8 (H, W), cropped and resized."""
-        first, *others, last = self._files[self.ids[index]]
-        colour, label = read_colour(first), read_label(last, len(self.classes))
+        """Colour uint8 (H, W, 3), every other modality as stored (H, W, C), label, cropped and resized."""
+        first, *others = self._files[self.ids[index]]
+        last = others.pop() if self._labels.folder else None
+        colour, label = read_colour(first), self._labels.read(self.ids[index], last)
         shape, readings = (colour.height, colour.width), []
         top, bottom, left, right = self._crop or (0, shape[0], 0, shape[1])
         for one, file in zip(self._others, others, strict=True):
@@ -189,7 +202,8 @@ class Folder:
             stored = stored[top:bottom, left:right]
             _check_range(one, file, stored)
             readings.append(rescale(stored, self.size))
-        _in_register(last, label.shape, label.shape == shape, shape, first)
+        if last is not None:
+            _in_register(last, label.shape, label.shape == shape, shape, first)
         if self._same_size and shape != self._stored:
             raise BadImage(
                 SIZES,
@@ -198,11 +212,12 @@ class Folder:
             )
         h, w = self.size
         colour = colour.resize((w, h), Image.Resampling.BOX, box=(left, top, right, bottom))
-        return [np.asarray(colour), *readings, rescale(label[top:bottom, left:right], self.size)]
+        label = label if last is None else rescale(label[top:bottom, left:right], self.size)
+        return [np.asarray(colour), *readings, label]
 
     def _warn_coarse(self, shape: tuple[int, int]) -> None:
         """Say what of the modalities is coarser than one would think."""
-        for one, file in zip(self._others, self._files[self.ids[0]][1:-1], strict=True):
+        for one, file in zip(self._others, self._files[self.ids[0]][1:], strict=False):  # the label is behind them
             name, unit = one.modality.name, one.modality.unit
             if one.bits == 8 and one.metric:
                 warnings.warn(
@@ -263,20 +278,9 @@ def read_ends(file: Path) -> tuple[int, bytes]:
         return length, first + stream.read()
 
 
-def _read_classes(file: Path) -> tuple[str, ...]:
-    """Class names, from a list or from {"names": […]}."""
-    found = read_json(file, 'it holds the class names, {"names": ["wall", …]}')
-    names = found.get("names") if isinstance(found, dict) else found
-    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-        raise ValueError(f'{file} must be a list of names or {{"names": […]}}; got {str(found)[:60]}')
-    if len(set(names)) < len(names) or len(names) > 255:
-        raise ValueError(f"{file} must hold 1…255 names, each once; got {len(names)}, {len(set(names))} different")
-    if isinstance(found, dict) and found.get("ignore_index", 255) != 255:
-        raise ValueError(f"{file} must have ignore_index 255; got {found['ignore_index']}. Store 255 in the labels.")
-    return tuple(names)
-
-
-def _read_split(path: Path, split: str, others: Sequence[str]) -> tuple[dict[str, Files], tuple[str, ...]]:
+def _read_split(
+    path: Path, split: str, others: Sequence[str], labels: Labels
+) -> tuple[dict[str, Files], tuple[str, ...]]:
     """Files of every ID of a split, and the group of each."""
     file = path / "splits.json"
     splits = read_json(file, 'it lists the IDs of each split, {"train": […], "test": […]}')
@@ -296,7 +300,7 @@ def _read_split(path: Path, split: str, others: Sequence[str]) -> tuple[dict[str
         raise ValueError(f"{file} must name each ID once in {split!r}; got {', '.join(sorted(twice)[:3])} again")
     named = [name if i or (path / name).is_dir() else FIRST for i, name in enumerate(others)]
     folders = {"rgb": colours} | {name: _listing(path / name, (".png", ".npy")) for name in named}
-    folders["label"] = _listing(path / "label", (".png",))
+    folders |= {labels.folder: _listing(path / labels.folder, (".png",))} if labels.folder else {}
     for folder, found in folders.items():
         missing = [stem for stem in ids if stem not in found]
         if missing:

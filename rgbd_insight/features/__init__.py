@@ -3,6 +3,7 @@
 from rgbd_insight.features.cells import cell_blocks, choose_cells, choose_units
 from rgbd_insight.features.files import GRID, MANIFEST, SUMS
 from rgbd_insight.features.isolation import MEASURED, SAME, Guests, Parts, guests, partners, parts
+from rgbd_insight.features.joining import read_mask, read_own
 from rgbd_insight.features.quantise import choose_images, write_quantised
 from rgbd_insight.features.reader import Features, load
 from rgbd_insight.features.schema import (
@@ -79,6 +80,8 @@ __all__ = [
     "occurrences",
     "partners",
     "parts",
+    "read_mask",
+    "read_own",
     "read_table",
     "subsets",
     "task_of_labels",
