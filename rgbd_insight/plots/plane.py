@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -34,7 +35,7 @@ NAMED = 4  # networks at most whose names stand beside their lines
 WIDE = 0.6  # similarity up to which the plane is drawn where nothing is more alike
 
 
-@keeps_table
+@partial(keeps_table, measures=(SIMILARITY, VARIANCE))
 def plane(found: Rows | Mapping[str, Rows], ax: Axes | None = None, *, networks: Sequence[str] | None = None) -> Axes:
     """The plane of feature similarity and semantic variance: an arrow a network, from its first level to its last.
 
@@ -207,7 +208,7 @@ def _name_ends(ax: Axes, ends: Mapping[str, tuple[float, str]]) -> None:
         ax.annotate("trained alone" if name == "twins" else no_formula(name), (1, y), (5, 0), color=colour, **look)
 
 
-@keeps_table
+@partial(keeps_table, measures=(MOVED,))
 def moved(found: Rows, ax: Axes | None = None) -> Axes:
     """How far joint training moved every network from its twins along either axis: a panel an axis.
 
@@ -256,7 +257,7 @@ def moved(found: Rows, ax: Axes | None = None) -> Axes:
     return ax
 
 
-@keeps_table
+@partial(keeps_table, measures=(UNITS,))
 def quadrants(found: Rows, ax: Axes | None = None, *, modality: str | None = None, level: int | None = None) -> Axes:
     """The share of units that are alike or not, and agree or not: a bar a network.
 

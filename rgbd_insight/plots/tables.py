@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial, wraps
 from inspect import signature
 from typing import ParamSpec
@@ -17,10 +17,11 @@ P = ParamSpec("P")
 HELD = "_tables"  # of a figure: what its axes were drawn from, in the order in which they were drawn
 
 
-def keeps_table(draw: Callable[P, Axes]) -> Callable[P, Axes]:
+def keeps_table(draw: Callable[P, Axes], *, measures: Sequence[str] = ()) -> Callable[P, Axes]:
     """Of a function of a figure: the table that it is given stays with the figure.
 
-    Where the function has a `measure`, the rows of that measure stay; columns without any entry are left out.
+    Where the function has a `measure`, or draws `measures` only, the rows of these stay; columns without any entry are
+    left out.
 
     Examples
     --------
@@ -33,19 +34,19 @@ def keeps_table(draw: Callable[P, Axes]) -> Callable[P, Axes]:
     0      1   0.50
     1      2   0.25
     """
-    wanted = signature(draw)
+    parameters = signature(draw)
 
     @wraps(draw)
     def drawn(*args: P.args, **kwargs: P.kwargs) -> Axes:
         ax = draw(*args, **kwargs)
-        given = wanted.bind(*args, **kwargs)
+        given = parameters.bind(*args, **kwargs)
         given.apply_defaults()
         figure = ax.figure.figure  # the whole, where the axes are in a part of it
         if not hasattr(figure, HELD):
             setattr(figure, HELD, [])
             figure._repr_mimebundle_ = partial(_beside_the_picture, figure)
-        first, measure = next(iter(given.arguments.values())), given.arguments.get("measure")
-        getattr(figure, HELD).extend(_rows(table, measure) for table in _tables(first))
+        first, wanted = next(iter(given.arguments.values())), measures or (given.arguments.get("measure"),)
+        getattr(figure, HELD).extend(_rows(table, wanted) for table in _tables(first))
         return ax
 
     return drawn
@@ -97,8 +98,8 @@ def _tables(given: object) -> Iterable[pd.DataFrame]:
             yield from _tables(part)
 
 
-def _rows(table: pd.DataFrame, measure: str | None) -> pd.DataFrame:
-    """The rows of a measure, where the table has it; without columns that are empty."""
-    if measure is not None and "measure" in table and (table["measure"] == measure).any():
-        table = table.loc[table["measure"] == measure]
+def _rows(table: pd.DataFrame, measures: Sequence[str | None]) -> pd.DataFrame:
+    """The rows of some measures, where the table has them; without columns that are empty."""
+    if "measure" in table and (drawn := table["measure"].isin(measures)).any():
+        table = table.loc[drawn]
     return table.dropna(axis="columns", how="all")
