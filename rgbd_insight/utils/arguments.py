@@ -20,6 +20,7 @@ from rgbd_insight.utils.values import as_array, beyond, fits, has_shape, odditie
 PACKAGE = Path(__file__).parents[1]
 LIBRARIES = (str(PACKAGE), *{sysconfig.get_path(name) for name in ("purelib", "platlib", "stdlib")}, "<")
 COMPILED = (".pyx", ".pxi", ".pyi")
+HEARD = ("over", "invalid", "divide")
 RAISE = dis.opmap["RAISE_VARARGS"]
 
 
@@ -71,7 +72,7 @@ def _explaining(about: _Function, *, checked: bool = False) -> Callable:
         met: list[str] = []
         about.refuse(about.without_end(args, kwargs) or (about.later and about.of_another_kind(args, kwargs)))
         try:
-            heard = {kind: "call" for kind in ("over", "invalid", "divide") if np.geterr()[kind] != "ignore"}
+            heard = {kind: "call" for kind, how in np.geterr().items() if kind in HEARD and how != "ignore"}
             with np.errstate(**heard, call=lambda kind, _: met.append(kind)):  # a caller who expects it says so
                 result = function(*args, **kwargs)
         except Exception as error:

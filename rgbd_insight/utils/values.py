@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import math
 import re
 import types
 from collections.abc import Iterator, Mapping
@@ -118,7 +119,8 @@ def as_array(value: object) -> np.ndarray | None:
     """
     listed = isinstance(value, list | tuple | range) and len(value) > 0 and _is_array(value)
     if is_tensor(value):
-        return value.detach().cpu().double().numpy()
+        value = value.detach().cpu()
+        return (value.float() if str(value.dtype) == "torch.bfloat16" else value).numpy()  # numpy has no such numbers
     return np.asarray(value) if listed or isinstance(value, np.ndarray) else None
 
 
@@ -161,15 +163,15 @@ def unreal(value: object) -> bool:
     >>> unreal(np.array([1, np.nan])), unreal((1.0, 2))
     (True, False)
     """
+    if isinstance(value, float):
+        return not math.isfinite(value)
     if isinstance(value, tuple):
         return any(map(unreal, value))
     if is_tensor(value):
         return value.is_floating_point() and not bool(value.isfinite().all())
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return any(unreal(getattr(value, field.name, None)) for field in dataclasses.fields(value))
-    return isinstance(value, float | np.floating | np.ndarray) and (
-        np.asarray(value).dtype.kind == "f" and not np.isfinite(value).all()
-    )
+    return isinstance(value, np.floating | np.ndarray) and value.dtype.kind == "f" and not np.isfinite(value).all()
 
 
 def beyond(value: object, real: bool) -> str:

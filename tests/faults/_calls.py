@@ -75,6 +75,8 @@ CALLS: dict[str, Callable[[Path], object]] = {
     "metrics.corrected_level_shares": lambda at: metrics.corrected_level_shares(covariances()),
     "stats.Resampling": lambda at: stats.Resampling(20, 30, 1),
     "data.nyuv2": lambda at: nyuv2(official(at) / "x.mat", at / "nyu"),
+    "data.mfnet": lambda at: ri.data.mfnet(official(at), at / "mf"),
+    "data.eventscape": lambda at: ri.data.eventscape(official(at), at / "es"),
     "data.sunrgbd": lambda at: sunrgbd(official(at), at / "sun"),
     "models.backbones": lambda at: ri.models.backbones(_Trunk(), classes=3),
     "models.load": lambda at: load(weights(at)),
@@ -125,6 +127,14 @@ CALLS: dict[str, Callable[[Path], object]] = {
     "experiments.plane_table": lambda at: experiments.plane_table(at / "other"),
     "experiments.write_plane": lambda at: experiments.write_plane(at / "other"),
     "experiments.position_tables": lambda at: experiments.position_tables([PLAN], "tiny", at / "work", at / "other"),
+    "experiments.position_plane": lambda at: experiments.position_plane([PLAN], "tiny", at / "work", at / "other"),
+    "experiments.plane_choice": lambda at: experiments.plane_choice("book/results", data="scenes"),
+    "experiments.run_pretrained": lambda at: experiments.run_pretrained([PLAN], "tiny", at / "work"),
+    "experiments.pretrained_tables": lambda at: experiments.pretrained_tables(
+        [PLAN], "tiny", at / "work", at / "other"
+    ),
+    "experiments.pack": lambda at: experiments.pack([PLAN], at / "work", at / "packed"),
+    "experiments.unpack": lambda at: experiments.unpack([at / "file"], at / "work"),
     "experiments.isolation_tables": lambda at: experiments.isolation_tables(at / "work", at / "other"),
     "experiments.weigh": lambda at: experiments.weigh("no such thing", at / "other"),
     "validation.validate": lambda at: validation.validate(at / "file" / "below", quick=True, workers=1, progress=False),

@@ -403,8 +403,11 @@ WELL = ("refused", "fine")
 UNCALLED = {  # made by others of these, or for tests of their own, or nothing is given to them
     "claims.digest",
     "claims.specification",
+    "experiments.arrive",  # these two run a script that is named, and git
+    "experiments.prepare",
     "experiments.run_claims",  # hundreds of jobs, of which each says what is wrong with it
     "features.Features",
+    "features.misfit",
     "models.Fusion",
     "models.Network",
     "models.TapMap",
