@@ -22,6 +22,10 @@ def test_every_fault_has_its_tests():
             assert name in _tests_of(HERE / file), place
 
 
+def test_every_line_is_in_the_table():
+    assert {fault["line"] for fault in FAULTS} == set(range(1, 22))
+
+
 def test_every_test_is_of_a_fault():
     named = {place for fault in FAULTS for place in fault["tests"]}
     unnamed = {f"{file}::{name}" for file in TABLED for name in _tests_of(HERE / file)} - named
