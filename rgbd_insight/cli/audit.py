@@ -27,6 +27,8 @@ def add(commands: argparse._SubParsersAction) -> None:
         metavar="FEATURES",
         help="directories with more runs on the same samples: seeds, twins",
     )
+    text = "concepts of your own: .csv files with id, concept and value (0 to 1), or folders of masks, CONCEPT/ID.png"
+    sub.add_argument("--concepts", nargs="+", default=[], metavar="PATH", help=text)
     sub.add_argument("--run", help="run id or fusion; none: the first that sees both modalities")
     sub.add_argument("--permutations", type=TIMES, default=200, help="for the nulls, at least 20")
     sub.add_argument("--html", type=_report, metavar="PATH", help="also write a page with tables and figures")
@@ -65,4 +67,7 @@ def _saved(place: str) -> bool:
 
 
 def _ask(place: str, options: argparse.Namespace) -> Audit:
-    return audit(load(place, *options.join), options.run, permutations=options.permutations)
+    features = load(place, *options.join)
+    for source in options.concepts:
+        features = features.with_concepts(source)
+    return audit(features, options.run, permutations=options.permutations)

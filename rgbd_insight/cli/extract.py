@@ -116,6 +116,8 @@ def add_extract(commands: argparse._SubParsersAction) -> None:
     sub.add_argument("--draws", type=DRAWS, default=4, help=text)
     text = "cells of every image at which responses are kept too; 16 suit most networks"
     sub.add_argument("--cells", type=number(0, 10**4), default=0, help=text)
+    text = "extract the same network with its weights drawn anew too: what the architecture alone does"
+    sub.add_argument("--control", action="store_true", help=text)
     sub.add_argument("--out", type=new_folder, default="features/mine", help="features directory; runs are added to it")
     text = f"images at a time; none: {BLOCK}, and fewer where images have more than {PIXELS:,} pixels"
     sub.add_argument("--batch-size", type=number(1, 10**4), help=text)
@@ -148,6 +150,7 @@ def run_extract(options: argparse.Namespace) -> None:
             claims=digest(),
             draws=options.draws,
             cells=options.cells,
+            control=options.control,
             batch_size=options.batch_size or block(data),
             device=options.device,
         )

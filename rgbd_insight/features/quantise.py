@@ -79,6 +79,11 @@ def write_quantised(
     >>> len(small), small.view("sum", "rgb", 1).shape, set(small.runs["fusion"])
     (20, (20, 4), {'sum'})
     """
+    if features.own:
+        raise FeaturesError(
+            f"`features` must be as they were extracted; {', '.join(own.source for own in features.own)} was joined to "
+            "them: copy them before with_concepts"
+        )
     out, chosen = Path(out), _choose_samples(features, samples, seed)
     partial = place(out)
     with nothing_left(partial), room(out):

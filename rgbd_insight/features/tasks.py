@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # who only reads features does not wait for torch
 
 IGNORE = 255  # of labels that are classes
 COUNTED = ("hit", "target", "guess")  # parts that are whole numbers of pixels or images, a column a class
+SPAN = 0.9  # of [0, 1], from which what lies in it is taken for probabilities
 AGREEMENT = "agreement"  # the score where there are no labels
 OUTPUTS = ("accuracy", "utilisation", "utilisation by removal", "class accuracy", "ablation", "dose", "IoU")
 
@@ -144,7 +145,8 @@ class Saliency(Segmentation):
 
     def truth(self, output: Tensor) -> Tensor:
         """1 where the logit is above 0."""
-        if bool((output >= 0).all()) and bool((output <= 1).all()):
+        low, high = float(output.min()), float(output.max())
+        if 0 <= low and high <= 1 and high - low > SPAN:  # untrained, logits are close together
             raise ValueError(
                 "the model must return logits of saliency, any number, above 0 where salient; got values in [0, 1] "
                 "only, as of a sigmoid: give `adapt`, a function of model and inputs that returns its .logit()"
