@@ -206,7 +206,8 @@ def accuracy_table(plan: Plan, work: Path, runs: Sequence[RunId]) -> pd.DataFram
     Returns
     -------
     DataFrame
-        A row a number: encoder, run, fusion, seed, epoch, condition, measure ("accuracy", of pixels; "IoU", the mean
+        A row a number: encoder, run, fusion, seed, epoch, condition, measure ("accuracy", the mean over classes of the
+        share of pixels found; "IoU", the mean
         over classes that are labelled or predicted; "class IoU"), concept (the class), value, low, high, n, groups, and
         of the runs: device, epochs, train (images), height, width. Rows with `versus`, the better twin, hold the mean
         IoU of the operator's seeds minus that of this twin's, given both inputs; these intervals hold together.

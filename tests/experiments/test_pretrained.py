@@ -113,7 +113,7 @@ def test_what_is_extracted_has_cells_conditions_and_checkpoints(away):
     features = load(*(home / f"{name}-s0" for name in ("rgb", "depth", "se")))
     assert {"untrained", "final"} <= set(features.runs.role)
     assert {"both", "rgb", "depth"} <= set(features.conditions("se-s0-e1"))
-    assert features.view("se-s0-e1", "rgb", 4, condition="rgb").shape == (8, 320)
+    assert features.view("se-s0-e1", "rgb", 4).shape == (8, 320)
     assert features.entry("se-s0-e1")["cells"]["files"]
     model = load_model(away / "gpu" / "weights" / "nyuv2-pretrained" / "se-s0" / "epoch-0001.safetensors")
     assert model.config["weights"] == "imagenet" and str(away) not in json.dumps(model.config)
