@@ -1,6 +1,6 @@
 """Where aligned images of several modalities come from: planted scenes, folders of images, worlds of latents."""
 
-from rgbd_insight.data.attributes import WithConcepts, with_concepts
+from rgbd_insight.data.attributes import WithConcepts, WithLabels, with_concepts, with_labels
 from rgbd_insight.data.batch import IGNORE, Batch, Dataset, Held, batches
 from rgbd_insight.data.catalogue import THINGS
 from rgbd_insight.data.checkup import Checkup, Finding, check
@@ -30,6 +30,7 @@ __all__ = [
     "Sensor",
     "THINGS",
     "WithConcepts",
+    "WithLabels",
     "World",
     "batches",
     "check",
@@ -42,6 +43,7 @@ __all__ = [
     "redraw",
     "sunrgbd",
     "with_concepts",
+    "with_labels",
 ]
 
 explain_arguments(globals())

@@ -1,8 +1,9 @@
-"""Concepts of one's own in a dataset: attributes of images from a table, or masks from a folder."""
+"""What one brings to a dataset: concepts, from a table of attributes or a folder of masks, and labels of any task."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from rgbd_insight.data.batch import Batch, Dataset
 from rgbd_insight.data.reading import rescale
 from rgbd_insight.features import Concept, read_mask, read_own
 
+SEEN = 16  # samples, whose labels tell those of two datasets apart
 ASPECT = 0.02  # by which height over width of a mask and of the images may differ
 
 
@@ -55,7 +57,95 @@ def with_concepts(data: Dataset, source: str | Path, *, others: bool = False) ->
     return WithConcepts(data, source, others=others)
 
 
-class WithConcepts:
+def with_labels(data: Dataset, labels: Callable[[Batch], Tensor] | None, *, classes: Sequence[str] = ()) -> WithLabels:
+    """A dataset with other labels, or without any.
+
+    Parameters
+    ----------
+    data : Dataset
+        Any dataset.
+    labels : callable or None
+        From a batch to what is to be predicted, in one of the forms of `Batch.labels`; None: there are no labels.
+    classes : sequence of str, optional
+        Of labels that are classes; none of numbers.
+
+    Returns
+    -------
+    WithLabels
+        A dataset: to be extracted like any other. Its concepts are those of `data`.
+
+    Examples
+    --------
+    >>> from rgbd_insight.data import Scenes
+    >>> far = with_labels(Scenes(n=4), lambda batch: batch.inputs["depth"].mean((1, 2, 3)))
+    >>> far.batch([0, 3]).labels.shape, far.classes, with_labels(far, None).batch([1]).labels
+    (torch.Size([2]), (), None)
+    """
+    return WithLabels(data, labels, classes=classes)
+
+
+class Around:
+    """A dataset around another one, of which everything is asked that is not said here.
+
+    Parameters
+    ----------
+    data : Dataset
+        Any dataset.
+    """
+
+    def __init__(self, data: Dataset) -> None:
+        self._data = data
+
+    def __getattr__(self, name: str) -> object:
+        if name == "_data":  # asked for before it is there, as by pickle
+            raise AttributeError(name)
+        return getattr(self._data, name)
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def _bare(self, indices: Sequence[int]) -> Batch:
+        """Samples of the inner dataset, without concepts where it can leave them out."""
+        return getattr(self._data, "inputs", self._data.batch)(indices)
+
+
+class WithLabels(Around):
+    """What `with_labels` returns.
+
+    Parameters
+    ----------
+    data : Dataset
+        Any dataset.
+    labels : callable or None
+        As for `with_labels`.
+    classes : sequence of str, optional
+        As for `with_labels`.
+    """
+
+    def __init__(self, data: Dataset, labels: Callable[[Batch], Tensor] | None, *, classes: Sequence[str] = ()) -> None:
+        super().__init__(data)
+        self._labels, self.classes = labels, tuple(classes)
+
+    def batch(self, indices: Sequence[int]) -> Batch:
+        """The samples at `indices`."""
+        return self._labelled(self._data.batch(indices))
+
+    def inputs(self, indices: Sequence[int]) -> Batch:
+        """As `batch`, without concepts where the dataset can leave them out."""
+        return self._labelled(self._bare(indices))
+
+    def fingerprint(self) -> dict:
+        """Those of the data, and a SHA-256 over the labels of up to 16 samples."""
+        some = np.unique(np.linspace(0, len(self) - 1, min(SEEN, len(self))).astype(int)).tolist()
+        found = None if self._labels is None else self.inputs(some).labels.cpu().numpy()
+        seen = "none" if found is None else hashlib.sha256(np.ascontiguousarray(found).tobytes()).hexdigest()
+        return self._data.fingerprint() | {"own labels": seen, "own classes": list(self.classes)}
+
+    def _labelled(self, batch: Batch) -> Batch:
+        return replace(batch, labels=None if self._labels is None else self._labels(batch))
+
+
+class WithConcepts(Around):
     """What `with_concepts` returns: everything but concepts is asked of the dataset.
 
     Parameters
@@ -69,7 +159,7 @@ class WithConcepts:
     """
 
     def __init__(self, data: Dataset, source: str | Path, *, others: bool = False) -> None:
-        self._data = data
+        super().__init__(data)
         ids = list(getattr(data, "ids", ())) or [name for i in range(len(data)) for name in self._bare([i]).ids]
         self._own = read_own(source, ids, [c.name for c in data.concepts], others=others)
         between = np.argwhere((self._own.areas > 0) & (self._own.areas < 1)) if not self._own.masks else []
@@ -82,14 +172,6 @@ class WithConcepts:
         self._rows = {name: row for row, name in enumerate(ids)}
         self.families = (*data.families, *self._own.names)
         self.concepts = (*data.concepts, *(Concept(name, name) for name in self._own.names))
-
-    def __getattr__(self, name: str) -> object:
-        if name == "_data":  # asked for before it is there, as by pickle
-            raise AttributeError(name)
-        return getattr(self._data, name)
-
-    def __len__(self) -> int:
-        return len(self._data)
 
     def batch(self, indices: Sequence[int]) -> Batch:
         """The samples at `indices`."""
@@ -105,9 +187,6 @@ class WithConcepts:
     def fingerprint(self) -> dict:
         """Those of the data, and what was read beside it."""
         return self._data.fingerprint() | {"own concepts": self._own.digest}
-
-    def _bare(self, indices: Sequence[int]) -> Batch:
-        return getattr(self._data, "inputs", self._data.batch)(indices)
 
     def _planes(self, batch: Batch) -> Tensor:
         """A plane (B, K, H, W) of each own concept."""
