@@ -15,6 +15,7 @@ from rgbd_insight.questions.evolution import DECODED
 from rgbd_insight.questions.specificity import MARGIN
 from rgbd_insight.validation.scenes import CLEARANCE
 from tests.book._chapters import BOOK, CHAPTERS, read, run
+from tests.book._style import CODE, PARAGRAPH, SENTENCE, american, faults, rendered
 
 ROOT = BOOK.parent
 INTERVAL = re.compile(r"(-?\d+(?:\.\d+)?)(?:\s*%)? \((-?\d+(?:\.\d+)?) to (-?\d+(?:\.\d+)?)")
@@ -34,7 +35,6 @@ STATED = {
     "claims": {},
     "speed": {},
 }
-AMERICAN = re.compile(r"\b(colors?|gr[a]y|centers?|behaviors?|modeling|labeled|neighbors?|favorite|analyz\w+)\b", re.I)
 
 
 def prose(path):
@@ -174,10 +174,41 @@ def test_spelling(path, tmp_path):
         text = "\n".join("".join(cell["source"]) for cell in json.loads(text)["cells"])
     (tmp_path / "text.txt").write_text(text, encoding="utf-8")
     assert not misspelt(tmp_path / "text.txt")
-    assert not AMERICAN.findall(prose(path)), "the book is written in British English"
+    assert not american(prose(path)), "the book is written in British English"
 
 
 def test_a_misspelling_is_seen(tmp_path):
     (tmp_path / "text.txt").write_text("two seperate streams", encoding="utf-8")
     assert misspelt(tmp_path / "text.txt")
-    assert AMERICAN.findall("the color stream")
+    assert american("the color stream")
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda p: p.stem)
+def test_style_of_a_chapter_as_it_is_read(path):
+    notebook = run(path)[0]
+    assert not faults(rendered(notebook, glued(notebook)))
+
+
+@pytest.mark.parametrize("path", [p for p in sorted(BOOK.glob("*.md")) if p.stem != "decisions"], ids=lambda p: p.stem)
+def test_style_of_a_page(path):  # the decisions are a log, kept as it was written
+    assert not faults(plain.markdown(path.read_text(encoding="utf-8"), {}, {}))
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda p: p.stem)
+def test_lines_of_code_fit_their_box(path):
+    lines = [line for cell in read(path).cells if cell.cell_type == "code" for line in cell.source.split("\n")]
+    assert not [line for line in lines if len(line) > CODE]
+
+
+def test_faults_of_style_are_seen():
+    sentence = "It is " + "very " * SENTENCE + "long."
+    assert len(faults(sentence)) == len(faults("A short one. " * (PARAGRAPH // 3 + 1))) == 1
+    for text in (
+        "What colour shows is told.",
+        "Things are better.",
+        "The color stream.",
+        "It normalizes the labeled ones.",
+    ):
+        assert faults(text), text
+    fine = "A concept of colour is 0.52 (0.45 to 0.58), *both* cameras see it. $x$ is `told`, as in [this](things.md)."
+    assert not faults(f"{fine}\n\n| told | things |\n\n```\ntold\n```\n\n- {'word ' * 30}\n- {'word ' * 30}")
