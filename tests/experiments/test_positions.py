@@ -10,7 +10,18 @@ import pytest
 
 from rgbd_insight import joint
 from rgbd_insight.data import Scenes
-from rgbd_insight.experiments import copies, position_plans, position_tables, positions, run_all, zoo_plans
+from rgbd_insight.experiments import (
+    copies,
+    plane,
+    plane_choice,
+    plane_plans,
+    position_plane,
+    position_plans,
+    position_tables,
+    positions,
+    run_all,
+    zoo_plans,
+)
 from rgbd_insight.experiments.positions import (
     BARS,
     EMPTY,
@@ -26,6 +37,7 @@ from rgbd_insight.experiments.positions import (
 )
 from rgbd_insight.features import load, write_table
 from rgbd_insight.features.tables import read_entry, read_table, table_names
+from rgbd_insight.questions.joint import PLANE
 from rgbd_insight.questions.positions import CERTIFIED
 from rgbd_insight.questions.specificity import MARGIN
 
@@ -100,6 +112,55 @@ def test_no_reading_of_both_could_gain_the_margin_on_a_conjunction_at_positions(
     assert len(better) == 8
     assert (1 - better < MARGIN).all()
     assert (rows.low > MARGIN).all()  # nor does either modality fail
+
+
+def test_the_plane_at_positions_is_of_scenes_that_nobody_tuned_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(plane, "OPERATORS", ())
+    plans = plane_plans("tiny", None, scenes=60)
+    assert plans[0].data("test").fingerprint()["seed"] == plane.HELD_OUT >= 40000
+    assert plans[0].name == position_plans("tiny", None)[0].name  # twins are trained once for both
+    rows = pd.DataFrame({"measure": list(PLANE), "fusion": "twins", "level": 1, "value": 0.5})
+    monkeypatch.setattr(plane, "placed", lambda features: rows.assign(at="positions", runs=len(features.runs)))
+    for _ in range(2):
+        position_plane(plans, "tiny", tmp_path / "work", tmp_path / "book")
+        monkeypatch.setattr(plane, "_extract", lambda *_: pytest.fail("what is finished was done again"))
+    table = read_table(tmp_path / "book" / "results", plane.TABLE)
+    assert set(table.runs) == {4} and set(table.device) == {"cpu"} and set(table.profile) == {"tiny"}
+    one = load(tmp_path / "work" / "extracted" / "scenes-plane" / "rgb-s1")
+    assert one.has_cells("rgb") and len(one.grids("rgb", "rgb", 4)) == 60
+    results = tmp_path / "book" / "results"
+    assert len(plane_choice(results, data="scenes", at="positions", fusions=["twins"])) == len(PLANE)
+    for wrong in ({"data": "nyuv2"}, {"data": "scenes", "at": "images"}, {"data": "scenes", "fusions": ["se"]}):
+        with pytest.raises(ValueError, match=f"`{[*wrong][-1]}` must be one of"):
+            plane_choice(results, **({"at": "positions"} | wrong))
+
+
+def test_the_planted_share_is_that_of_what_is_decoded(monkeypatch):
+    """Of δ as planted it is the planted one, and every specific concept is apart from every shared one."""
+    features = load(RESULTS.parent / "features" / "scenes")
+    seen = {m: features.concepts[f"visible_{m}"].to_numpy(float) for m in ("rgb", "depth")}
+    unknown = features.concepts.kind.eq("unknown").to_numpy()
+    monkeypatch.setattr(plane, "_decoded", lambda nets, m, *_: np.where(unknown, 9.0, seen[m]))
+    found = plane.planted_variance(features)
+    shares, ranks = (found[found.measure == name] for name in ("planted share", "planted AUROC"))
+    gap, size = ((seen["rgb"] - seen["depth"]) ** 2)[~unknown], (seen["rgb"] ** 2 + seen["depth"] ** 2)[~unknown]
+    assert shares.value.to_numpy() == pytest.approx(gap.sum() / size.sum())
+    assert (shares.value == shares.planted).all() and (ranks.value == 1).all()
+    assert len(shares) == 2 * 4 * 3  # seeds, levels, places
+    assert plane.planted_variance(load(RESULTS.parent / "features" / "nyuv2")).empty
+
+
+def test_the_committed_plane_at_positions():
+    table = _committed(plane.TABLE)
+    for data, part in table[table.measure.isin(PLANE)].groupby("data"):
+        for at in part["at"].unique():
+            rows = plane_choice(RESULTS, data=data, at=at)
+            assert set(rows.level) == {1, 2, 3, 4}
+    twins = table[(table.data == "scenes") & (table.measure == "planted AUROC") & (table["at"] == "positions")]
+    assert (twins.value >= plane.PLANE_BARS["auroc"]).all()
+    last = table[(table.data == "scenes") & (table.measure == "planted share") & (table.level == 4)]
+    error = (last.value - last.planted).abs().groupby(last["at"]).max()
+    assert error["positions"] <= plane.PLANE_BARS["share"] < error["positions, no strata"]
 
 
 def _bytes(folder: Path) -> dict[str, bytes]:
