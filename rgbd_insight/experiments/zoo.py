@@ -116,7 +116,8 @@ def _write_part(plan: Plan, work: Path, run: str, question: str, path: Path) -> 
     if path.exists():
         return
     fusions = (run,) if run != TWINS else ()
-    seeds = [r for r in plan.runs if r.network in fusions or (r.network in ISOLATED and r.seed in plan.seeds)]
+    twins = plan.seeds if len(plan.seeds) > 1 else (*plan.seeds, *plan.twin_seeds)  # a noise ceiling takes two
+    seeds = [r for r in plan.runs if r.network in fusions or (r.network in ISOLATED and r.seed in twins)]
     beside = [RunId(m, s) for m in ISOLATED for s in plan.seeds] if plan.beside else []
     homes = [folder(plan, work, r) for r in seeds]
     homes += [work / "extracted" / plan.beside / str(r) for r in beside]
