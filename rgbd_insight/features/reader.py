@@ -156,10 +156,32 @@ class Features(Joins):
         return [other for other in same if self.runs.loc[other, "seed"] != e["seed"]]
 
     def twin(self, run: str, modality: str) -> str | None:
-        """The unimodal run of `modality` with the same seed and role (and epoch, for checkpoints), or None."""
+        """The unimodal run of `modality` with the same encoder, seed and role (and epoch, for checkpoints), or None."""
         e = self.entry(run)
         epoch = e["epoch"] if e["role"] == "checkpoint" else None
-        return next(iter(self.find(fusion=modality, seed=e["seed"], role=e["role"], epoch=epoch)), None)
+        found = self.find(fusion=modality, seed=e["seed"], role=e["role"], epoch=epoch)
+        return next((other for other in found if self.same_encoder(run, other, modality)), None)
+
+    def same_encoder(self, run: str, other: str, modality: str) -> bool:
+        """Whether two runs were read in encoders alike: in modules of the same names, of the same widths.
+
+        What the encoder itself is called, the first part of a module's name, makes no difference; of a run without a
+        stream of `modality` the fused one is compared. Where no level is common to both, they are not alike.
+        """
+        places = []
+        for entry in map(self.entry, (run, other)):
+            own = any(tap["stream"] == modality for tap in entry["taps"])
+            taps = [tap for tap in entry["taps"] if tap["stream"] == (modality if own else "fused")]
+            widths = entry.get("widths") or {}
+            places.append(
+                {tap["level"]: (_inside(tap["module"]), widths.get(f"{tap['stream']}/{tap['level']}")) for tap in taps}
+            )
+        one, two = places
+        alike = [
+            one[k][0] == two[k][0] and (one[k][1] == two[k][1] or None in (one[k][1], two[k][1]))
+            for k in one.keys() & two.keys()
+        ]
+        return bool(alike) and all(alike)
 
     def streams(self, run: str) -> tuple[str, ...]:
         """Streams that were tapped, in the order of the taps."""
@@ -289,6 +311,11 @@ class Features(Joins):
         pixels = int(np.prod(self.manifest["size"]))
         refuse(path, wrong or wrong_values(name, values, (len(self), width), pixels), RESTORE)
         return values.astype(np.int32) if name.part in COUNTED else values
+
+
+def _inside(module: str) -> str:
+    """The name of a module in its encoder: "encoder_rgb.layer1" is "layer1"."""
+    return module.partition(".")[2] or module
 
 
 def load(*folders: str | Path, verify: bool = True) -> Features:

@@ -199,7 +199,8 @@ def candidates(
     adapt : callable, optional
         As in :func:`purity`.
     every : bool, optional
-        Also list convolutions, norms and the like inside blocks, and containers' parts that only repeat them.
+        Also list convolutions, norms and the like inside blocks, containers' parts that only repeat them, and every
+        call of an activation that several places share, which otherwise has one row, of its first call.
 
     Returns
     -------
@@ -259,7 +260,8 @@ def _table(
     rows = []
     for key, x in survey.first.items():
         name, call, path = key
-        if not every and (key in survey.same or not _nameable(model.get_submodule(name), name)):
+        module = model.get_submodule(name)
+        if not every and (key in survey.same or not _nameable(module, name) or (call and _bare(module))):
             continue
         moved = {m: survey.moved.get(m, {}).get(key, 0.0) for m in modalities}
         by = [m for m, value in moved.items() if value > 0]
@@ -286,6 +288,11 @@ def _table(
     numbers = dict.fromkeys(["level", "units", "height", "width"], int)
     numbers |= dict.fromkeys(["stride", *map(moved_by, modalities)], float)
     return table.astype(numbers).sort_values("level", kind="stable", ignore_index=True)
+
+
+def _bare(module: nn.Module) -> bool:
+    """Whether nothing is in it: neither modules nor numbers, as in an activation."""
+    return not any(True for _ in (*module.children(), *module.parameters(), *module.buffers()))
 
 
 def _nameable(module: nn.Module, name: str) -> bool:

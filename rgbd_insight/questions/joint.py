@@ -296,11 +296,15 @@ def _moved(nets: Networks, twins: Networks, level: int, plan: Resampling) -> lis
 
 
 def _twins(nets: Networks) -> Networks | None:
-    """The unimodal networks beside a fused one, where there are any."""
+    """The unimodal networks of the same encoders beside a fused one, where there are any."""
     try:
-        return replace(networks(nets.features, TWINS), at=nets.at) if nets.fused else None
+        found = replace(networks(nets.features, TWINS), at=nets.at) if nets.fused else None
     except FeaturesError:
         return None
+    if found is None:
+        return None
+    alike = (nets.features.same_encoder(nets.members[0][m], run, m) for m, run in found.members[0].items())
+    return found if all(alike) else None
 
 
 def _places(nets: Networks, levels: Sequence[int]) -> list[tuple[str, int]]:

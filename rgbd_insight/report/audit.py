@@ -39,6 +39,7 @@ QUESTIONS: dict[str, tuple[Callable[..., Result], dict[str, Any]]] = {
     ),
 }
 SAME_GUESTS = "the same for every image"
+SLIGHT = 1e-6  # of a response's size: what rounding moves, which is no impurity
 FEW = 100  # groups: below, intervals of concepts are too wide to say much
 RARE, LISTED = " (concept)", 12  # how `specificity` marks a concept in `missing`; how many of them are named
 
@@ -276,7 +277,7 @@ def _impure(features: Features, run: str) -> list[str]:
     """For each stream of one modality, the levels at which the other's input moves it."""
     names = [m.name for m in features.modalities]
     table = features.purity(run)
-    table = table[table["stream"].isin(names) & (table["stream"] != table["modality"]) & (table["moved"] > 0)]
+    table = table[table["stream"].isin(names) & (table["stream"] != table["modality"]) & (table["moved"] > SLIGHT)]
     return [
         f"{other} moves {stream} at level {', '.join(map(str, part['level']))}"
         for (stream, other), part in table.groupby(["stream", "modality"], sort=False)
@@ -307,6 +308,12 @@ def _warnings(features: Features, run: str, results: dict[str, Result]) -> list[
             f"Impure taps: {'; '.join(moved)}. All numbers about two modalities therefore rest on responses "
             f"for which the other input came from other scenes, {'the same' if same else 'others'} for every image. "
             f"Share of the views that is their own scenes', by level: {_own_shares(features, run)}."
+        )
+    done = (r for r in features.execution["runs"] if r["run"] == run)
+    if unlike := {place: None for r in done for place in r.get("restless", ())}:
+        found.append(
+            f"The network draws random numbers in evaluation: {', '.join(unlike)} answered the same images otherwise "
+            "each time. The same numbers were drawn in every call."
         )
     if unknown := _unknown(entry):
         found.append(f"Not known of the network: {unknown}. Say how far it was trained with run= (--epoch, --role).")

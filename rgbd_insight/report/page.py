@@ -18,6 +18,7 @@ from rgbd_insight.features import SCORES
 from rgbd_insight.result import Result
 from rgbd_insight.utils.files import write_json, write_text
 
+NOTHING = "nothing that it would show has a value; what is missing, below, says why."
 HIDDEN = ("question", "run", "fusion", "seed")  # the same in every row of an audit, and on its card
 MAIN = {
     "joint": ("joint discrepancy", "moved by joint training"),
@@ -96,8 +97,8 @@ def figures(result: Result) -> list[dict[str, str]]:
     for draw in (plots.plot, *FIGURES[result.question]):
         try:
             ax = draw(result)
-        except ValueError as error:  # the result holds nothing that it could draw; "Missing" says why
-            found += [{"why": str(error)}] if draw is plots.plot else []
+        except ValueError:  # the result holds nothing that it could draw; "Missing" says why
+            found += [{"why": NOTHING}] if draw is plots.plot else []
             continue
         drawn = BytesIO()
         ax.figure.savefig(drawn, format="png", dpi=110, bbox_inches="tight")

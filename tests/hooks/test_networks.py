@@ -201,6 +201,19 @@ def test_random_numbers_in_evaluation_are_found_and_are_no_impurity():
     assert listed.loc["head", "moved by rgb"] == 0 and torch.equal(state, torch.get_rng_state())
 
 
+def test_a_shared_activation_has_one_row():
+    class Shares(Net):
+        def __init__(self):
+            super().__init__()
+            self.act = nn.ReLU()
+
+        def forward(self, rgb, depth):
+            return self.head(self.act(self.act(self.rgb(rgb)) + self.act(self.depth(depth))))
+
+    short, every = candidates(Shares(), pairs()), candidates(Shares(), pairs(), every=True)
+    assert list(short["module"]).count("act") == 1 and list(every["module"]).count("act") == 3
+
+
 def test_rounding_is_no_impurity():
     class Rounds(Net):
         def forward(self, rgb, depth):

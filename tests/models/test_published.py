@@ -9,10 +9,10 @@ import torch
 
 from rgbd_insight.data import Scenes
 from rgbd_insight.extraction import extract
-from rgbd_insight.features import Modality
+from rgbd_insight.features import Modality, load
 from rgbd_insight.hooks import Tap, mute, purity, trace
-from rgbd_insight.models import published, published_networks, read_tap_map
-from rgbd_insight.questions import at_chance
+from rgbd_insight.models import build, published, published_networks, read_tap_map
+from rgbd_insight.questions import at_chance, collaboration, joint
 from rgbd_insight.report import audit
 from tests._standins import STANDINS, WIDTHS, standin
 
@@ -82,6 +82,7 @@ def test_a_published_network_is_prepared_attached_audited_and_known_to_be_at_cha
     kept = json.loads(report.save(tmp_path / "report.json").read_text(encoding="utf-8"))
     assert kept["run"] == report.run and "nan" not in report.text()
     assert "is at chance" in at_chance(found, report.run) and "is at chance" in report.text()
+    assert ("draws random numbers in evaluation: fused/4" in report.text()) == (name == "DFormer")
 
 
 @pytest.mark.parametrize("name", published_networks())
@@ -116,6 +117,25 @@ def test_what_was_measured_of_the_original_holds_for_the_structure(name, every):
     assert all(moved["fused", k] > 0 for k in range(1, 5) if ("fused", k) in moved)
     own = [row["moved"] for row in rows if row["stream"] == row["modality"]]
     assert all(value > 0 for value in own)
+
+
+def test_a_network_of_another_architecture_is_no_twin(tmp_path, every):
+    """Our own small networks lie beside CMX, under the names and seeds that its twins would have."""
+    options, data = {"draws": 1, "progress": False, "device": "cpu", "out": tmp_path / "f"}, every["depth"]
+    extract(standin("CMX", 28), data, published("CMX"), run={"fusion": "CMX", "epoch": 0}, **options)
+    for fusion in ("sum", "early", "rgb", "depth"):
+        extract(build(fusion, data.classes, width=8), data, **options)
+    found = load(tmp_path / "f")
+    assert all(found.twin("CMX", m) is None for m in ("rgb", "depth"))
+    assert found.twin("sum", "rgb") == found.twin("early", "rgb") == found.resolve("rgb")
+    extract(build("sum", data.classes, width=16, seed=1), data, **options)
+    extract(build("rgb", data.classes, width=8, seed=1), data, **options)
+    found = load(tmp_path / "f")
+    assert found.twin(found.find(fusion="sum", seed=1)[0], "rgb") is None  # twice as wide
+    absent = {m.what for m in collaboration(found, "CMX", measures=["retention"]).missing}
+    assert {"the rgb twin of CMX, seed 0", "the depth twin of CMX, seed 0"} <= absent
+    moved = joint(found, "CMX", measures=["moved by joint training"], permutations=20)
+    assert not len(moved.rows("moved by joint training"))
 
 
 def test_depth_of_dformer_is_read_where_it_is_whole():

@@ -13,6 +13,7 @@ from rgbd_insight.extraction import extract
 from rgbd_insight.features import FeaturesError, load
 from rgbd_insight.models import build
 from rgbd_insight.report import answers, audit, compare
+from rgbd_insight.report.page import figures
 from rgbd_insight.result import Missing, Result
 
 NASTY = "<script>alert('x')</script>&\""
@@ -219,6 +220,13 @@ def test_use_is_worded_by_its_interval(low, high, word):
     text = answers.collaboration(Result.of("collaboration", rows, made={}))
     assert word in text and "no interaction can be shown" in text
     assert ("More of the work is rgb's" in text) == (low > 0.05)
+
+
+def test_a_page_has_no_words_for_developers():
+    rows = [{"measure": "accuracy", "fusion": "sum", "condition": "both", "value": 0.5}]
+    for question in ("joint", "consistency", "specificity", "evolution"):
+        (only,) = figures(Result.of(question, rows, made={}))
+        assert only == {"why": "nothing that it would show has a value; what is missing, below, says why."}
 
 
 def test_json_follows_the_published_schema(found, tmp_path):
