@@ -59,7 +59,7 @@ class Scale:
 
 SCALES = {
     "tiny": Scale(
-        (48, 64), 1, 20, 2, 2, 4, ISOLATED, 1, few=40
+        (48, 64), 1, 12, 2, 2, 4, ISOLATED, 1, few=24
     ),  # two steps a run: the whole campaign in minutes on a CPU
     "small": Scale((120, 160), 10, 8, 1, 1, 16, ISOLATED, 1),
     "full": Scale((192, 256), 30, 16, 2, 2, 16, block=BLOCK),
