@@ -175,8 +175,9 @@ class EfficientNetLite(nn.Module):
 
 
 def _depth_filters(colour: Tensor, channels: int) -> Tensor:
-    """First filters for depth and its mask, (32, channels, 3, 3)."""
-    seen = colour.sum(1, keepdim=True) if channels == 2 else colour
+    """First filters for depth, or another modality, and its mask, (32, channels, 3, 3)."""
+    count = channels - 1
+    seen = colour if count == 3 else colour.sum(1, keepdim=True).expand(-1, count, -1, -1) / count
     return torch.cat([seen, torch.zeros_like(seen[:, :1])], 1)
 
 
