@@ -44,6 +44,7 @@ HELD_OUT, SCENES = 40001, 1000  # seed of the scenes, how many
 OPERATORS = ("sum", "se")
 PLANE_BARS = {"auroc": 0.95, "share": 0.12}
 NO_STRATA = "positions, no strata"
+PERMUTATIONS = 50  # for the mean of the null; no p is quoted
 
 
 def plane_table(book: Path) -> pd.DataFrame:
@@ -159,7 +160,8 @@ def placed(features: Features) -> pd.DataFrame:
     parts = []
     asked = [(run, at) for run, _ in _asked(features) for at in (IMAGES, POSITIONS, GRIDS)]
     for run, at in tqdm(asked, desc="both axes", unit="network"):
-        table = joint(features, run, measures=PLANE, at=at).table.dropna(axis="columns", how="all")
+        table = joint(features, run, measures=PLANE, at=at, permutations=PERMUTATIONS).table
+        table = table.dropna(axis="columns", how="all")
         parts.append(table.assign(at=at))
     return pd.concat([*parts, planted_variance(features)], ignore_index=True)
 
@@ -175,9 +177,10 @@ def planted_variance(features: Features) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        A row a level, seed and `at` ("images", "positions", "positions, no strata") for each measure: "planted share",
-        Σ (δ₁ − δ₂)² / Σ (δ₁² + δ₂²) over planted concepts beside the share that was `planted`; and "planted AUROC", of
-        concepts shown by one modality alone over those shown by both or neither, by (δ₁ − δ₂)².
+        A row a level, seed and `at` ("images", "positions"; at the last level "positions, no strata" too) for each
+        measure: "planted share", Σ (δ₁ − δ₂)² / Σ (δ₁² + δ₂²) over planted concepts beside the share that was
+        `planted`; and "planted AUROC", of concepts shown by one modality alone over those shown by both or neither, by
+        (δ₁ − δ₂)².
     """
     concepts = features.concepts
     if concepts["kind"].eq("unknown").all():
@@ -185,7 +188,8 @@ def planted_variance(features: Features) -> pd.DataFrame:
     nets, rows = networks(features, TWINS), []
     planted = concepts["kind"].ne("unknown").to_numpy()
     seen = [concepts[f"visible_{m}"].to_numpy(float) for m in nets.modalities]
-    for network, level, at in product(range(len(nets.members)), nets.levels, (IMAGES, POSITIONS, NO_STRATA)):
+    asked = [*product(nets.levels, (IMAGES, POSITIONS)), (nets.levels[-1], NO_STRATA)]
+    for network, (level, at) in product(range(len(nets.members)), asked):
         first, second = (_decoded(nets, m, level, network, at) for m in nets.modalities)
         known = planted & np.isfinite(first) & np.isfinite(second)
         kind, apart = concepts["kind"][known], (first - second)[known] ** 2

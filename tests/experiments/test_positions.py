@@ -146,7 +146,7 @@ def test_the_planted_share_is_that_of_what_is_decoded(monkeypatch):
     gap, size = ((seen["rgb"] - seen["depth"]) ** 2)[~unknown], (seen["rgb"] ** 2 + seen["depth"] ** 2)[~unknown]
     assert shares.value.to_numpy() == pytest.approx(gap.sum() / size.sum())
     assert (shares.value == shares.planted).all() and (ranks.value == 1).all()
-    assert len(shares) == 2 * 4 * 3  # seeds, levels, places
+    assert len(shares) == 2 * (4 * 2 + 1)  # seeds, levels, places; without strata the last level
     assert plane.planted_variance(load(RESULTS.parent / "features" / "nyuv2")).empty
 
 
