@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from PIL import Image
 
 import rgbd_insight as ri
 from rgbd_insight import claims, experiments, metrics, plots, questions, report, stats, validation
@@ -58,6 +59,19 @@ def official(at: Path) -> Path:
     return at / "source"
 
 
+def own(at: Path) -> Path:
+    """Concepts of one's own, of two scenes."""
+    rows = [f"{name},cosy,1" for name in Scenes(2).batch([0, 1]).ids]
+    (at / "own.csv").write_text("\n".join(["id,concept,value", *rows]))
+    return at / "own.csv"
+
+
+def mask(at: Path) -> Path:
+    """A mask of two by two pixels."""
+    Image.fromarray(np.eye(2, dtype=np.uint8)).save(at / "mask.png")
+    return at / "mask.png"
+
+
 def covariances() -> np.ndarray:
     """Of what other and same streams predict of five units (2, 2, 2, U)."""
     return np.random.default_rng(0).uniform(0.2, 0.4, (2, 2, 2, 5))
@@ -78,6 +92,9 @@ CALLS: dict[str, Callable[[Path], object]] = {
     "data.mfnet": lambda at: ri.data.mfnet(official(at), at / "mf"),
     "data.eventscape": lambda at: ri.data.eventscape(official(at), at / "es"),
     "data.sunrgbd": lambda at: sunrgbd(official(at), at / "sun"),
+    "data.WithConcepts": lambda at: ri.data.WithConcepts(Scenes(2), own(at)),
+    "data.WithLabels": lambda at: ri.data.WithLabels(Scenes(2), None, ()),
+    "features.read_mask": lambda at: ri.features.read_mask(mask(at)),
     "models.backbones": lambda at: ri.models.backbones(_Trunk(), classes=3),
     "models.load": lambda at: load(weights(at)),
     "models.cost": lambda at: cost(build("sum", classes=2, width=8), (12, 16)),
