@@ -93,7 +93,7 @@ CALLS: dict[str, Callable[[Path], object]] = {
     "data.eventscape": lambda at: ri.data.eventscape(official(at), at / "es"),
     "data.sunrgbd": lambda at: sunrgbd(official(at), at / "sun"),
     "data.WithConcepts": lambda at: ri.data.WithConcepts(Scenes(2), own(at)),
-    "data.WithLabels": lambda at: ri.data.WithLabels(Scenes(2), None, ()),
+    "data.WithLabels": lambda at: ri.data.WithLabels(Scenes(2), None, classes=()),
     "features.read_mask": lambda at: ri.features.read_mask(mask(at)),
     "models.backbones": lambda at: ri.models.backbones(_Trunk(), classes=3),
     "models.load": lambda at: load(weights(at)),
