@@ -188,8 +188,9 @@ def corrected_partitioning(
     Assumes that noise of different networks is independent, and that within a part units are attenuated alike: it is
     meant for levels and sets of units, and single units are the noisier. It is not quite so where networks are mostly
     noise, whose strong directions lose less than the weak ones: with one modality 3 times as noisy, shares of 150
-    worlds were off by .02 on average and one by .12, and intervals, which know of sampling alone, held in .6 to .8 of
-    them. Negative parts are kept. Needs some 600 images. With one other network of a modality there is no correction.
+    worlds were off by .02 on average and one by .12. That error belongs to a world, whichever images are drawn, so that
+    intervals, which know of sampling alone, held in .6 to .8 of them.
+    Negative parts are kept. Needs some 600 images. With one other network of a modality there is no correction.
     For intervals: `CorrectedStatistic`.
 
     One set of labels is taken to be right: what wrong ones leave in reads as unnamed. Of two sets with independent

@@ -18,7 +18,8 @@ def account(plan: dict, seed: int, kind: str, pooled: bool = False) -> list[dict
     seen from both sides. `pooled`: also uncorrected, of all other networks and of one.
 
     What one network's units leave out, no correction can tell: the truth is what all other networks' signals tell
-    together, of the part of the level's signal that is linear in them.
+    together, of the part of the level's signal that is linear in them. A level's shares are sums over units of variance
+    1, noise of their own included, over such a sum: a noisy unit counts for less, in the truth as well.
     """
     p, rng = plan["account"], np.random.default_rng([seed, 8])
     count = int(rng.integers(p["networks"][0], p["networks"][-1] + 1))
@@ -32,7 +33,8 @@ def account(plan: dict, seed: int, kind: str, pooled: bool = False) -> list[dict
     if pooled:
         for name, few in (("all pooled", streams), ("one", [z[:1] for z in streams])):
             found[name] = variance_partitioning(y, world.areas, *few, world.groups).level
-    planted = world.unit_shares(modality, beside=nets).sum(0)
+    signal = 1 / (1 + world.plan.net(modality, 0).noise ** 2)  # of each unit's variance
+    planted = signal @ world.unit_shares(modality, beside=nets)
     base = {"ours": True, "kind": kind, "n": len(y), "width": y.shape[1], "count": count, "noise": knobs.noise}
     return [
         base | {"measure": "account", "condition": condition, "part": share, "value": value, "truth": truth}

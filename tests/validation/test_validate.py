@@ -1,6 +1,7 @@
 """The validation: worlds kept apart, work that goes on, scores against independent formulas, the committed tables."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from rgbd_insight.cli import main, validate
 from rgbd_insight.data import Knobs, World
 from rgbd_insight.features.tables import read_table, write_table
 from rgbd_insight.metrics.cka import cka_statistic
-from rgbd_insight.validation import errors, inputs, joint, origin, scores, work
+from rgbd_insight.validation import errors, inputs, joint, kinds, origin, scores, work
 from rgbd_insight.validation.bars import OTHER_CODE, bars, joint_bars
 from rgbd_insight.validation.plan import best_iou, held_out_knobs, kind_knobs, outside, read_plan, slices, tasks
 from rgbd_insight.validation.ranking import auroc
@@ -209,6 +210,18 @@ def test_rows_of_other_code_are_computed_again(tmp_path, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             work.run({}, file, workers=1, progress=False)
     assert made == ["first", "second", "second", "first", "second"]
+
+
+def test_the_truth_of_an_account_holds_as_much_of_a_unit_as_its_variance_has_signal(monkeypatch):
+    monkeypatch.setattr(kinds, "corrected_partitioning", lambda *given: SimpleNamespace(level=np.zeros(4)))
+    seed, kind = 190007, "noise ratio 3"  # of depth, whose units' noise differs by up to nine times
+    rows = pd.DataFrame(kinds.account(PLAN, seed, kind))
+    size = {"n": int(rows["n"][0]), "width": 64, "other_width": 64}
+    world = World(kind_knobs(PLAN, seed, kind, networks=1 + int(rows["count"][0]), **size), seed)
+    of_signal = world.unit_shares("depth", beside=range(1, 1 + int(rows["count"][0])))
+    by_unit = of_signal / world.stream("depth").var(0)[:, None]  # a signal has variance 1
+    np.testing.assert_allclose(rows["truth"], by_unit.sum(0) / by_unit.sum(), atol=0.01)
+    assert np.abs(rows["truth"] - of_signal.sum(0) / of_signal.sum()).max() > 0.02  # as if all had as little noise
 
 
 def test_the_account_is_wrong_by_the_mean_over_shares_and_by_the_worst_of_any_world():
