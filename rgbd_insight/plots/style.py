@@ -169,10 +169,10 @@ def form(result: Result, measure: str) -> str:
 
 def filled(table: pd.DataFrame, what: str, *columns: str) -> pd.DataFrame:
     """The table, or an error that says what it must have where it is empty, or lacks one of some columns."""
-    if missing := [name for name in columns if name not in table.columns]:
-        raise ValueError(f"`table` must have the column {missing[0]!r}; it has {', '.join(map(str, table.columns))}")
     if table.empty:
         raise ValueError(f"`table` must have {what}; got none")
+    if missing := [name for name in columns if name not in table.columns]:
+        raise ValueError(f"`table` must have the column {missing[0]!r}; it has {', '.join(map(str, table.columns))}")
     return table
 
 

@@ -41,15 +41,28 @@ def keeps_table(draw: Callable[P, Axes], *, measures: Sequence[str] = ()) -> Cal
         ax = draw(*args, **kwargs)
         given = parameters.bind(*args, **kwargs)
         given.apply_defaults()
-        figure = ax.figure.figure  # the whole, where the axes are in a part of it
-        if not hasattr(figure, HELD):
-            setattr(figure, HELD, [])
-            figure._repr_mimebundle_ = partial(_beside_the_picture, figure)
         first, wanted = next(iter(given.arguments.values())), measures or (given.arguments.get("measure"),)
-        getattr(figure, HELD).extend(_rows(table, wanted) for table in _tables(first))
-        return ax
+        return keep(ax, *(_rows(table, wanted) for table in _tables(first)))
 
     return drawn
+
+
+def keep(ax: Axes, *tables: pd.DataFrame) -> Axes:
+    """The same axes, whose figure keeps `tables`: of a function that draws a summary of what it is given.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> ax = keep(plt.figure().subplots(), pd.DataFrame({"level": [1]}), pd.DataFrame({"level": [2]}))
+    >>> list(table_of(ax.figure)["level"])
+    [1, 2]
+    """
+    figure = ax.figure.figure  # the whole, where the axes are in a part of it
+    if not hasattr(figure, HELD):
+        setattr(figure, HELD, [])
+        figure._repr_mimebundle_ = partial(_beside_the_picture, figure)
+    getattr(figure, HELD).extend(tables)
+    return ax
 
 
 def table_of(figure: Figure) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from rgbd_insight.plots.style import COLOURS, INK, MARKERS, MODALITIES, NETWORKS, SHADE, canvas, filled, finish
-from rgbd_insight.plots.tables import keeps_table
+from rgbd_insight.plots.tables import keep
 from rgbd_insight.validation import scores
 
 OURS, OTHER, WORSE = COLOURS["both"], COLOURS["none"], MODALITIES[0]
@@ -58,7 +58,6 @@ def _battery_rows(table: pd.DataFrame, battery: str, *columns: str) -> pd.DataFr
     return filled(table[table["battery"] == battery], what, *columns)
 
 
-@keeps_table
 def calibration(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Measured value of held-out worlds against the value that follows from how they were made.
 
@@ -81,7 +80,8 @@ def calibration(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     >>> calibration(pd.DataFrame(rows)).get_xlabel()
     'value in the population'
     """
-    rows, ax = _battery_rows(table, "calibration"), canvas(ax, 4.4)
+    rows = _battery_rows(table, "calibration")
+    ax = keep(canvas(ax, 4.4), rows[["measure", "ours", "truth", "value"]])
     ax.axline((0, 0), slope=1, color=INK, ls="--", lw=1.4, label="right")
     for i, (measure, part) in enumerate(rows.groupby("measure", sort=False)):
         ours = bool(part["ours"].iloc[0])
@@ -91,7 +91,6 @@ def calibration(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     return finish(ax, "Held-out worlds: measured against planted", x="value in the population", y="measured value")
 
 
-@keeps_table
 def null_curves(table: pd.DataFrame, ax: Axes | None = None, *, width: int | None = None) -> Axes:
     """What every measure gives for two streams that have nothing in common, against the number of images.
 
@@ -124,7 +123,8 @@ def null_curves(table: pd.DataFrame, ax: Axes | None = None, *, width: int | Non
     means = scores.null_means(_battery_rows(table, "bias", "measure", "ours", "n", "width"))
     others = means[~means["ours"].astype(bool)]
     width = int((others if len(others) else means)["width"].max()) if width is None else width
-    means, ax = means[means["width"] == width], canvas(ax, 4.4)
+    means = means[means["width"] == width]
+    ax = keep(canvas(ax, 4.4), means)
     ax.axhline(0, color=INK, lw=1)
     for i, (measure, part) in enumerate(means.groupby("measure", sort=False)):
         part = part.sort_values("n")
@@ -138,7 +138,6 @@ def null_curves(table: pd.DataFrame, ax: Axes | None = None, *, width: int | Non
     return finish(ax, f"Unrelated streams of {width} units", x="images", y="mean value (nothing is shared)")
 
 
-@keeps_table
 def false_positives(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Share of null worlds in which a test finds something at .05: permuting whole groups, and permuting images.
 
@@ -162,7 +161,7 @@ def false_positives(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """
     rates = scores.false_positives(_battery_rows(table, "null", "measure", "condition", "value"))
     names = list(dict.fromkeys(rates["measure"]))
-    ax = canvas(ax, 0.45 * len(names) + 1.9)
+    ax = keep(canvas(ax, 0.45 * len(names) + 1.9), rates)
     key = {"promised": ax.axvline(0.05, color=INK, ls="--", lw=1.4)}
     for condition, colour, shift in (("groups", OURS, -0.14), ("images", WORSE, 0.14)):
         part = rates[rates["condition"] == condition]
@@ -177,7 +176,6 @@ def false_positives(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     )
 
 
-@keeps_table
 def coverage(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """How often the 95 % intervals hold what the estimator gives on average at that number of images.
 
@@ -202,7 +200,7 @@ def coverage(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     'share of intervals that hold the expectation'
     """
     found = scores.containment(_battery_rows(table, "coverage"))
-    ax = canvas(ax, 0.33 * len(found) + 1.6)
+    ax = keep(canvas(ax, 0.33 * len(found) + 1.6), found)
     ax.axvspan(0.92, 0.98, color=SHADE, zorder=0)
     ax.axvline(0.95, color=INK, ls="--", lw=1.2)
     at = np.arange(len(found))
@@ -223,7 +221,6 @@ def coverage(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     )
 
 
-@keeps_table
 def partitioning_errors(table: pd.DataFrame, ax: Axes | None = None, *, noise: float | None = None) -> Axes:
     """Largest error of the partitioning's shares against the number of images, by how many networks are pooled.
 
@@ -250,7 +247,8 @@ def partitioning_errors(table: pd.DataFrame, ax: Axes | None = None, *, noise: f
     """
     found = scores.shares(_battery_rows(table, "partitioning"))
     noise = found["noise"].min() if noise is None else noise
-    found, ax = found[found["noise"] == noise], canvas(ax, 4.2)
+    found = found[found["noise"] == noise]
+    ax = keep(canvas(ax, 4.2), found)
     conditions, ratios = list(dict.fromkeys(found["condition"])), sorted(found["noise_ratio"].unique())
     for (condition, ratio), part in found.groupby(["condition", "noise_ratio"], sort=False):
         colour, part = NETWORKS[conditions.index(condition) % len(NETWORKS)], part.sort_values("n")
@@ -265,7 +263,6 @@ def partitioning_errors(table: pd.DataFrame, ax: Axes | None = None, *, noise: f
     return finish(ax, "Variance partitioning of pure units", x="images", y="largest error of a share", key=key)
 
 
-@keeps_table
 def kind_errors(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Error of a level's shares on worlds of every kind: corrected as the chapters use them, and uncorrected.
 
@@ -290,7 +287,7 @@ def kind_errors(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """
     found = scores.account(_battery_rows(table, "account"))
     kinds, forms = (list(dict.fromkeys(found[name])) for name in ("kind", "condition"))
-    ax, key = canvas(ax, 0.7 * len(kinds) + 1.9), {}
+    ax, key = keep(canvas(ax, 0.7 * len(kinds) + 1.9), found), {}
     for asked, style in ((0.03, "--"), (0.08, ":")):
         key[f"asked: at most {asked:g} {'(mean)' if style == '--' else '(worst)'}"] = ax.axvline(
             asked, color=INK, ls=style
@@ -307,7 +304,6 @@ def kind_errors(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     return finish(ax, "Shares of a level on worlds of other kinds", x="error of a share", key=key)
 
 
-@keeps_table
 def advantages(differences: pd.DataFrame, score: str, ax: Axes | None = None, *, where: str = "all") -> Axes:
     """By how much ours is better than each alternative, paired world by world, with 95 % intervals.
 
@@ -343,7 +339,7 @@ def advantages(differences: pd.DataFrame, score: str, ax: Axes | None = None, *,
     if rows.empty:
         known = ", ".join(sorted(set(differences["score"])))
         raise ValueError(f"`score` must be one of {known}, and `where` one of its worlds; got {score!r}, {where!r}")
-    ax = canvas(ax, 0.36 * len(rows) + 1.5)
+    ax = keep(canvas(ax, 0.36 * len(rows) + 1.5), rows)
     ax.axvline(0, color=INK, lw=1.2)
     for at, row in enumerate(rows.itertuples()):
         colour = OURS if row.low > 0 else WORSE if row.high < 0 else OTHER
