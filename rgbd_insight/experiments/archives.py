@@ -20,6 +20,7 @@ from rgbd_insight.models.efficientnet import write_imagenet
 from rgbd_insight.models.network import ENCODERS
 from rgbd_insight.utils.files import whole
 from rgbd_insight.utils.jobs import ALONE, Job, Pool
+from rgbd_insight.utils.messages import checked_path
 
 MIB = 2**20
 MOST = 64 * MIB  # of the working tree and what is carried beside it; and of all that comes back
@@ -198,8 +199,10 @@ def unpack(archives: Iterable[Path], work: Path) -> int:
     int
         How many were new.
     """
-    new = 0
+    new, work = 0, checked_path("work", work)
     for path in archives:
+        if not tarfile.is_tarfile(path):
+            raise ValueError(f"`archives` must be those that `pack` has made; {path} is none")
         with tarfile.open(path) as tar:
             homes = sorted({Path(name).parts[:3] for name in tar.getnames() if len(Path(name).parts) > 2})
             for parts in homes:

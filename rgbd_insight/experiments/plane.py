@@ -35,7 +35,7 @@ from rgbd_insight.questions.networks import GRIDS, IMAGES, POSITIONS, TWINS, Net
 from rgbd_insight.questions.positions import decoded_at_cells
 from rgbd_insight.questions.specificity import probe
 from rgbd_insight.utils.files import Lock, digest
-from rgbd_insight.utils.messages import unknown
+from rgbd_insight.utils.messages import checked_path, unknown
 
 COMMAND = "rgbd-insight campaign plane"
 DATA = ("scenes", "nyuv2")
@@ -124,6 +124,7 @@ def position_plane(plans: Sequence[Plan], profile: str, work: Path, book: Path) 
     book : Path
         The book's folder.
     """
+    work, book = checked_path("work", work), checked_path("book", book)
     parts = []
     with Lock(work):
         for plan in plans:

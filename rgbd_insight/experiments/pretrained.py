@@ -31,6 +31,7 @@ from rgbd_insight.models import FUSIONS
 from rgbd_insight.result import numbers
 from rgbd_insight.utils.files import Lock
 from rgbd_insight.utils.jobs import ALONE, Pool
+from rgbd_insight.utils.messages import checked_path
 
 ENCODER = "efficientnet_lite0"
 PRETRAINED, SCRATCH = "nyuv2-pretrained", "nyuv2-scratch"
@@ -150,6 +151,7 @@ def run_pretrained(chosen: Sequence[Plan], profile: str, work: Path, pool: Pool 
     int
         How many runs are left.
     """
+    work = checked_path("work", work)
     jobs = [job for plan in chosen for job in zoo_jobs(plan, profile, work)]
     wanted = {str(RunId(name, seed)) for name in SMALL for seed in (*chosen[0].seeds, *chosen[0].twin_seeds)}
     later = [replace(job, urgency=job.urgency + (job.name.run not in wanted and bool(job.name.run))) for job in jobs]
