@@ -6,8 +6,8 @@ the profile "small" are a CPU's, at 160x120 and ten passes; they are compared wi
 
 What "full" takes, from counts and not yet from a GPU: forward, a pair in `se` is 2.3 GFLOP (small encoder: 3.8), and 39
 million numbers are kept for the way back (12). Thirty passes over 795 pairs are then 0.17 PFLOP (0.27) and, at eight
-accesses of two bytes, 15 TB (4.8) of memory traffic: 5 to 10 s (2 to 4) of an H100. Each plan is as much as 28 such runs
-(twins are half a run): 3 to 7 minutes for both, before the host's share, which is why `minutes` stops what does not fit.
+accesses of two bytes, 15 TB (4.8) of memory traffic: 5 to 10 s (2 to 4) of an H100. Each plan is as much as 28 such
+runs (twins are half a run): 3 to 7 minutes for both, before the host's share. `minutes` begins no run too late.
 """
 
 from __future__ import annotations
