@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -22,6 +23,13 @@ def check_dataset(data: Dataset) -> None:
         raise ValueError("`data` must have samples; got an empty dataset: check its split and its path")
     if len(data.groups) != len(data):
         raise ValueError(f"`data.groups` must name a group for each of the {len(data)} samples; got {len(data.groups)}")
+    names = [m.name for m in data.modalities]
+    wrong = [name for name in names if not re.fullmatch(r"[^\s/:+#]+", name) or name in ("both", "none", "fused")]
+    if wrong or len(set(names)) < len(names) or len(names) < 2:
+        raise ValueError(
+            f"`data.modalities` must be two or more, each of a name of its own: a word without / : + #, not both, none "
+            f"or fused; got {', '.join(names)}"
+        )
     if len(set(data.groups)) < 2:
         raise ValueError(
             f"`data` must have samples of two or more groups; got only {data.groups[0]!r}: one input is "

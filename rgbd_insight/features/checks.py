@@ -66,8 +66,11 @@ def _wrong_head(manifest: dict) -> Iterator[str]:
     if not _names(manifest["name"]):
         yield "the dataset must have a name"
     for m in manifest["modalities"]:
-        if m.keys() != {"name", "unit", "low", "high"} or not _names(m["name"]) or not isinstance(m["unit"], str):
+        wanted = {"name", "unit", "low", "high"}
+        if m.keys() - {"channels"} != wanted or not _names(m["name"]) or not isinstance(m["unit"], str):
             yield "a modality must have name and unit, low and high"
+        elif "channels" in m and not _wholes(m["channels"], least=1):
+            yield f"the channels of {m['name']!r} must be a whole number from 1; got {m['channels']!r}"
         elif not _numbers(m["low"], m["high"]) or not m["low"] < m["high"]:
             yield f"the range of {m['name']!r} must rise from low to high; got {m['low']!r} to {m['high']!r}"
     names = [m["name"] for m in manifest["modalities"]]

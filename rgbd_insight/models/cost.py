@@ -72,7 +72,7 @@ def _count(fusion: str, classes: int | Sequence[str], size: tuple[int, int], opt
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(rgb, depth)
     return {
-        "encoders": len(model.operator.encoders),
+        "encoders": len(model.encoders),
         "parameters": model.parameter_count(),
         "flops": counter.get_total_flops(),
     }

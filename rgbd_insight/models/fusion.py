@@ -10,7 +10,7 @@ class with :func:`register`; nothing else needs to change.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 import torch
@@ -91,6 +91,8 @@ class Fusion(nn.Module):
     `modalities`: the inputs that reach the scores; `encoders`: the encoders there are; `decodes`: the streams whose
     pyramids are decoded (their scores are averaged); `exchanges`: whether there is an operator at the levels at all;
     `remembers`: whether ``forward`` takes the fused map of the level before as its third argument (None at level 1);
+    `several`: whether further modalities can be fused too, each with an encoder that goes on as it is: by
+    ``more(fused, others)``;
     `widens`: whether its one encoder is made wider, until there are as many parameters as in `se`;
     `pure`: for each stream, whether it is unmoved by the other input *at every level*, by construction.
     """
@@ -101,6 +103,7 @@ class Fusion(nn.Module):
     decodes: ClassVar[tuple[str, ...]] = ("fused",)
     exchanges: ClassVar[bool] = True
     remembers: ClassVar[bool] = False
+    several: ClassVar[bool] = False
     widens: ClassVar[bool] = False
     pure: ClassVar[dict[str, bool]] = {"rgb": True, "depth": True}
 
@@ -112,9 +115,19 @@ class Fusion(nn.Module):
         """(fused, rgb_next, depth_next), each (B, width, h, w), of the level's features."""
         return rgb, rgb, depth
 
+    def more(self, fused: Tensor, others: Sequence[Tensor]) -> Tensor:
+        """The fused map with the maps of further modalities, each (B, width, h, w)."""
+        raise NotImplementedError(f"{self.name} fuses two streams")
+
     def penalty(self) -> Tensor | None:
         """What the operator adds to the loss of a step, or None."""
         return None
+
+
+def alone(name: str) -> type[Fusion]:
+    """A modality by itself, the twin of every other network's encoder of it: as `RGB` and `Depth` are."""
+    known = {"modalities": (name,), "encoders": (name,), "decodes": (name,), "exchanges": False, "pure": {name: True}}
+    return type(name, (Fusion,), known | {"name": name, "__doc__": f"{name} alone."})
 
 
 @register("rgb")
@@ -203,6 +216,7 @@ class Late(Fusion):
 
     decodes = ("rgb", "depth")
     exchanges = False
+    several = True
 
 
 @register("sum")
@@ -226,11 +240,15 @@ class Sum(Fusion):
     ([2.0], True, [1.0])
     """
 
+    several = True
     pure: ClassVar = {"rgb": False, "depth": True, "fused": False}
 
     def forward(self, rgb: Tensor, depth: Tensor, before: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         fused = rgb + depth  # (B, width, h, w)
         return fused, fused, depth
+
+    def more(self, fused: Tensor, others: Sequence[Tensor]) -> Tensor:
+        return sum(others, start=fused)
 
 
 @register("concat")

@@ -15,7 +15,7 @@ from rgbd_insight.data import ENCODINGS, NEED_INTRINSICS
 from rgbd_insight.hooks import Tap
 from rgbd_insight.models.efficientnet import EfficientNetLite, EfficientNetLite1, EfficientNetLite2, imagenet_weights
 from rgbd_insight.models.encoder import GROUP, Decoder, Encoder, exactly
-from rgbd_insight.models.fusion import Fusion, find
+from rgbd_insight.models.fusion import FUSIONS, Fusion, alone, find
 from rgbd_insight.utils.messages import checked_whole, unknown
 
 SEEDS = 2**63  # what a table can hold
@@ -40,7 +40,7 @@ SCALES = {
 
 
 class Network(nn.Module):
-    """Segmentation of image pairs; made by :func:`build`.
+    """Segmentation of images of two modalities or more; made by :func:`build`.
 
     Attributes
     ----------
@@ -59,20 +59,24 @@ class Network(nn.Module):
     def __init__(self, config: dict) -> None:
         super().__init__()
         self.config = json.loads(json.dumps(config))  # lists for tuples, so that it compares equal after loading
-        operator = find(config["fusion"])
+        others = config.get("others") or {}
+        operator = find(config["fusion"]) if config["fusion"] not in others else alone(config["fusion"])
         widths = config["widths"]
-        channels = _channels(config["encoding"])
+        channels = _channels(config["encoding"]) | {name: about["channels"] + 1 for name, about in others.items()}
         self.fusion, self.seed, self.classes, self.epoch = operator.name, config["seed"], config["classes"], 0
-        self.modalities, self.operator, self.depths = operator.modalities, operator, len(widths)
-        self.streams = operator.encoders + (("fused",) if operator.exchanges else ())
-        for name in operator.encoders:
+        self.operator, self.depths = operator, len(widths)
+        self.others = tuple(others) if operator.several else ()  # beside the two that operators are written for
+        self.modalities, self.encoders = operator.modalities + self.others, operator.encoders + self.others
+        self.streams = self.encoders + (("fused",) if operator.exchanges else ())
+        for name in self.encoders:
             make = partial(self.kind, channels[name], widths, config["blocks"])
             setattr(self, f"encoder_{name}", self._seeded(f"encoder_{name}", make))
         if operator.exchanges:
             self.exchange = self._seeded("exchange", self._operators)
             # where the fused stream can be read and muted as one plain tensor, whatever the operator returns
             self.fused = nn.ModuleDict({f"level{k}": nn.Identity() for k in range(1, self.depths + 1)})
-        decoder = partial(Decoder, operator.decodes, widths, self.classes, self.kind.decoder)
+        self.decodes = operator.decodes + (() if operator.exchanges else self.others)
+        decoder = partial(Decoder, self.decodes, widths, self.classes, self.kind.decoder)
         self.decoder = self._seeded("decoder", decoder)
 
     @property
@@ -100,7 +104,7 @@ class Network(nn.Module):
 
     def _start(self, weights: Mapping[str, Tensor]) -> None:
         """Begin with pretrained `weights` of an encoder, in every encoder and in branches that are made like it."""
-        for name in self.operator.encoders:
+        for name in self.encoders:
             self._encoder(name).start(weights, name)
         for level, operator in self.exchange.items() if self.operator.exchanges else ():
             if getattr(operator, "branch", None) is not None:
@@ -109,17 +113,18 @@ class Network(nn.Module):
                     {k.removeprefix(prefix): x for k, x in weights.items() if k.startswith(prefix)}
                 )
 
-    def forward(self, rgb: Tensor | None, depth: Tensor | None = None) -> Tensor:
+    def forward(self, rgb: Tensor | None, depth: Tensor | None = None, *others: Tensor) -> Tensor:
         """Scores (B, classes, H, W) for colour (B, 3, H, W) in [0, 1] and depth (B, 1, H, W) in metres.
 
-        A missing input is None: the network then gets the mean input (depth: no reading anywhere).
+        A missing input is None: the network then gets the mean input (depth: no reading anywhere). `others` are the
+        modalities that `build` was given beside these, in their order and units; 0 where there is no reading.
         """
-        given = self._standardised(rgb, depth)
+        given = self._standardised(rgb, depth) | self._further(others)
         size = next(iter(given.values())).shape[-2:]
-        now = {name: self._encoder(name).stem(given[name]) for name in self.operator.encoders}
-        pyramids = {stream: [] for stream in self.operator.decodes}
+        now = {name: self._encoder(name).stem(given[name]) for name in self.encoders}
+        pyramids = {stream: [] for stream in self.decodes}
         for level in range(1, self.depths + 1):
-            now |= {name: self._encoder(name).level(now[name], level) for name in self.operator.encoders}
+            now |= {name: self._encoder(name).level(now[name], level) for name in self.encoders}
             if self.operator.exchanges:
                 self._fuse(now, level)
             for stream, pyramid in pyramids.items():
@@ -133,7 +138,10 @@ class Network(nn.Module):
         """Put the level's fused map, and what goes on in each encoder, into `now`."""
         operator = self.exchange[f"level{level}"]
         before = (now.get("fused"),) if operator.remembers else ()
-        fused, rgb, depth = operator(now["rgb"], now["depth"], *before)
+        first, rgb, depth = operator(now["rgb"], now["depth"], *before)
+        chosen = self.config["levels"] is None or level in self.config["levels"]
+        fused = operator.more(first, [now[name] for name in self.others]) if self.others and chosen else first
+        rgb, depth = (fused if x is first else x for x in (rgb, depth))
         read = self.fused[f"level{level}"](fused)
         # what a hook does to the fused map also reaches the encoder in which it goes on
         now |= {"fused": read, "rgb": read if rgb is fused else rgb, "depth": read if depth is fused else depth}
@@ -149,9 +157,27 @@ class Network(nn.Module):
         else:  # the mean input: no reading, and a mask that says so
             z = like.new_zeros(len(like), _channels(self.config["encoding"])["depth"], *like.shape[-2:])
         given = {"rgb": x, "depth": z}
-        if "fused" in self.operator.encoders:
+        if "fused" in self.encoders:
             given["fused"] = torch.cat([x, z], 1)
-        return {name: given[name] for name in self.operator.encoders}
+        return {name: given[name] for name in self.encoders if name in given}
+
+    def _further(self, others: Sequence[Tensor]) -> dict[str, Tensor]:
+        """The inputs of the encoders of further modalities, each standardised and with the mask of its readings."""
+        known = self.config.get("others") or {}
+        if len(others) != len(known):
+            raise ValueError(
+                f"`others` must be the images of {', '.join(known) or 'no modality'}; got {len(others)} of them"
+            )
+        given = {}
+        for (name, about), x in zip(known.items(), others, strict=True):
+            if x.ndim != 4 or x.shape[1] != about["channels"]:
+                raise ValueError(
+                    f"`{name}` must be (B, {about['channels']}, H, W); got {tuple(x.shape)}: move the axes"
+                )
+            valid = (x != 0).any(1, keepdim=True).to(x.dtype)
+            mean, std = about["scale"]
+            given[name] = torch.cat([(x - mean) / std * valid, valid], 1)
+        return {name: x for name, x in given.items() if name in self.encoders}
 
     def _encoded(self, depth: Tensor) -> Tensor:
         """Depth as the encoder is given it, standardised, and the mask of its values: (B, c + 1, H, W)."""
@@ -172,7 +198,7 @@ class Network(nn.Module):
         """Every stream at every level, in the order of `streams`."""
         found = []
         for stream in self.streams:
-            pattern = "encoder_{stream}.layer{level}" if stream in self.operator.encoders else "fused.level{level}"
+            pattern = "encoder_{stream}.layer{level}" if stream in self.encoders else "fused.level{level}"
             for level in range(1, self.depths + 1):
                 found.append(Tap(stream, level, pattern.format(stream=stream, level=level)))
         return found
@@ -215,6 +241,7 @@ def build(
     width: int | Sequence[int] | None = None,
     blocks: int | None = None,
     encoder: str = "small",
+    others: Mapping[str, Mapping[str, object]] | None = None,
     **options: object,
 ) -> Network:
     """A network whose first weights depend on `seed` alone; encoders of one seed start alike in every fusion.
@@ -236,6 +263,10 @@ def build(
         "small", a residual network, or "efficientnet_lite0" (also 1, 2), which begins with ImageNet weights. Those have
         a width of their own, levels at strides 4 to 32, and statistics of batch normalisation that are frozen. The
         decoder is twice as wide there.
+    others : mapping of str to mapping, optional
+        Modalities beside colour and depth, in the order in which the data has them: name -> {"channels": c, "scale":
+        (mean, standard deviation of its readings)}. "late" and "sum" fuse them too; a `fusion` of one of these
+        names is that modality alone.
     **options : object
         `levels`: the levels at which to fuse (default all; elsewhere the decoder reads the colour stream); `rgb_scale`,
         `depth_scale`: (mean, standard deviation) of the inputs, depth in metres over valid readings; `encoding`: what
@@ -263,7 +294,10 @@ def build(
     >>> model.streams, model.config["widths"]
     (('rgb', 'depth', 'fused'), [8, 16, 24, 32])
     """
-    operator = find(fusion)
+    others = _checked_others(others)
+    operator = alone(fusion) if fusion in others else find(fusion)
+    if others and not operator.several and len(operator.modalities) > 1:
+        raise ValueError(f"`others` must be left out for {fusion!r}, which fuses two; got {', '.join(others)}")
     for name in options:
         if name not in OPTIONS:
             raise ValueError(unknown("option", name, OPTIONS))
@@ -274,7 +308,7 @@ def build(
     widths, blocks = _sizes(kind, operator, width, blocks)
     seed = checked_whole("seed", seed, 0, SEEDS - 1, "0 is the default")
     config = {"fusion": fusion, "classes": count, "seed": seed, "widths": widths, "blocks": blocks, "encoder": encoder}
-    config |= OPTIONS | {"rgb_scale": kind.rgb_scale} | options
+    config |= OPTIONS | {"rgb_scale": kind.rgb_scale} | options | ({"others": others} if others else {})
     given = config["weights"] or (IMAGENET if kind.imagenet else RANDOM)
     config["weights"] = RANDOM if given == RANDOM else IMAGENET
     if config["weights"] == IMAGENET and not kind.imagenet:
@@ -286,6 +320,20 @@ def build(
     if config["weights"] == IMAGENET and not next(model.parameters()).is_meta:
         model._start(imagenet_weights(kind, None if given == IMAGENET else given))
     return model
+
+
+def _checked_others(others: Mapping[str, Mapping[str, object]] | None) -> dict[str, dict]:
+    """Further modalities as JSON values."""
+    found = {}
+    for name, about in (others or {}).items():
+        channels, scale = about.get("channels", 1), about.get("scale", (0.0, 1.0))
+        if not str(name).isidentifier() or name in FUSIONS or name in ("fused", "both", "none"):
+            raise ValueError(f"`others` must have names of letters that no fusion has; got {name!r}: rename it")
+        checked_whole(f"others[{name!r}]['channels']", channels, 1, 16, "1 is usual")
+        if len(scale) != 2 or not float(scale[1]) > 0:
+            raise ValueError(f"`others[{name!r}]['scale']` must be mean and standard deviation; got {scale}")
+        found[name] = {"channels": channels, "scale": [float(x) for x in scale]}
+    return found
 
 
 def _sizes(

@@ -148,4 +148,7 @@ def checked(about: Any, name: str) -> tuple[dict, int | None]:
     for key, (right, what) in KINDS.items():
         if key not in config or not right(config[key]):
             raise ValueError(f"`path` must be a network with {key}, {what}; {name} has {str(config.get(key))[:60]!r}")
+    for name, other in dict(config.get("others") or {}).items():
+        if not (isinstance(other, dict) and _whole(other.get("channels"), 1, 17) and _numbers(other.get("scale"), 2)):
+            raise ValueError(f"`path` must say channels and scale of {name!r}; it says {str(other)[:60]!r}")
     return config, about["epoch"]

@@ -15,6 +15,7 @@ from rgbd_insight.data import IGNORE, Dataset, batches
 from rgbd_insight.utils.files import sweep
 from rgbd_insight.utils.tensors import read_tensors, write_tensors
 
+PLANES = ("rgb", "depth", "labels")
 STEPS = 32767  # of the depth code: 0 (no reading) to twice the modality's range
 
 
@@ -36,6 +37,8 @@ class Cache:
         In steps of `scale`; 0 where there is no reading.
     labels : Tensor of uint8 (N, H, W)
         255 = ignore.
+    others : dict of str to Tensor of int16 (N, C, H, W)
+        Modalities beside these two, each in steps of its `scales`; 0 where there is no reading.
     ids, classes, name, fingerprint : tuple of str, tuple of str, str, dict
         Of the dataset.
 
@@ -49,17 +52,27 @@ class Cache:
         if not len(data):
             raise ValueError(f"`data` must have samples; got 0 in {data.name!r}: check its split and path")
         self.name, self.classes, self.fingerprint = data.name, tuple(data.classes), data.fingerprint()
-        self.scale = 2 * data.modalities[1].high / STEPS
-        parts, ids = [], []
+        self.scale, *rest = (2 * max(abs(m.low), abs(m.high)) / STEPS for m in data.modalities[1:])
+        names = [m.name for m in data.modalities[2:]]
+        self.scales = dict(zip(names, rest, strict=True))
+        parts, ids, others = [], [], {name: [] for name in names}
         with tqdm(total=len(data), desc="samples", disable=not progress) as bar:
             for batch in batches(data, 128):
-                rgb, depth = batch.inputs.values()
+                if batch.labels is None or batch.labels.ndim != 3 or batch.labels.is_floating_point():
+                    raise ValueError(
+                        f"`data` must have a class for every pixel, as this training is of segmentation; {data.name!r} "
+                        "has other labels or none: train with your own code, and extract with task="
+                    )
+                rgb, depth, *_ = batch.inputs.values()
                 parts.append((to_bytes(rgb), self._steps(depth, batch.ids), batch.labels.to(torch.uint8)))
+                for name in names:
+                    steps = (batch.inputs[name] / self.scales[name]).round().clamp(-STEPS, STEPS)
+                    others[name].append(steps.to(torch.int16))
                 _check_labels(batch.labels, IGNORE + 1, batch.ids)
                 ids += batch.ids
                 bar.update(len(batch))
         self.rgb, self.depth, self.labels = (torch.cat(column).contiguous() for column in zip(*parts, strict=True))
-        self.ids = tuple(ids)
+        self.ids, self.others = tuple(ids), {name: torch.cat(part) for name, part in others.items()}
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -86,8 +99,9 @@ class Cache:
         if stored is not None:
             return stored
         made = cls(data, progress=progress)
-        tensors = {name: getattr(made, name) for name in ("rgb", "depth", "labels")}
-        write_tensors(path, tensors, "about", json.dumps(about | {"scale": made.scale, "ids": made.ids}))
+        tensors = {name: getattr(made, name) for name in PLANES} | made.others
+        more = {"scale": made.scale, "ids": made.ids, "scales": made.scales}
+        write_tensors(path, tensors, "about", json.dumps(about | more))
         return made
 
     @classmethod
@@ -103,7 +117,9 @@ class Cache:
         if any(stored.get(key) != about[key] for key in about):
             return None
         found = cls.__new__(cls)
-        found.rgb, found.depth, found.labels = (tensors[name] for name in ("rgb", "depth", "labels"))
+        found.rgb, found.depth, found.labels = (tensors[name] for name in PLANES)
+        found.scales = stored.get("scales", {})
+        found.others = {name: tensors[name] for name in found.scales}
         found.name, found.classes, found.fingerprint = stored["name"], tuple(stored["classes"]), stored["fingerprint"]
         found.scale, found.ids = stored["scale"], tuple(stored["ids"])
         return found
@@ -112,12 +128,14 @@ class Cache:
         """The same cache with its tensors on `device`."""
         moved = copy.copy(self)
         moved.rgb, moved.depth, moved.labels = (x.to(device) for x in (self.rgb, self.depth, self.labels))
+        moved.others = {name: x.to(device) for name, x in self.others.items()}
         return moved
 
-    def batch(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Colour (B, 3, H, W) in [0, 1], depth (B, 1, H, W) in its unit and labels int64 (B, H, W) of `rows`."""
+    def batch(self, rows: Tensor) -> tuple[Tensor, ...]:
+        """Of `rows`, colour (B, 3, H, W) in [0, 1], depth (B, 1, H, W) in its unit, labels int64 (B, H, W), others."""
         rows = rows.to(self.rgb.device)
-        return self.rgb[rows].float() / 255, self.depth[rows].float() * self.scale, self.labels[rows].long()
+        others = (x[rows].float() * self.scales[name] for name, x in self.others.items())
+        return self.rgb[rows].float() / 255, self.depth[rows].float() * self.scale, self.labels[rows].long(), *others
 
     def check_labels(self, classes: int) -> None:
         """Raise a ValueError that names the first sample with a class of `classes` or more."""

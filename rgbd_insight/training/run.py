@@ -6,7 +6,7 @@ import json
 import math
 import os
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -40,7 +40,7 @@ class Run:
     def __init__(self, model: Network, cache: Cache, recipe: Recipe) -> None:
         cache.check_labels(model.classes)
         self.model, self.cache, self.recipe = model, cache, recipe
-        self.encoders, self.team = model.operator.encoders, processes()
+        self.encoders, self.team = model.encoders, processes()
         if recipe.alignment is not None and (self.team.count > 1 or len(self.encoders) < 2):
             raise ValueError(
                 f"`alignment` must be left out for {model.fusion!r} in {self.team.count} processes: it compares two "
@@ -138,11 +138,11 @@ class Run:
 
     def _step(self, rows: Tensor, chances: Tensor, moves: Tensor) -> dict[str, Tensor]:
         """One step on the samples `rows`, with draws for each of them; what was measured stays on the device."""
-        rgb, depth, labels = self._augmented(rows, chances, moves)  # this process's share of them
+        inputs, labels = self._augmented(rows, chances, moves)  # this process's share of them
         weight = self.team.sum(self.weights[labels].sum()).clamp_min(1e-6)  # a batch without labels teaches nothing
         self.optimizer.zero_grad()
         if len(labels):
-            row = self._backward(rgb, depth, labels, weight)
+            row = self._backward(inputs, labels, weight)
         else:  # more processes than samples in the last batch
             none = torch.zeros((), dtype=torch.long, device=self.device)
             row = {"loss": weight.new_zeros(()), "right": none, "labelled": none}
@@ -153,14 +153,14 @@ class Run:
         self.optimizer.step()
         return row
 
-    def _backward(self, rgb: Tensor, depth: Tensor, labels: Tensor, weight: Tensor) -> dict[str, Tensor]:
+    def _backward(self, inputs: Sequence[Tensor], labels: Tensor, weight: Tensor) -> dict[str, Tensor]:
         """The gradients of these samples' part of the loss, `weight` being that of all samples of the step."""
         aligned = self.recipe.alignment
         with (
             torch.autocast(self.device.type, torch.bfloat16, enabled=self.half),
             nullcontext() if aligned is None else aligned.watching(self.model) as traced,
         ):
-            scores = self.model(rgb, depth)  # (B, classes, H, W)
+            scores = self.model(*inputs)  # (B, classes, H, W)
         labelled = labels != IGNORE  # (B, H, W)
         # written out: on a GPU the sum inside F.cross_entropy of maps comes out differently every time
         picked = scores.float().log_softmax(1).gather(1, labels.clamp_max(scores.shape[1] - 1)[:, None])[:, 0]
@@ -170,23 +170,26 @@ class Run:
         sum(more if penalty is None else [*more, penalty], start=loss).backward()
         return {"loss": loss.detach(), "right": (scores.argmax(1) == labels).sum(), "labelled": labelled.sum()}
 
-    def _augmented(self, rows: Tensor, chances: Tensor, moves: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What this process takes of the samples `rows`, moved and with inputs left out as the recipe says."""
+    def _augmented(self, rows: Tensor, chances: Tensor, moves: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Inputs and labels of this process's share of the samples `rows`, moved and left out as the recipe says."""
         rows, chances, moves = (x[self.team.share] for x in (rows, chances, moves))
         mirror, left_out = chances[:, :, None, None, None].unbind(1)  # (B, 1, 1, 1) each
-        rgb, depth, labels = self.cache.batch(rows)
+        rgb, depth, labels, *others = self.cache.batch(rows)
         if self.recipe.zoom > 1:
             rgb, depth, labels = augmentation.zoomed(rgb, depth, labels, moves[:, :3], self.recipe.zoom)
         if self.recipe.jitter:
             rgb = augmentation.coloured(rgb, moves[:, 3:], self.recipe.jitter)
         if self.recipe.flip:
-            rgb, depth = (torch.where(mirror < 0.5, x.flip(-1), x) for x in (rgb, depth))
+            rgb, depth, *others = (torch.where(mirror < 0.5, x.flip(-1), x) for x in (rgb, depth, *others))
             labels = torch.where(mirror[:, 0] < 0.5, labels.flip(-1), labels)
         p = self.recipe.modality_dropout
-        if p and len(self.model.modalities) == 2:
+        if p and len(self.model.modalities) > 1:
             rgb = torch.where(left_out < p, self.model.config["rgb_scale"][0], rgb)
-            depth = torch.where((left_out >= p) & (left_out < 2 * p), 0.0, depth)
-        return rgb.contiguous(memory_format=self.format), depth, labels
+            depth, *others = (
+                torch.where((left_out >= i * p) & (left_out < (i + 1) * p), 0.0, x)
+                for i, x in enumerate((depth, *others), 1)
+            )
+        return [rgb.contiguous(memory_format=self.format), depth, *others], labels
 
     def _gradients(self) -> dict[str, Tensor]:
         """The gradient norm of each encoder, and the cosine between two."""

@@ -11,8 +11,12 @@ from rgbd_insight.data.catalogue import CAMOUFLAGED, FLAT, GRADED, ORDINARY, TAG
 def test_a_scene_is_the_same_picture_in_every_batch_and_order():
     data = Scenes(n=20, seed=3)
     alone, among = data.batch([7]), data.batch([2, 7, 19])
-    for field in ("rgb", "depth", "labels", "concepts"):
-        assert torch.equal(getattr(alone, field)[0], getattr(among, field)[1]), field
+    for one, other in zip(
+        (*alone.inputs.values(), alone.labels, alone.concepts),
+        (*among.inputs.values(), among.labels, among.concepts),
+        strict=True,
+    ):
+        assert torch.equal(one[0], other[1])
 
 
 def test_seeds_and_splits_share_no_scene():

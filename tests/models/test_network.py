@@ -194,3 +194,32 @@ WRONG = [
 def test_encodings_that_cannot_be(options, message):
     with pytest.raises(ValueError, match=message):
         build("sum", classes=3, width=8, **options)
+
+
+THIRD = {"thermal": {"channels": 1, "scale": (20.0, 5.0)}}
+
+
+@pytest.mark.parametrize("fusion", ["late", "sum", "thermal", "rgb"])
+def test_a_third_modality_has_an_encoder_of_its_own(fusion):
+    model = build(fusion, 5, width=8, others=THIRD).eval()
+    rgb, depth, thermal = torch.rand(2, 3, 24, 32), torch.rand(2, 1, 24, 32) + 1, 20 + 5 * torch.rand(2, 1, 24, 32)
+    with torch.no_grad():
+        scores = model(rgb, depth, thermal)
+        moved = [not torch.equal(scores, model(*given)) for given in (
+            (1 - rgb, depth, thermal), (rgb, depth + 1, thermal), (rgb, depth, thermal + 3))]  # fmt: skip
+    assert scores.shape == (2, 5, 24, 32)
+    assert moved == [name in model.modalities for name in ("rgb", "depth", "thermal")]
+    assert len(model.taps()) == 4 * len(model.streams)
+    with pytest.raises(ValueError, match="`others` must be the images of thermal; got 0 of them"):
+        model(rgb, depth)
+
+
+def test_a_third_modality_starts_the_encoders_of_two_as_they_are():
+    two, three = build("sum", 5, width=8, seed=3), build("sum", 5, width=8, seed=3, others=THIRD)
+    for name, x in two.encoder_rgb.state_dict().items():
+        assert torch.equal(x, three.encoder_rgb.state_dict()[name])
+    assert "others" not in two.config and three.config["others"] == {"thermal": {"channels": 1, "scale": [20.0, 5.0]}}
+    with pytest.raises(ValueError, match="`others` must be left out for 'se', which fuses two"):
+        build("se", 5, others=THIRD)
+    with pytest.raises(ValueError, match="names of letters that no fusion has; got 'sum'"):
+        build("sum", 5, others={"sum": {}})

@@ -173,7 +173,7 @@ def test_flip_keeps_register(tmp_path):
     cache = Cache(Toy())
     run_ = trainer.Run(tiny(), cache, trainer.Recipe(modality_dropout=0.0, precision="fp32"))
     run_.prepare(torch.device("cpu"), 0)
-    rgb, depth, labels = run_._augmented(
+    (rgb, depth), labels = run_._augmented(
         torch.arange(24), torch.rand(24, 2, generator=torch.Generator().manual_seed(0)), torch.zeros(24, 6)
     )
     _, _, unflipped = cache.batch(torch.arange(24))
@@ -202,7 +202,7 @@ def test_zoom_keeps_register_and_mixes_neither_depth_nor_classes(tmp_path):
     moves = torch.rand(24, 6, generator=torch.Generator().manual_seed(0))
     moves[0, :3] = torch.tensor([0.0, 0.5, 0.5])  # a factor of 1 changes nothing
     moves[1, :3] = torch.tensor([1.0, 1.0, 0.0])  # the upper right quarter, twice as large
-    rgb, depth, labels = run_._augmented(torch.arange(24), torch.ones(24, 2), moves)
+    (rgb, depth), labels = run_._augmented(torch.arange(24), torch.ones(24, 2), moves)
     torch.testing.assert_close(depth[:, 0], 0.05 * (1.0 + labels), atol=1e-3, rtol=0)
     whole = torch.arange(128).reshape(8, 16)
     assert torch.equal(labels[0], whole)
@@ -218,7 +218,7 @@ def test_jitter_changes_colour_alone_and_is_within_its_range():
     run_ = trainer.Run(tiny(), cache, trainer.Recipe(modality_dropout=0.0, precision="fp32", jitter=0.3, flip=False))
     run_.prepare(torch.device("cpu"), 0)
     moves = torch.rand(24, 6, generator=torch.Generator().manual_seed(1))
-    rgb, depth, labels = run_._augmented(torch.arange(24), torch.ones(24, 2), moves)
+    (rgb, depth), labels = run_._augmented(torch.arange(24), torch.ones(24, 2), moves)
     before = cache.batch(torch.arange(24))
     assert torch.equal(depth, before[1]) and torch.equal(labels, before[2])
     assert 0 <= rgb.min() and rgb.max() <= 1
