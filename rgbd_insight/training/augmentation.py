@@ -75,9 +75,13 @@ def coloured(rgb: Tensor, draws: Tensor, most: float) -> Tensor:
     0.4
     """
     bright, contrast, saturation = (1 + most * (2 * draws - 1))[:, :, None, None, None].unbind(1)  # (B, 1, 1, 1) each
-    weights = torch.tensor(GREY, device=rgb.device)[:, None, None]
     rgb = rgb * bright
-    mean = (rgb * weights).sum(1, keepdim=True).mean((2, 3), keepdim=True)  # (B, 1, 1, 1)
+    mean = _grey(rgb).mean((2, 3), keepdim=True)  # (B, 1, 1, 1)
     rgb = mean + contrast * (rgb - mean)
-    grey = (rgb * weights).sum(1, keepdim=True)  # (B, 1, H, W)
+    grey = _grey(rgb)
     return (grey + saturation * (rgb - grey)).clamp(0, 1)
+
+
+def _grey(rgb: Tensor) -> Tensor:
+    """Brightness (B, 1, H, W); without a tensor of weights, which cannot come from the host while a step is captured."""
+    return sum(share * rgb[:, i : i + 1] for i, share in enumerate(GREY))
