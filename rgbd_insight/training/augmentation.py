@@ -83,5 +83,5 @@ def coloured(rgb: Tensor, draws: Tensor, most: float) -> Tensor:
 
 
 def _grey(rgb: Tensor) -> Tensor:
-    """Brightness (B, 1, H, W); without a tensor of weights, which cannot come from the host while a step is captured."""
+    """Brightness (B, 1, H, W); no tensor of weights comes from the host, which a step that is captured must not ask."""
     return sum(share * rgb[:, i : i + 1] for i, share in enumerate(GREY))
