@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -61,7 +62,7 @@ class Inputs:
     Raises
     ------
     ValueError
-        For another encoding or order, and where one of a mean and a deviation is missing.
+        For another encoding or order, where one of a mean and a deviation is missing, and for numbers that cannot be.
 
     References
     ----------
@@ -102,6 +103,18 @@ class Inputs:
         for mean, deviation in (("mean", "deviation"), ("depth_mean", "depth_deviation")):
             if (getattr(self, mean) is None) != (getattr(self, deviation) is None):
                 raise ValueError(f"`{mean}` and `{deviation}` must come together; got one of them: give both, or none")
+        for name in ("mean", "deviation", "scale", "depth_mean", "depth_deviation", "reach"):
+            values = getattr(self, name)
+            numbers = () if values is None else [values] if isinstance(values, int | float) else values
+            above = 0 if name.endswith("deviation") else -math.inf
+            if not all(math.isfinite(value) and value > above for value in numbers):
+                must = "above 0" if above == 0 else "finite"
+                raise ValueError(f"`{name}` must be {must}; got {values}: take it from the network's own code")
+        if self.channels < 1 or self.reach[0] >= self.reach[1]:
+            raise ValueError(
+                f"`channels` must be 1 or more and `reach` rise from low to high; got {self.channels} and {self.reach}:"
+                " give both as the network and the data have them"
+            )
 
     def __call__(self, rgb: Tensor, depth: Tensor) -> tuple[Tensor, Tensor]:
         """Colour (B, 3, H, W) and depth (B, c, H, W) as the network wants them."""

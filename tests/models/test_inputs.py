@@ -155,6 +155,10 @@ def test_what_the_data_cannot_give_is_said():
         (lambda: Inputs(encoding="disparity"), "`encoding` must be one of metric"),
         (lambda: Inputs(missing="nan"), "`missing` must be one of zero, value"),
         (lambda: Inputs(mean=0.5), "`mean` and `deviation` must come together"),
+        (lambda: Inputs(mean=0.5, deviation=0.0), "`deviation` must be above 0; got 0.0"),
+        (lambda: Inputs(mean=(0.5, float("nan"), 0.5), deviation=1.0), "`mean` must be finite"),
+        (lambda: Inputs(scale=float("inf")), "`scale` must be finite"),
+        (lambda: Inputs(reach=(3.0, 3.0)), "`reach` rise from low to high"),
         (lambda: Adapter("pairs"), "`inputs` must be one of pair, list"),
     ],
 )
