@@ -192,6 +192,8 @@ def _training(found: Answer, nets: Networks, levels: Sequence[int], measures: Se
         why = "what happens in training needs the responses at several epochs"
         call = 'ri.extract(model, data, out=…, run={"role": "checkpoint", "epoch": …}) for each kept epoch'
         found.missing.append(Missing(f"checkpoints of {nets.name}", why, call))
+    if not nets.fused:  # a twin's final run has no responses to the other modality either
+        return
     for run in [*steps, final]:
         member = Networks(features, nets.name, (dict.fromkeys(nets.modalities, run),) * 2, "other seed")
         cells = {"run": run, "epoch": features.entry(run)["epoch"]}
