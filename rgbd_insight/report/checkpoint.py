@@ -81,7 +81,8 @@ def _beside(features: Features, control: str, results: Mapping[str, Result]) -> 
 def _calls(features: Features, run: str, twins: list[str]) -> dict[str, str]:
     """The exact calls that add what is absent."""
     entry = features.entry(run)
-    named = {key: entry[key] for key in ("fusion", "seed", "epoch")}
+    known = ("fusion", "seed") if "epoch" in entry["about"].get("unknown", "") else ("fusion", "seed", "epoch")
+    named = {key: entry[key] for key in known}
     rest = f'data, taps, out="{features.path}"'
     unimodal = " and ".join(f"{named | {'fusion': name}}" for name in twins)
     return {
