@@ -57,7 +57,7 @@ class Scale:
     seeds: int
     twin_seeds: int
     cells: int
-    traced: tuple[str, ...] = SMALL
+    traced: tuple[str, ...] = ("sum", "se")
     partners: int = 2
     block: int = 64
     few: int | None = None
@@ -65,9 +65,9 @@ class Scale:
 
 SCALES = {
     "tiny": Scale(
-        (48, 64), 1, 12, 2, 2, 4, ISOLATED, 1, few=24
+        (48, 64), 1, 12, 2, 2, 4, partners=1, few=24
     ),  # two steps a run: the whole campaign in minutes on a CPU
-    "small": Scale((120, 160), 10, 8, 1, 1, 16, ISOLATED, 1),
+    "small": Scale((120, 160), 10, 8, 1, 1, 16, ("se",), 1),
     "full": Scale((192, 256), 30, 16, 2, 2, 16, block=BLOCK),
 }
 
