@@ -189,10 +189,11 @@ def pretrained_tables(chosen: Sequence[Plan], profile: str, work: Path, book: Pa
             parts.append(accuracy_table(plan, work, there).assign(scale=profile))
         if len(there) < len(plan.runs):
             continue
-        zoo_tables(plan, work, results, pool, command)
         features = load(*(folder(plan, work, run) for run in there if run.network in ISOLATED), verify=False)
+        about = _about(plan, [features]) | {"scale": profile}
+        zoo_tables(plan, work, results, pool, command, about)
         name = f"positions_{plan.name.replace('-', '_')}"
-        write_table(real_table(features).assign(**_about(plan, [features]), scale=profile), results, name, command)
+        write_table(real_table(features).assign(**about), results, name, command)
         names += [f"zoo_{plan.name.replace('-', '_')}", name]
     write_table(pd.concat(parts, ignore_index=True), results, "pretrained", command)
     return names

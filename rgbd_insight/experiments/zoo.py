@@ -54,8 +54,13 @@ COMMAND = "make features PROFILE=full"
 YARDSTICK = "se"  # what the other operators' IoU is compared with
 
 
-def zoo_tables(plan: Plan, work: Path, results: Path, pool: Pool = ALONE, command: str = COMMAND) -> None:
-    """Write what the questions say of every operator of a plan, one part for each question and network."""
+def zoo_tables(
+    plan: Plan, work: Path, results: Path, pool: Pool = ALONE, command: str = COMMAND, about: dict | None = None
+) -> None:
+    """Write what the questions say of every operator of a plan, one part for each question and network.
+
+    `about` is said of every row, in columns of its own.
+    """
     parts = work / "tables" / plan.name
     parts.mkdir(parents=True, exist_ok=True)
     jobs = []
@@ -72,7 +77,7 @@ def zoo_tables(plan: Plan, work: Path, results: Path, pool: Pool = ALONE, comman
     do_all(jobs, pool)
     found = [pd.read_parquet(path) for path in sorted(parts.glob("*.parquet"))]
     found += [pd.read_parquet(path) for path in sorted((work / "extracted" / plan.name).glob("*.ablated.parquet"))]
-    table = pd.concat(found, ignore_index=True)
+    table = pd.concat(found, ignore_index=True).assign(**about or {})
     write_table(table, results, f"zoo_{plan.name.replace('-', '_')}", command)
 
 
