@@ -89,8 +89,15 @@ def _table(found: Rows) -> pd.DataFrame:
     rows = filled(rows[rows["measure"].isin([SIMILARITY, VARIANCE])], f"{SIMILARITY!r} and {VARIANCE!r}")
     if rows["measure"].nunique() < 2:
         raise ValueError(f"`found` must have {SIMILARITY!r} and {VARIANCE!r}; got {rows['measure'].iloc[0]!r} alone")
-    rows = rows.assign(fusion=rows["fusion"].astype(object).fillna("network"))
+    rows = _by_pair(rows.assign(fusion=rows["fusion"].astype(object).fillna("network")))
     return rows.sort_values("level", kind="stable")
+
+
+def _by_pair(rows: pd.DataFrame) -> pd.DataFrame:
+    """Of more than two modalities each pair is a network of its own here: "sum: rgb and thermal"."""
+    if not {"modality", "versus"} <= {*rows} or len(rows[["modality", "versus"]].dropna().drop_duplicates()) < 2:
+        return rows
+    return rows.assign(fusion=rows["fusion"] + ": " + rows["modality"] + " and " + rows["versus"])
 
 
 def _ground(ax: Axes, right: float) -> None:
@@ -135,7 +142,9 @@ def _look(name: str, names: Sequence[str]) -> tuple[str, str, str]:
 
 
 def _shown(name: str) -> str:
-    return "trained alone (twins)" if name == "twins" else f"trained together: {name}"
+    run, _, pair = name.partition(": ")
+    shown = "trained alone (twins)" if run == "twins" else f"trained together: {run}"
+    return f"{shown}, {pair}" if pair else shown
 
 
 def _arrow_key(colour: str, marker: str, line: str) -> Line2D:
@@ -167,7 +176,7 @@ def axis(found: Rows, ax: Axes | None = None, *, measure: str = SCORE) -> Axes:
     'joint discrepancy'
     """
     rows = found.table if isinstance(found, Result) else found
-    rows = filled(rows[rows["measure"] == measure], repr(measure))
+    rows = _by_pair(filled(rows[rows["measure"] == measure], repr(measure)))
     names, ax, ends = list(rows["fusion"].unique()), canvas(ax, 3.4), {}
     for i, name in enumerate(names):
         part = rows[rows["fusion"] == name].sort_values("level")
@@ -235,7 +244,7 @@ def moved(found: Rows, ax: Axes | None = None) -> Axes:
     ['feature similarity', 'semantic variance']
     """
     rows = found.table if isinstance(found, Result) else found
-    rows = filled(rows[(rows["measure"] == MOVED) & rows["label"].isin([SIMILARITY, VARIANCE])], repr(MOVED))
+    rows = _by_pair(filled(rows[(rows["measure"] == MOVED) & rows["label"].isin([SIMILARITY, VARIANCE])], repr(MOVED)))
     names, axes = list(rows["fusion"].unique()), list(rows["label"].unique())
     ax, ends = canvas(ax, 3.2), {}
     for panel, label in zip(panels(ax, axes, len(axes)), axes, strict=True):
@@ -288,6 +297,7 @@ def quadrants(found: Rows, ax: Axes | None = None, *, modality: str | None = Non
     level = int(rows["level"].max()) if level is None else level
     modality = rows["modality"].iloc[0] if modality is None else modality
     rows = filled(rows[(rows["level"] == level) & (rows["modality"] == modality)], f"level {level} of {modality}")
+    rows = _by_pair(rows)
     names = list(rows["fusion"].unique())
     ax, left = canvas(ax, 1.5 + 0.45 * len(names)), np.zeros(len(names))
     for name, colour in zip(QUADRANTS, SHADES, strict=True):

@@ -93,3 +93,15 @@ def test_names_stand_beside_the_lines_of_few_networks_and_apart():
     assert [text.get_text() for text in ax.texts] == ["trained alone", "sum", "se"]
     heights = [text.xy[1] for text in ax.texts]
     assert np.diff(heights).min() > 0.05 * np.ptp(ax.get_ylim())
+
+
+def test_more_than_two_modalities_are_an_arrow_a_pair():
+    rows = [
+        {"measure": name, "fusion": "sum", "level": level, "value": 0.2 * level, "low": 0, "high": 1} | pair
+        for name in ("feature similarity", "semantic variance")
+        for level in (1, 2)
+        for pair in ({"modality": "rgb", "versus": "depth"}, {"modality": "rgb", "versus": "thermal"})
+    ]
+    drawn = plots.plane(Result.of("joint", rows, made={}))
+    said = [text.get_text() for text in drawn.get_legend().get_texts()]
+    assert said == ["trained together: sum, rgb and depth", "trained together: sum, rgb and thermal"]
