@@ -377,10 +377,7 @@ def _hits(guess: Tensor, target: Tensor, classes: int) -> dict[str, np.ndarray]:
 def occurrences(values: Tensor, mask: Tensor, count: int) -> np.ndarray:
     """How often each of 0 … `count` − 1 is in each row of `values` (B, P) where `mask` is true: (B, count).
 
-    Raises
-    ------
-    ValueError
-        For another class, or a mask of another shape or kind.
+    Raises ValueError for another class, or a mask of another shape or kind.
 
     Examples
     --------
@@ -390,12 +387,12 @@ def occurrences(values: Tensor, mask: Tensor, count: int) -> np.ndarray:
     """
     import torch  # only extraction waits for this import
 
-    b = len(values)
     if mask.dtype != torch.bool or mask.shape != values.shape:
-        raise ValueError(f"`mask` must be bool {tuple(values.shape)}, as `values`; got {mask.dtype} {tuple(mask.shape)}")
+        raise ValueError(f"`mask` must be bool {tuple(values.shape)}; got {mask.dtype} {tuple(mask.shape)}")
     rest = values.int().masked_fill(~mask, count)  # (B, P), what does not count in a class of its own
     if rest.numel() and not (0 <= rest.min() and rest.max() <= count):
         raise ValueError(f"`values` must be classes from 0 to {count - 1} where `mask` is true; got others")
+    b = len(values)
     rest += (count + 1) * torch.arange(b, dtype=torch.int32, device=values.device)[:, None]
     counts = torch.bincount(rest.flatten(), minlength=b * (count + 1)).reshape(b, count + 1)
     return counts[:, :count].cpu().numpy()  # (B, count)

@@ -6,6 +6,7 @@ import dis
 import functools
 import inspect
 import re
+import sys
 import sysconfig
 import warnings
 from collections.abc import Callable, Mapping, MutableMapping
@@ -145,13 +146,11 @@ class _Function:
         return None
 
     def not_whole(self, args: tuple, kwargs: Mapping[str, Any]) -> str | None:
-        """What is no number; infinity may be meant, but never of a whole one."""
+        """What is no number; infinity may be meant where the documentation says so, but never of a whole one."""
         given = self.given(args, kwargs)
-        numbers = {name: value for name, value in given.items() if isinstance(value, float) and unreal(value)}
+        numbers = {name: value for name, value in given.items() if isinstance(value, float | tuple) and unreal(value)}
         said = self._of_another_kind(numbers)
-        if said or not (self.finite and any(map(np.isnan, numbers.values()))):
-            return said
-        return self.not_finite(args, kwargs)
+        return self.not_finite(args, kwargs) if not said and numbers and self.finite else said
 
     def of_another_kind(self, args: tuple, kwargs: Mapping[str, Any]) -> str | None:
         """The argument that is not of the kind that it is annotated with."""
@@ -191,9 +190,12 @@ class _Function:
         return _lengths(given) or (f"`{nothing}` must be in its range; got 0" if nothing else None)
 
     def _hint(self, name: str) -> Any:
-        hint = inspect.unwrap(self.function).__annotations__.get(name, Any)
-        with suppress(Exception):  # a name that is imported for type checkers only
-            return eval(hint, inspect.unwrap(self.function).__globals__) if isinstance(hint, str) else hint
+        function = inspect.unwrap(self.function)
+        hint = function.__annotations__.get(name, Any)
+        torch = sys.modules.get("torch")  # some modules import it for type checkers only
+        known = {"Tensor": torch.Tensor, "nn": torch.nn} if torch is not None else {}
+        with suppress(Exception):  # another such name
+            return eval(hint, known | function.__globals__) if isinstance(hint, str) else hint
         return Any
 
     def _documented(self, name: str) -> str:

@@ -403,6 +403,7 @@ WELL = ("refused", "fine")
 UNCALLED = {  # made by others of these, or for tests of their own, or nothing is given to them
     "claims.digest",
     "claims.specification",
+    "extraction.call",  # what a network says of its inputs is its own
     "experiments.arrive",  # these two run a script that is named, and git
     "experiments.prepare",
     "experiments.run_claims",  # hundreds of jobs, of which each says what is wrong with it
