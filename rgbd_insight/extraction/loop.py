@@ -158,8 +158,8 @@ def extract(
     untrained = {"fusion": about["fusion"], "seed": about["seed"], "epoch": 0, "role": "untrained"}
     if control and untrained.items() <= about.items():
         raise ValueError("`control` is for a trained network; this one is untrained: leave it out")
-    run = about | identity(model, adapt)
-    run |= {
+    about |= identity(model, adapt)
+    run = about | {
         "task": found.scoring.as_json(),
         "taps": [tap.as_json() for tap in taps],
         "draws": draws,
@@ -175,20 +175,10 @@ def extract(
             writer and _Todo(writer.done, writer.conditions, tuple(writer.ablations), writer.cells, writer.complete)
         )
         if not todo.complete:
-            wanted = [a for a in ablations if a.name in todo.ablations]
             with at_rest(model, device) as chosen:
-                extractor = Extractor(
-                    model, data, taps, scorer=found, draws=draws, block=batch_size, device=chosen, adapt=adapt
-                )
-                if todo.cells:
-                    plan = extractor.plan_cells(cells)
-                    if writer:
-                        writer.place_cells(plan.grid, plan.units)
-                _extract_blocks(extractor, writer, todo, wanted, progress=progress and team.first)
-                if writer:
-                    execution = _provenance(chosen, claims) | {"processes": team.count}
-                    execution |= {"restless": extractor.unlike} if extractor.unlike else {}
-                    _finish(extractor, writer, todo, curves, execution)
+                how = {"scorer": found, "draws": draws, "block": batch_size, "device": chosen, "adapt": adapt}
+                extractor, execution = Extractor(model, data, taps, **how), _provenance(chosen, claims)
+                _record(extractor, writer, todo, ablations, cells, curves, execution, progress=progress and team.first)
     team.barrier()
     if control:
         same = {"task": found.task.name, "conditions": names, "draws": draws, "cells": cells, "batch_size": batch_size}
@@ -218,6 +208,29 @@ class _Todo:
     ablations: tuple[str, ...]
     cells: list[str]
     complete: bool
+
+
+def _record(
+    extractor: Extractor,
+    writer: FeatureWriter | None,
+    todo: _Todo,
+    ablations: list[Ablation],
+    cells: int,
+    curves: pd.DataFrame | None,
+    execution: dict,
+    *,
+    progress: bool,
+) -> None:
+    """Record all that is left, and in the first process move the run into the directory."""
+    if todo.cells:
+        plan = extractor.plan_cells(cells)
+        if writer:
+            writer.place_cells(plan.grid, plan.units)
+    wanted = [a for a in ablations if a.name in todo.ablations]
+    _extract_blocks(extractor, writer, todo, wanted, progress=progress)
+    if writer:
+        execution |= {"processes": processes().count} | ({"restless": extractor.unlike} if extractor.unlike else {})
+        _finish(extractor, writer, todo, curves, execution)
 
 
 def _extract_blocks(
