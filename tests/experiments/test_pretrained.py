@@ -7,12 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
 
 from rgbd_insight.cli import main
-from rgbd_insight.experiments import archives, pretrained
+from rgbd_insight.experiments import archives, pretrained, zoo
 from rgbd_insight.experiments.pretrained import SCALES, pretrained_plans
 from rgbd_insight.features import load
 from rgbd_insight.features.tables import read_table
@@ -33,6 +34,15 @@ def test_the_full_profile_is_every_operator_with_seeds_and_checkpoints():
     assert whole.model["encoder"] == "efficientnet_lite0" and "encoder" not in scratch.model
     assert {k: v for k, v in whole.recipe.items() if v != scratch.recipe[k]}.keys() == {"lr", "encoder_lr"}
     assert [run.network for run in pretrained_plans("small", "images")[0].runs] == ["se", *["rgb", "depth"] * 2]
+
+
+def test_where_one_seed_is_planned_further_twins_make_the_ceiling(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(zoo, "load", lambda *homes, **_: seen.extend(home.name for home in homes))
+    monkeypatch.setattr(zoo, "asked", lambda *_: pd.DataFrame({"x": [1]}))
+    plan = pretrained_plans("small", "images")[0]
+    zoo._write_part(plan, tmp_path, "se", "joint", tmp_path / "part.parquet")
+    assert set(seen) == {"se-s0", "rgb-s0", "rgb-s1", "depth-s0", "depth-s1"}
 
 
 @pytest.fixture(scope="module")
