@@ -210,7 +210,7 @@ def test_the_house_is_one_that_is_known_on_sight():
     rooms = [p for p in PACKAGE.iterdir() if p.name not in ("__init__.py", "__init__.pyi", "py.typed", "__pycache__")]
     assert len(rooms) <= 18
     assert not [p.name for p in rooms if p.name.startswith("_")]
-    assert len(list(PACKAGE.rglob("*.py"))) <= 195
+    assert len(list(PACKAGE.rglob("*.py"))) <= 210
 
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=name)

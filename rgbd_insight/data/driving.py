@@ -92,8 +92,8 @@ def eventscape(root: str | Path, out: str | Path, *, every: int = 10, progress: 
     ----------
     root : str or Path
         The folder with Town01-03_train/, Town05_val/ and the like; in each the drives, and in each drive
-        rgb/data/*_NNNN_image.png, events/data/*_NNNN_events.npz (x, y, t, p) and
-        semantic/data/*_NNNN_gt_labelIds.png.
+        `rgb/data/*_NNNN_image.png`, `events/data/*_NNNN_events.npz` (x, y, t, p) and
+        `semantic/data/*_NNNN_gt_labelIds.png`.
     out : str or Path
         The new folder.
     every : int, optional

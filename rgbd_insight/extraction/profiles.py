@@ -14,7 +14,7 @@ from rgbd_insight.stats import group_codes, group_folds
 from rgbd_insight.utils.threads import one_thread
 
 FOLDS, TOP = 5, 0.005
-VALUES = 4_000_000  # of maps that are held together
+VALUES = 1_000_000  # of maps that are held together
 ROWS = 65_536  # cells whose concepts are held together
 ON_GRIDS = 1000  # images, at most, that are compared by what stands where in their maps
 REST = 1e-3  # relative error of all inner products together that coordinates may leave out
