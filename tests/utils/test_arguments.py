@@ -34,7 +34,6 @@ from rgbd_insight.utils.values import as_array, beyond, fits, has_shape, odditie
         (np.ndarray, [np.ones(2)], [3.0, "ab"]),
         (Any, [object()], []),
     ],
-    ids=str,
 )
 def test_annotations_say_what_fits(hint, right, wrong):
     assert all(fits(value, hint) for value in right)
