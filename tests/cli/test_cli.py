@@ -90,7 +90,7 @@ def test_scenes_are_not_mirrored_and_folders_are(at, monkeypatch):
 @pytest.mark.parametrize(
     ("command", "code", "said"),
     [
-        ("", 2, "data|taps|train|extract|audit|claims|validate|campaign"),
+        ("", 2, "data|published|taps|train|extract|audit|claims|validate|campaign"),
         ("tran", 2, "tran"),
         ("train --fusion summ", 1, "nearest are sum"),
         ("train --fusion sum,nope", 1, "nope"),
@@ -104,7 +104,7 @@ def test_scenes_are_not_mirrored_and_folders_are(at, monkeypatch):
         ("train --epochs 0", 1, "`epochs` must be a whole number from 1"),
         ("train --n 0", 1, "`n` must be a whole number from 1"),
         ("train --data scene", 1, 'must be "scenes"'),
-        ("train --data folder:nowhere", 1, "nowhere is none"),
+        ("train --data folder:nowhere", 1, "'nowhere' is none"),
         ("extract", 1, "there is none at runs/sum-s0"),
         ("extract --model empty", 1, "empty has none"),
         ("extract --model foreign.safetensors", 1, "foreign.safetensors is none"),
