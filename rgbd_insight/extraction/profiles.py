@@ -39,7 +39,7 @@ def profiles_of(writer: FeatureWriter, groups: Sequence[str]) -> dict[str, np.nd
     Notes
     -----
     Both are exact for the float32 means over cells, however many there are: ranks by sorting, and thresholds that the
-    ⌊.005·n⌋ largest of a unit's n responses exceed. As many units are read at a time as have four million responses;
+    ⌊.005·n⌋ largest of a unit's n responses exceed. As many units are read at a time as have a million responses;
     memory grows with the images only where one unit has more.
     """
     if not writer.map_units or len(set(groups)) < FOLDS:

