@@ -170,7 +170,7 @@ def _joined(tap: Tap, passes: list[Tensor], samples: int) -> Tensor:
         f"tap {tap}: the network was called {len(rows)} times for {samples} samples, with {seen} rows: calls can be "
         "joined where their rows are the samples in order; of windows, scales and flips no hook can tell where in the "
         "image they lie and what they weigh: give `adapt`, which calls it with each whole image once, as "
-        "adapt=lambda model, rgb, depth: model(rgb, depth), or make every window a sample"
+        "adapt=lambda model, *inputs: model(*inputs), or make every window a sample"
     )
 
 
