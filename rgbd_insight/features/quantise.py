@@ -269,7 +269,7 @@ def choose_images(groups: np.ndarray, most: int, seed: int = 0) -> np.ndarray:
     Examples
     --------
     >>> choose_images(np.array([0, 0, 1, 1, 1, 2]), 3).tolist(), len(choose_images(np.arange(9), 20))
-    ([2, 3, 4], 9)
+    ([0, 1, 5], 9)
     """
     if len(groups) <= most:
         return np.arange(len(groups))

@@ -84,7 +84,7 @@ def replaced(name, value):
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda path: None, "is missing"),
+        (lambda path: None, "there is none at"),
         (lambda path: path.write_bytes(b"MATLAB 5.0"), "cannot be read as it must be .OSError"),
         (lambda path: (write_nyuv2(path), path.write_bytes(path.read_bytes()[:2000])), "cannot be read as it must be"),
         (drop("names"), "KeyError"),
