@@ -135,8 +135,7 @@ def variance_partitioning(
     groups : array (N,)
         Groups that no fold may divide.
     components, folds, seed : int
-        Principal components kept of `other` and of `same`, number of folds (3 or more), seed of the folds. Concepts are
-        all kept.
+        Principal components kept of `other` and of `same` (of concepts all), folds (3 or more), seed of the folds.
     penalties : sequence of float
         Grid of each block's penalty, as a share of its mean variance; each unit takes its best combination.
 
@@ -154,10 +153,9 @@ def variance_partitioning(
     With c(Z) = R²(S) + R²(Z) - R²(S, Z) and u(Z) = R²(S, Z) - R²(S): named-consistent c(X), named-specific
     c(X′) - c(X), unnamed-consistent u(X), unnamed-specific u(X′) - u(X), S concepts, X other, X′ same. Their sum is
     R²(X′). Negative parts (suppression) are kept. R² = 1 - ΣSSE / ΣSST over held-out folds, about the training means.
-    Everything follows from each fold's sums of products. For intervals: `PartitioningStatistic`.
 
-    Unchanged by shift and factor of each unit. Right on average where the networks of both modalities are equally noisy
-    and wide; where the other's are noisier, what is shared reads as specific, so pool all seeds. Needs some 600 images.
+    Right on average where the networks of both modalities are equally noisy and wide; where the other's are noisier,
+    what is shared reads as specific, so pool all seeds. Needs some 600 images. Intervals: `PartitioningStatistic`.
 
     References
     ----------
@@ -170,11 +168,8 @@ def variance_partitioning(
     >>> shared, private, concepts = rng.normal(size=(3, 300, 2))
     >>> same = [np.hstack([shared, private, concepts])]
     >>> partitioning = variance_partitioning(np.hstack([shared, private]), concepts, [shared], same, np.arange(300))
-    >>> partitioning.shares.round(1) + 0.0
-    array([[0., 0., 1., 0.],
-           [0., 0., 1., 0.],
-           [0., 0., 0., 1.],
-           [0., 0., 0., 1.]])
+    >>> [SHARES[i] for i in partitioning.shares[1:3].argmax(1)]
+    ['unnamed-consistent', 'unnamed-specific']
     """
     options = {"components": components, "folds": folds, "penalties": penalties, "seed": seed}
     return Partitioning(PartitioningStatistic(y, concepts, other, same, groups, **options).whole)
@@ -188,16 +183,10 @@ class PartitioningStatistic:
     y, concepts, other, same, groups, components, folds, penalties, seed
         As for `variance_partitioning`. Rows are those of `other`, partners those of all else.
 
-    Attributes
-    ----------
-    whole : array (U, 5)
-        Of all rows.
-
     Notes
     -----
     Without a block, whose sums of products are subtracted, components and fits are made anew. Penalties and folds stay
-    those of the full set, since a penalty that jumps would pass for sampling error. Whatever is a function of R², such
-    as the shares of a level, has its interval by `stats.combine`.
+    those of the full set, since a penalty that jumps would pass for sampling error. `whole` (U, 5) is of all rows.
 
     Examples
     --------
@@ -328,9 +317,8 @@ class ConsistentShare:
 
     Notes
     -----
-    A draw of the null needs one model, not a whole partitioning: the other modality's rows, whose components are found
-    once, and the folds, which are those of their groups, stay, and whole groups of the units' rows change places. What
-    the same modality predicts is the same for all draws.
+    A draw of the null needs one model: the other modality's rows, with their components and folds, stay, and whole
+    groups of the units' rows change places.
 
     Examples
     --------
@@ -399,12 +387,7 @@ def explained(
     Returns
     -------
     array (U,)
-        At most 1, < 0 where worse than the mean, NaN for constant units.
-
-    Raises
-    ------
-    ValueError
-        As `variance_partitioning`.
+        At most 1, < 0 where worse than the mean, NaN for constant units; errors are those of `variance_partitioning`.
 
     Examples
     --------

@@ -313,14 +313,14 @@ def test_every_label_and_its_order():
     assert concept_labels(first, second, names=("colour", "range")).tolist() == names
     joint, pair = probe(0.6, 0.6, 0.6, 0.6, 0.1, 0.6, 0.6, seed=2), probe(*[0.0] * 7, seed=3)
     labels = concept_labels(first, second, joint, probe(0.6, 0.6, 0.6, 0, 0, 0.6, 0, seed=4), pair)
-    assert labels.tolist() == ["rgb", "depth", "both", "together", "undecided", "undecided", "undecided"]
+    assert labels.tolist() == ["first", "second", "both", "together", "undecided", "undecided", "undecided"]
 
 
 def test_wide_intervals_are_undecided_and_bounds_simultaneous():
     assert concept_labels(probe(0.3, 0.0, error=0.2), probe(0.0, 0.0, error=0.2)).tolist() == ["undecided"] * 2
     one = concept_labels(probe(0.3, error=0.07), probe(0.0, error=0.01, seed=1))
     many = concept_labels(probe(*[0.3] * 400, error=0.07), probe(*[0.0] * 400, error=0.01, seed=1))
-    assert one[0] == "rgb" and (many == "undecided").mean() > 0.3
+    assert one[0] == "first" and (many == "undecided").mean() > 0.3
 
 
 def test_label_errors():

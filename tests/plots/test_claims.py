@@ -95,7 +95,7 @@ def test_the_intervention_has_a_panel_a_redundancy_and_leaves_the_placebo_out():
     curve = next(line for line in panels[1].lines if line.get_linestyle() != "None")
     x, y = curve.get_xdata(), curve.get_ydata()
     np.testing.assert_allclose(y, x * (1 - x) + 0.5, atol=1e-9)  # the parabola that was planted
-    with pytest.raises(ValueError, match="no placebo; got none"):
+    with pytest.raises(ValueError, match="no placebo, with numbers; got none"):
         plots.intervention(pd.DataFrame(rows).assign(placebo=True))
 
 

@@ -45,6 +45,10 @@ def of(data, **changes):
 class Noise(SimpleNamespace):
     __hash__ = object.__hash__  # what several questions ask of features is remembered for them
 
+    @property
+    def whole(self):
+        return self
+
 
 def noise(n=400, units=60, concepts=20, seed=0):
     """Features whose units tell nothing."""

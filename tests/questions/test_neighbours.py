@@ -93,6 +93,7 @@ def test_permutations_that_no_row_needed_are_not_reported(scenes):
 def test_samples_that_stand_apart_are_said_to_be_unknown():
     class Scattered:
         groups = np.tile(np.arange(30), 2)
+        whole = property(lambda self: self)
 
     found = neighbours_of(Scattered())
     assert not found.alike and (found.groups == Scattered.groups).all()

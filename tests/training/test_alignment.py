@@ -61,5 +61,5 @@ def test_identity_and_refusals(tmp_path):
         train(build("late", classes=3, width=8), cache, out=tmp_path, epochs=1, progress=False)
     with pytest.raises(ValueError, match="`alignment` must be left out for 'rgb'"):
         train(build("rgb", classes=3, width=8), cache, out=tmp_path / "b", epochs=1, alignment=Alignment(1, 0))
-    with pytest.raises(ValueError, match="must be 0 or more"):
+    with pytest.raises(ValueError, match="must be finite and 0 or more"):
         Alignment(-1, 0)
