@@ -27,6 +27,7 @@ MOST = 64 * MIB  # of the working tree and what is carried beside it; and of all
 ARCHIVES, LARGEST = 8, 16 * MIB  # that come back, and of each
 WIDTH = 256  # pixels of the packed images
 IMAGES, FINISHED, SHIPPED = "images.tar", "finished", "shipped"
+SAFE = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # which Python 3.11.4 brought
 FIRST = ("rgb", "depth", "se")  # packed before all others
 
 
@@ -204,13 +205,15 @@ def unpack(archives: Iterable[Path], work: Path) -> int:
         if not tarfile.is_tarfile(path):
             raise ValueError(f"`archives` must be those that `pack` has made; {path} is none")
         with tarfile.open(path) as tar:
+            if odd := [m.name for m in tar.getmembers() if not _is_plain(m)]:
+                raise ValueError(f"`archives` must hold files and folders of their own only; {path} has {odd[0]}")
             homes = sorted({Path(name).parts[:3] for name in tar.getnames() if len(Path(name).parts) > 2})
             for parts in homes:
                 home = work.joinpath(*parts)
                 if home.exists():
                     continue
                 inside = [m for m in tar.getmembers() if Path(m.name).parts[:3] == parts]
-                tar.extractall(work / "arriving", members=inside, filter="data")
+                tar.extractall(work / "arriving", members=inside, **SAFE)
                 home.parent.mkdir(parents=True, exist_ok=True)
                 (work / "arriving" / Path(*parts)).rename(home)
                 marks = home.parent / FINISHED
@@ -219,3 +222,10 @@ def unpack(archives: Iterable[Path], work: Path) -> int:
                 new += 1
     shutil.rmtree(work / "arriving", ignore_errors=True)
     return new
+
+
+def _is_plain(member: tarfile.TarInfo) -> bool:
+    """Whether it is a file or a folder that would lie below the place where it is put."""
+    return (member.isfile() or member.isdir()) and not (
+        Path(member.name).is_absolute() or ".." in Path(member.name).parts
+    )

@@ -183,7 +183,7 @@ class _Function:
             if not has_shape(value, self._documented(name)):
                 return f"`{name}` must be {self._documented(name)}; got shape {np.shape(value)}"
         other = re.search(r"unexpected keyword argument '(.+)'", str(error))
-        if other and other[1] not in inspect.signature(self.function).parameters:
+        if other and other[1] in kwargs and other[1] not in inspect.signature(self.function).parameters:
             name = self.function.__name__
             return f"`{other[1]}` must not be given: {name} has no such option; see its documentation"
         nothing = next((name for name, value in given.items() if type(value) in (int, float) and not value), None)

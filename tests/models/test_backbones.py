@@ -47,7 +47,7 @@ def test_a_network_of_two_is_audited(name, tmp_path):
     moved = found.purity(name).set_index(["stream", "level", "modality"])["moved"]
     assert all(moved["rgb", k, "depth"] == moved["depth", k, "rgb"] == 0 < moved["rgb", k, "rgb"] for k in range(1, 5))
     report = ri.audit(found, name, permutations=20)
-    assert len(report.answers) == 5 and report.card["purity"].startswith("every stream is moved by its own")
+    assert len(report.answers) == 6 and report.card["purity"].startswith("every stream is moved by its own")
 
 
 def test_seeds_are_seeds_and_the_global_state_stays():
