@@ -98,7 +98,7 @@ class Deck:
         wrong = "".join(self.text(text, values) for text in self.wrong.get(row.chapter, []))
         made = [slide(head, when + wrong)]
         for question, answer in QUESTION.findall(source):
-            asked = f'<p class="question">{self.text(question, values)}</p>'
+            asked = f'<div class="question">{self.text(question, values)}</div>'
             said = self.text(answer, values)
             made.append(
                 slide(f'{asked}<div class="fragment">{said}</div>', f"<p>Hands up before the answer.</p>{said}")
