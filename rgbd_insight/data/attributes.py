@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rgbd_insight.data.batch import Batch, Dataset
+from rgbd_insight.data.batch import Around, Batch, Dataset, inputs_of
 from rgbd_insight.data.reading import rescale
 from rgbd_insight.features import Concept, read_mask, read_own
 
@@ -84,31 +84,6 @@ def with_labels(data: Dataset, labels: Callable[[Batch], Tensor] | None, *, clas
     return WithLabels(data, labels, classes=classes)
 
 
-class Around:
-    """A dataset around another one, of which everything is asked that is not said here.
-
-    Parameters
-    ----------
-    data : Dataset
-        Any dataset.
-    """
-
-    def __init__(self, data: Dataset) -> None:
-        self._data = data
-
-    def __getattr__(self, name: str) -> object:
-        if name == "_data":  # asked for before it is there, as by pickle
-            raise AttributeError(name)
-        return getattr(self._data, name)
-
-    def __len__(self) -> int:
-        return len(self._data)
-
-    def _bare(self, indices: Sequence[int]) -> Batch:
-        """Samples of the inner dataset, without concepts where it can leave them out."""
-        return getattr(self._data, "inputs", self._data.batch)(indices)
-
-
 class WithLabels(Around):
     """What `with_labels` returns.
 
@@ -132,7 +107,7 @@ class WithLabels(Around):
 
     def inputs(self, indices: Sequence[int]) -> Batch:
         """As `batch`, without concepts where the dataset can leave them out."""
-        return self._labelled(self._bare(indices))
+        return self._labelled(inputs_of(self._data)(indices))
 
     def fingerprint(self) -> dict:
         """Those of the data, and a SHA-256 over the labels of up to 16 samples."""
@@ -160,7 +135,7 @@ class WithConcepts(Around):
 
     def __init__(self, data: Dataset, source: str | Path, *, others: bool = False) -> None:
         super().__init__(data)
-        ids = list(getattr(data, "ids", ())) or [name for i in range(len(data)) for name in self._bare([i]).ids]
+        ids = list(getattr(data, "ids", ())) or [name for i in range(len(data)) for name in inputs_of(data)([i]).ids]
         self._own = read_own(source, ids, [c.name for c in data.concepts], others=others)
         between = np.argwhere((self._own.areas > 0) & (self._own.areas < 1)) if not self._own.masks else []
         if len(between):
@@ -180,7 +155,7 @@ class WithConcepts(Around):
 
     def inputs(self, indices: Sequence[int]) -> Batch:
         """As `batch`, without concepts (-1 everywhere)."""
-        batch = self._bare(indices)
+        batch = inputs_of(self._data)(indices)
         none = batch.concepts.new_full((len(batch), len(self.families), *self.size), -1)
         return replace(batch, concepts=none)
 

@@ -167,7 +167,38 @@ def joined(parts: Sequence[Batch]) -> Batch:
     )
 
 
-class Held:
+def inputs_of(data: Dataset) -> Callable[[Sequence[int]], Batch]:
+    """What hands over the inputs of samples whose concepts nobody asks for: `data.inputs`, where there is one.
+
+    Only where the class that says what a batch is says so too: of a class that changes its parent's batches, and of an
+    object that hands on what it does not have, `batch` is asked.
+    """
+    owners = [next((kind for kind in type(data).__mro__ if name in vars(kind)), None) for name in ("batch", "inputs")]
+    return data.inputs if owners[0] is owners[1] and "batch" not in getattr(data, "__dict__", ()) else data.batch
+
+
+class Around:
+    """A dataset around another one, of which everything is asked that is not said here.
+
+    Parameters
+    ----------
+    data : Dataset
+        Any dataset.
+    """
+
+    def __init__(self, data: Dataset) -> None:
+        self._data = data
+
+    def __getattr__(self, name: str) -> object:
+        if name == "_data":  # asked for before it is there, as by pickle
+            raise AttributeError(name)
+        return getattr(self._data, name)
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+
+class Held(Around):
     """The same samples as `data`, each made once; everything else is asked of `data`.
 
     Parameters
@@ -184,16 +215,8 @@ class Held:
     """
 
     def __init__(self, data: Dataset) -> None:
-        self._data = data
+        super().__init__(data)
         self._all = joined(list(batches(data, 128)))
-
-    def __getattr__(self, name: str) -> object:
-        if name == "_data":  # asked for before it is there, as by pickle
-            raise AttributeError(name)
-        return getattr(self._data, name)
-
-    def __len__(self) -> int:
-        return len(self._data)
 
     def batch(self, indices: Sequence[int]) -> Batch:
         """The samples at `indices`."""

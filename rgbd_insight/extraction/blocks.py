@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -89,16 +89,6 @@ def _reject(batch: Batch, name: str, values: Tensor, wrong: Tensor, must: str, f
         sample = int(wrong.reshape(len(wrong), -1).any(1).nonzero()[0, 0])
         value = values[sample][wrong[sample]].flatten()[0].item()
         raise ValueError(f"`{name}` must be {must}; got {value} in sample {batch.ids[sample]!r}: {fix}")
-
-
-def inputs_of(data: Dataset) -> Callable[[Sequence[int]], Batch]:
-    """What hands over the inputs of samples whose concepts nobody asks for: `data.inputs`, where there is one.
-
-    Only where the class that says what a batch is says so too: of a class that changes its parent's batches, and of an
-    object that hands on what it does not have, `batch` is asked.
-    """
-    owners = [next((kind for kind in type(data).__mro__ if name in vars(kind)), None) for name in ("batch", "inputs")]
-    return data.inputs if owners[0] is owners[1] and "batch" not in getattr(data, "__dict__", ()) else data.batch
 
 
 def describe(batch: Batch) -> dict[str, list]:

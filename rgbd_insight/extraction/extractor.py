@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.backends import cudnn
 
 from rgbd_insight.data import Batch, Dataset
-from rgbd_insight.data.batch import joined
-from rgbd_insight.extraction.blocks import check_batch, concept_areas, describe, inputs_of, replacement
+from rgbd_insight.data.batch import inputs_of, joined
+from rgbd_insight.extraction.blocks import check_batch, concept_areas, describe, replacement
 from rgbd_insight.extraction.calling import call, check_order, counted
 from rgbd_insight.extraction.cells import CellPlan, Reduce, cell_counts, pooled
 from rgbd_insight.extraction.scoring import Scorer

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from rgbd_insight.data import Batch, Dataset
-from rgbd_insight.extraction.blocks import check_batch, inputs_of
+from rgbd_insight.data.batch import inputs_of
+from rgbd_insight.extraction.blocks import check_batch
 from rgbd_insight.extraction.calling import Adapt, call
 from rgbd_insight.features import Scoring, TensorKey, find_task, misfit, task_of_labels
 

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rgbd_insight.models.encoder import Levels
 from rgbd_insight.utils.tensors import read_tensors, write_tensors
 
 FORMAT = "rgbd_insight.imagenet/1"
@@ -88,7 +89,7 @@ class InvertedBlock(nn.Module):
         return x + y if self.shortcut else y
 
 
-class EfficientNetLite(nn.Module):
+class EfficientNetLite(Levels):
     """The convolutional part of EfficientNet-Lite: MBConv without squeeze-and-excitation, ReLU6, four levels.
 
     Parameters
@@ -139,19 +140,6 @@ class EfficientNetLite(nn.Module):
                 first = {"kernel": kernel, "stride": 1 if i else stride, "expansion": expansion}
                 made.append(InvertedBlock(width if i else before, width, **first))
         return nn.Sequential(*made)
-
-    def forward(self, x: Tensor) -> list[Tensor]:
-        """All levels of `x` (B, channels, H, W), finest first."""
-        x = self.stem(x)  # (B, 32, H/2, W/2)
-        levels = []
-        for level in range(1, self.levels + 1):
-            x = self.level(x, level)
-            levels.append(x)
-        return levels
-
-    def level(self, x: Tensor, level: int) -> Tensor:
-        """Level `level` from the output of the one before it (of the stem for level 1)."""
-        return getattr(self, f"layer{level}")(x)  # (B, widths[level-1], H/2^(level+1), W/2^(level+1))
 
     def start(self, weights: Mapping[str, Tensor], modality: str) -> None:
         """Begin with `weights`, those of an encoder of three colour channels.

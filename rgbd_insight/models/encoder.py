@@ -41,7 +41,27 @@ class Block(nn.Module):
         return F.relu(self.norm2(self.conv2(y)) + self.shortcut(x))  # (B, width, h, w)
 
 
-class Encoder(nn.Module):
+class Levels(nn.Module):
+    """An encoder as its users call it: a `stem`, then `layer1` to `layerL`, of which there are `levels`."""
+
+    stem: nn.Module
+    levels: int
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """All levels of `x` (B, channels, H, W), finest first."""
+        x = self.stem(x)  # (B, width of the stem, H/2, W/2)
+        levels = []
+        for level in range(1, self.levels + 1):
+            x = self.level(x, level)
+            levels.append(x)
+        return levels
+
+    def level(self, x: Tensor, level: int) -> Tensor:
+        """Level `level` from the output of the one before it (of the stem for level 1)."""
+        return getattr(self, f"layer{level}")(x)
+
+
+class Encoder(Levels):
     """A stem at half resolution and one stage a level: level 1 at stride 2, each further level at twice that.
 
     Parameters
@@ -74,19 +94,6 @@ class Encoder(nn.Module):
         before, width = widths[max(level - 2, 0)], widths[level - 1]
         first = Block(before, width, 1 if level == 1 else 2)
         return nn.Sequential(first, *(Block(width, width) for _ in range(blocks - 1)))
-
-    def forward(self, x: Tensor) -> list[Tensor]:
-        """All levels of `x` (B, channels, H, W), finest first."""
-        x = self.stem(x)  # (B, widths[0], H/2, W/2)
-        levels = []
-        for level in range(1, self.levels + 1):
-            x = self.level(x, level)
-            levels.append(x)
-        return levels
-
-    def level(self, x: Tensor, level: int) -> Tensor:
-        """Level `level` from the output of the one before it (of the stem for level 1)."""
-        return getattr(self, f"layer{level}")(x)  # (B, widths[level-1], H/2^level, W/2^level)
 
 
 class _Head(nn.Module):

@@ -14,9 +14,10 @@ import torch
 from PIL import Image
 
 from rgbd_insight.claims import digest
-from rgbd_insight.data import Folder
+from rgbd_insight.data import Folder, with_labels
+from rgbd_insight.data.batch import inputs_of
 from rgbd_insight.extraction import extract
-from rgbd_insight.extraction.blocks import describe, inputs_of
+from rgbd_insight.extraction.blocks import describe
 from rgbd_insight.features import TASKS, Ablation, FeaturesError, Parts, guests, load, partners
 from rgbd_insight.hooks import Tap, trace
 from rgbd_insight.metrics import debiased_cka
@@ -506,3 +507,5 @@ def test_inputs_are_asked_only_of_who_says_what_a_batch_is():
         assert inputs_of(data) == data.batch
     lean = Lean()
     assert inputs_of(lean) == lean.inputs
+    labelled = with_labels(Masked(Darker()), None)  # a dataset around one that hands on what it does not have
+    assert torch.equal(labelled.inputs([0]).inputs["rgb"], labelled.batch([0]).inputs["rgb"])
