@@ -111,10 +111,10 @@ def main(argv: list[str] | None = None) -> int:
                 print(f"these fail without a mistake: {' '.join(tests)}\n{said}")
             if failing:
                 return 1
-            results = list(pool.map(lambda m: with_copy(tried, m), chosen))
-    for mutant, (verdict, said) in zip(chosen, results, strict=True):
-        print(f"{verdict:7} {mutant.name}" + ("" if verdict == "caught" else f"\n{said}"))
-    caught = sum(verdict == "caught" for verdict, _ in results)
+            caught = 0
+            for mutant, (verdict, said) in zip(chosen, pool.map(lambda m: with_copy(tried, m), chosen), strict=True):
+                caught += verdict == "caught"
+                print(f"{verdict:7} {mutant.name}" + ("" if verdict == "caught" else f"\n{said}"), flush=True)
     print(f"{caught} of {len(chosen)} mistakes are caught")
     return 0 if caught == len(chosen) else 1
 
