@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 
 from rgbd_insight import stats
+from rgbd_insight.claims import claims
 from rgbd_insight.data import Folder
 from rgbd_insight.experiments.plans import BLOCK, ISOLATED, NYUV2_DEPTH, Plan
 from rgbd_insight.experiments.positions import real_table
@@ -165,7 +166,7 @@ def _done(plan: Plan, work: Path, run: RunId) -> bool:
 
 
 def pretrained_tables(chosen: Sequence[Plan], profile: str, work: Path, book: Path, pool: Pool = ALONE) -> list[str]:
-    """Write the tables of finished runs: accuracies, what every question says of each operator, positions.
+    """Write the tables of finished runs: accuracies, what every question says of each operator, positions, the ledger.
 
     Parameters
     ----------
@@ -192,9 +193,12 @@ def pretrained_tables(chosen: Sequence[Plan], profile: str, work: Path, book: Pa
         features = load(*(folder(plan, work, run) for run in there if run.network in ISOLATED), verify=False)
         about = _about(plan, [features]) | {"scale": profile}
         zoo_tables(plan, work, results, pool, command, about)
-        name = f"positions_{plan.name.replace('-', '_')}"
-        write_table(real_table(features).assign(**about), results, name, command)
-        names += [f"zoo_{plan.name.replace('-', '_')}", name]
+        everything = load(*(folder(plan, work, run) for run in there), verify=False)
+        found = {"positions": real_table(features), "claims": claims(everything).table.assign(data=plan.name)}
+        data = plan.name.replace("-", "_")
+        for kind, table in found.items():
+            write_table(table.assign(**about), results, f"{kind}_{data}", command)
+        names += [f"{kind}_{data}" for kind in ("zoo", *found)]
     write_table(pd.concat(parts, ignore_index=True), results, "pretrained", command)
     return names
 

@@ -12,6 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
+from rgbd_insight.claims import specification
+from rgbd_insight.claims.ledger import SCENES_ONLY
 from rgbd_insight.cli import main
 from rgbd_insight.experiments import archives, pretrained, zoo
 from rgbd_insight.experiments.pretrained import SCALES, pretrained_plans
@@ -116,6 +118,9 @@ def test_what_comes_back_is_small_and_taken_in_once(away, images, monkeypatch, c
         iou = iou.set_index(["fusion", "condition"]).value
         assert np.isclose(row.value, iou["se", "both"] - iou[row.versus, row.versus])
         assert row.versus == max(("rgb", "depth"), key=lambda m: iou[m, m])
+    ledger = read_table(away / "book" / "results", "claims_nyuv2_pretrained")  # tests stated before these runs
+    assert set(ledger.claim) == set(specification()) - set(SCENES_ONLY) and ledger.beforehand.all()
+    assert set(ledger.data) == {"nyuv2-pretrained"} and set(ledger.device) == {"cpu"}
 
 
 def test_what_is_extracted_has_cells_conditions_and_checkpoints(away):
