@@ -120,12 +120,32 @@ class Result:
         """What weakens every number, such as groups that are not independent of each other; usually empty."""
         return tuple(self.made.get("warnings", ()))
 
+    def to_frame(self) -> pd.DataFrame:
+        """The table to go on with, in a figure or an analysis of one's own: a copy without columns that are empty.
+
+        Returns
+        -------
+        DataFrame
+            One row a number (tidy, as seaborn takes it): the number in `value`, its 95 % interval in `low` and `high`,
+            chance in `null`, the ceiling in `ceiling`; the other columns say what the number is of. Columns that are
+            empty throughout are left out.
+
+        Examples
+        --------
+        >>> rows = [{"measure": "cka", "level": level, "value": 0.5} for level in (1, 2)]
+        >>> Result.of("consistency", rows, made={}).to_frame()
+              question measure  level  value
+        0  consistency     cka      1    0.5
+        1  consistency     cka      2    0.5
+        """
+        return self.table.dropna(axis="columns", how="all").reset_index(drop=True)
+
     def to_csv(self, path: str) -> None:
-        """Write the table, without the columns that are empty throughout."""
-        self.table.dropna(axis="columns", how="all").to_csv(path, index=False)
+        """Write the table of `to_frame`."""
+        self.to_frame().to_csv(path, index=False)
 
     def _repr_html_(self) -> str:
-        shown = self.table.dropna(axis="columns", how="all").drop(columns="question", errors="ignore")
+        shown = self.to_frame().drop(columns="question", errors="ignore")
         said = [*self.warnings, *(f"{m.what}: {m.why}" for m in self.missing)]
         notes = "".join(f"<li>{escape(line)}</li>" for line in said)
         return f"<b>{escape(self.question)}</b>{shown.to_html(index=False, float_format='%.3f')}<ul>{notes}</ul>"

@@ -37,6 +37,7 @@ def add_options(app: Sphinx, config: Config) -> None:
     config.html_theme_options = {
         **config.html_theme_options,
         "navbar_persistent": [],  # the sidebar has the search field already
+        "show_toc_level": 2,  # a page's contents: sections and what is in them, unfolded
         **(buttons(url.rstrip("/")) if url else {}),
     }
 

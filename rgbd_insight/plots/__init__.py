@@ -15,6 +15,7 @@ from rgbd_insight.plots.claims import (
 )
 from rgbd_insight.plots.collaboration import ablation, accuracy, class_accuracy, gradients, retention, utilisation
 from rgbd_insight.plots.consistency import partitioning, similarity
+from rgbd_insight.plots.criteria import criteria, missed
 from rgbd_insight.plots.evolution import centre_of_mass, dimension, families_by_level, level_similarity, training
 from rgbd_insight.plots.inputs import cues, decodability_by_encoding, purity, scenes, shares_by_encoding
 from rgbd_insight.plots.main import main_measure, plot
@@ -53,6 +54,7 @@ __all__ = [
     "concepts",
     "contributions",
     "coverage",
+    "criteria",
     "cues",
     "decodability_by_encoding",
     "dimension",
@@ -71,6 +73,7 @@ __all__ = [
     "locations",
     "main_measure",
     "measure_name",
+    "missed",
     "moved",
     "network_style",
     "null_curves",

@@ -88,7 +88,11 @@ def calibration(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
         colour = NETWORKS[i % len(NETWORKS)] if ours else OTHER
         look = {"mfc": colour if ours else "none", "mec": colour, "ms": 6, "zorder": 4 if ours else 3}
         ax.plot(part["truth"], part["value"], MARKERS[i % len(MARKERS)], label=measure_name(measure), **look)
-    return finish(ax, "Held-out worlds: measured against planted", x="value in the population", y="measured value")
+    errors = scores.calibrated(rows)
+    said = ", ".join(f"{measure_name(r.measure)} {r.rmse:.3f}" for r in errors.itertuples())
+    return finish(
+        ax, f"Off the planted value (root mean square): {said}", x="value in the population", y="measured value"
+    )
 
 
 def null_curves(table: pd.DataFrame, ax: Axes | None = None, *, width: int | None = None) -> Axes:
@@ -135,7 +139,16 @@ def null_curves(table: pd.DataFrame, ax: Axes | None = None, *, width: int | Non
     ticks = sorted(means["n"].unique())
     ax.set_xticks(ticks, [f"{n:.0f}" for n in ticks])
     ax.minorticks_off()
-    return finish(ax, f"Unrelated streams of {width} units", x="images", y="mean value (nothing is shared)")
+    return finish(ax, _most_from_nothing(means, width), x="images", y="mean value (nothing is shared)")
+
+
+def _most_from_nothing(means: pd.DataFrame, width: int) -> str:
+    """What the worst alternative finds where nothing is shared, beside the worst of ours, with the fewest images."""
+    few = means[means["n"] == means["n"].min()].set_index("measure")
+    ours, other = (few[few["ours"].astype(bool) == own]["mean"] for own in (True, False))
+    parts = [f"{measure_name(other.idxmax())} finds {other.max():.2f}"] if len(other) else []
+    parts += [f"ours find at most {ours.abs().max():.2f}"] if len(ours) else []
+    return f"Nothing shared, {few['n'].iloc[0]:.0f} images, {width} units: {', '.join(parts)}"
 
 
 def false_positives(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
@@ -171,9 +184,10 @@ def false_positives(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax.set_yticks(range(len(names)), [measure_name(n) for n in names])
     ax.invert_yaxis()
     ax.set_xlim(left=0)
-    return finish(
-        ax, "False positives where images of a group are alike", key=key, x="share of null worlds with p at most .05"
-    )
+    most = rates.groupby("condition")["rate"].max().map("{:.0%}".format).str.replace("%", " %")
+    said = ", ".join(f"permuting {kind} in up to {most[kind]}" for kind in ("groups", "images") if kind in most)
+    title = f"Tests reject where nothing is shared: {said}"
+    return finish(ax, title, key=key, x="share of null worlds with p at most .05")
 
 
 def coverage(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
@@ -213,12 +227,10 @@ def coverage(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     labels = [f"{n}, {a} ({r})" for n, a, r in zip(names, about, found["repetitions"], strict=True)]
     ax.set_yticks(at, labels)
     ax.invert_yaxis()
-    return finish(
-        ax,
-        "Coverage: measure, images x units or kind of worlds (repetitions)",
-        key={},
-        x="share of intervals that hold the expectation",
-    )
+    asked = ~few & ~found["measure"].str.startswith("uncorrected")
+    inside = found.loc[asked, "coverage"].between(0.92, 0.98)
+    title = f"{inside.sum()} of {len(inside)} intervals hold the expectation in 92 to 98 % of draws"
+    return finish(ax, title, key={}, x="share of intervals that hold the expectation")
 
 
 def partitioning_errors(table: pd.DataFrame, ax: Axes | None = None, *, noise: float | None = None) -> Axes:
@@ -253,14 +265,16 @@ def partitioning_errors(table: pd.DataFrame, ax: Axes | None = None, *, noise: f
     for (condition, ratio), part in found.groupby(["condition", "noise_ratio"], sort=False):
         colour, part = NETWORKS[conditions.index(condition) % len(NETWORKS)], part.sort_values("n")
         ax.plot(part["n"], part["error"], "-" if ratio == ratios[0] else "--", color=colour, lw=1.8, marker="o", ms=5)
-    key = {
-        c if not c.isdigit() else f"{c} network{'s' * (c != '1')}": Line2D([], [], color=NETWORKS[i % len(NETWORKS)])
-        for i, c in enumerate(conditions)
-    }
+    names = {c: f"{c} network{'s' * (c != '1')}" if c.isdigit() else c for c in conditions}
+    key = {names[c]: Line2D([], [], color=NETWORKS[i % len(NETWORKS)]) for i, c in enumerate(conditions)}
     styles = zip(ratios, ("-", "--"), strict=False)
     key |= {f"noise ratio {r:g}": Line2D([], [], color=INK, ls=style) for r, style in styles}
     ax.set_ylim(bottom=0)
-    return finish(ax, "Variance partitioning of pure units", x="images", y="largest error of a share", key=key)
+    hard = found[(found["noise_ratio"] == ratios[-1]) & (found["n"] == found["n"].max())]
+    hard = hard[hard["condition"].isin([conditions[0], conditions[-1]])]
+    said = ", ".join(f"{names[r.condition]} errs by {r.error:.2f}" for r in hard.itertuples())
+    title = f"With networks {ratios[-1]:g} times noisier, {said}"
+    return finish(ax, title, x="images", y="largest error of a share", key=key)
 
 
 def kind_errors(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
@@ -301,7 +315,9 @@ def kind_errors(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax.set_yticks(range(len(kinds)), kinds)
     ax.invert_yaxis()
     ax.set_xlim(left=0)
-    return finish(ax, "Shares of a level on worlds of other kinds", x="error of a share", key=key)
+    means = found.groupby("condition", sort=False)["error"].max()
+    said = "; ".join(f"{FORMS.get(form, form)} {error:.3f}" for form, error in means.items())
+    return finish(ax, f"Mean error in the hardest kind of worlds: {said}", x="error of a share", key=key)
 
 
 def advantages(differences: pd.DataFrame, score: str, ax: Axes | None = None, *, where: str = "all") -> Axes:
@@ -333,7 +349,7 @@ def advantages(differences: pd.DataFrame, score: str, ax: Axes | None = None, *,
     >>> row = {"score": "concept", "where": "all", "ours": "rank_units", "alternative": "cka", "value": 0.9,
     ...        "other": 0.8, "difference": 0.1, "low": 0.05, "high": 0.15, "worlds": 24, "best": True}
     >>> advantages(pd.DataFrame([row]), "concept").get_title("left")
-    'ranking of units against the alternatives (24 worlds)'
+    'ranking of units scores 0.90, the best alternative (biased CKA) 0.80'
     """
     rows = differences[(differences["score"] == score) & (differences["where"] == where)].sort_values("difference")
     if rows.empty:
@@ -346,6 +362,7 @@ def advantages(differences: pd.DataFrame, score: str, ax: Axes | None = None, *,
         ax.hlines(at, row.low, row.high, color=colour, lw=1.8)
         ax.plot(row.difference, at, "D" if row.best else "o", color=colour, ms=6)
     ax.set_yticks(range(len(rows)), [f"{measure_name(r.alternative)} ({r.other:.2f})" for r in rows.itertuples()])
-    first = rows.iloc[0]
-    title = f"{measure_name(first['ours'])} against the alternatives ({rows['worlds'].max():.0f} worlds)"
-    return finish(ax, title, x=f"advantage of ours, which scores {first['value']:.2f}", key={})
+    best = rows.loc[rows["other"].idxmax()]
+    rival = f"the best alternative ({measure_name(best['alternative'])}) {best['other']:.2f}"
+    title = f"{measure_name(best['ours'])} scores {best['value']:.2f}, {rival}"
+    return finish(ax, title, x=f"advantage of ours, paired ({rows['worlds'].max():.0f} worlds)", key={})

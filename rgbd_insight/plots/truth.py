@@ -9,12 +9,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from rgbd_insight.plots.style import INK, NETWORKS, canvas, finish
-from rgbd_insight.plots.tables import keeps_table
+from rgbd_insight.plots.tables import keep, keeps_table
 from rgbd_insight.plots.trust import OURS, measure_name
 
 
 def against_truth(values: Mapping[str, np.ndarray], truth: float, ax: Axes | None = None, *, x: str = "value") -> Axes:
-    """Values that several procedures give for one truth: a dot for each repetition, a bar for the mean.
+    """Values that several procedures give for one truth: a dot for each repetition, a bar for their mean.
 
     Parameters
     ----------
@@ -38,7 +38,8 @@ def against_truth(values: Mapping[str, np.ndarray], truth: float, ax: Axes | Non
     """
     if empty := [name for name, found in values.items() if not np.size(found)]:
         raise ValueError(f"`values` must have repetitions of each procedure; {empty[0]!r} has none")
-    ax = canvas(ax, 0.5 * len(values) + 1.5)
+    rows = [{"procedure": name, "value": v, "planted": truth} for name, found in values.items() for v in found]
+    ax = keep(canvas(ax, 0.5 * len(values) + 1.5), pd.DataFrame(rows))
     ax.axvline(truth, color=INK, ls="--", lw=1.4)
     for at, (name, found) in enumerate(values.items()):
         colour, found = NETWORKS[at % len(NETWORKS)], np.asarray(found, float)
@@ -46,7 +47,8 @@ def against_truth(values: Mapping[str, np.ndarray], truth: float, ax: Axes | Non
         ax.plot([found.mean()] * 2, [at - 0.33, at + 0.33], color=colour, lw=3)
     ax.set_yticks(range(len(values)), list(values))
     ax.invert_yaxis()
-    return finish(ax, "Each dot is one repetition, each bar their mean", x=x, key={})
+    means = ", ".join(f"{name} {np.mean(found):.2f}" for name, found in values.items())
+    return finish(ax, f"Planted {truth:.2f}; on average {means}", x=x, key={})
 
 
 @keeps_table

@@ -189,7 +189,9 @@ def test_style_of_a_chapter_as_it_is_read(path):
     assert not faults(rendered(notebook, glued(notebook)))
 
 
-@pytest.mark.parametrize("path", [p for p in sorted(BOOK.glob("*.md")) if p.stem != "decisions"], ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "path", [*(p for p in sorted(BOOK.glob("*.md")) if p.stem != "decisions"), ROOT / "README.md"], ids=lambda p: p.stem
+)
 def test_style_of_a_page(path):  # the decisions are a log, kept as it was written
     assert not faults(plain.markdown(path.read_text(encoding="utf-8"), {}, {}))
 
