@@ -68,9 +68,10 @@ def cost(
 def _count(fusion: str, classes: int | Sequence[str], size: tuple[int, int], options: dict) -> dict[str, int]:
     with torch.device("meta"):
         model = build(fusion, classes, **options).eval()
-        rgb, depth = _blank(3, size), _blank(1, size)
+        others = model.config.get("others") or {}
+        given = [_blank(c, size) for c in (3, 1, *(about["channels"] for about in others.values()))]
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model(rgb, depth)
+        model(*given)
     return {
         "encoders": len(model.encoders),
         "parameters": model.parameter_count(),

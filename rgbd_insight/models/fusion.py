@@ -4,8 +4,9 @@ The network drives both encoders level by level and calls the operator of each l
 
     fused, rgb_next, depth_next = operator(rgb, depth)
 
-`fused` goes to the decoder, `rgb_next` and `depth_next` into the next level of the two encoders. A new fusion is one
-class with :func:`register`; nothing else needs to change.
+`fused` goes to the decoder, `rgb_next` and `depth_next` into the next level of the two encoders. An operator that takes
+more than two modalities (`several`) is given the maps of the others too, whose encoders go on as they are. A new fusion
+is one class with :func:`register`; nothing else needs to change.
 """
 
 from __future__ import annotations
@@ -83,6 +84,8 @@ class Fusion(nn.Module):
     stage : callable, optional
         Makes one more stage of the encoder, from the level before to this one, likewise (None at level 1). Kept as
         `branch`, it begins with the encoder's weights where that is pretrained.
+    others : int, optional
+        How many modalities there are beside colour and depth; asked only of operators that take `several`.
 
     Notes
     -----
@@ -91,8 +94,8 @@ class Fusion(nn.Module):
     `modalities`: the inputs that reach the scores; `encoders`: the encoders there are; `decodes`: the streams whose
     pyramids are decoded (their scores are averaged); `exchanges`: whether there is an operator at the levels at all;
     `remembers`: whether ``forward`` takes the fused map of the level before as its third argument (None at level 1);
-    `several`: whether further modalities can be fused too, each with an encoder that goes on as it is: by
-    ``more(fused, others)``;
+    `several`: whether it is defined for further modalities too; `others` are then their maps, each of an encoder that
+    goes on as it is;
     `widens`: whether its one encoder is made wider, until there are as many parameters as in `se`;
     `pure`: for each stream, whether it is unmoved by the other input *at every level*, by construction.
     """
@@ -107,17 +110,26 @@ class Fusion(nn.Module):
     widens: ClassVar[bool] = False
     pure: ClassVar[dict[str, bool]] = {"rgb": True, "depth": True}
 
-    def __init__(self, width: int, *, before: int = 0, stage: Stage | None = None) -> None:
+    def __init__(self, width: int, *, before: int = 0, stage: Stage | None = None, others: int = 0) -> None:
         super().__init__()
         self.width = width
 
-    def forward(self, rgb: Tensor, depth: Tensor, before: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        self, rgb: Tensor, depth: Tensor, before: Tensor | None = None, others: Sequence[Tensor] = ()
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """(fused, rgb_next, depth_next), each (B, width, h, w), of the level's features."""
         return rgb, rgb, depth
 
-    def more(self, fused: Tensor, others: Sequence[Tensor]) -> Tensor:
-        """The fused map with the maps of further modalities, each (B, width, h, w)."""
-        raise NotImplementedError(f"{self.name} fuses two streams")
+    @classmethod
+    def takes(cls) -> str:
+        """How many modalities reach the scores: "one", "two" or "two or more".
+
+        Examples
+        --------
+        >>> [find(name).takes() for name in ("rgb", "cross", "sum")]
+        ['one', 'two', 'two or more']
+        """
+        return "one" if len(cls.modalities) == 1 else "two or more" if cls.several else "two"
 
     def penalty(self) -> Tensor | None:
         """What the operator adds to the loss of a step, or None."""
@@ -184,11 +196,11 @@ class DepthWide(Depth):
 
 @register("early")
 class Early(Fusion):
-    r"""One encoder on both inputs: :math:`f_0 = [x^{rgb}; x^{depth}]`, :math:`f_l = E_l(f_{l-1})`.
+    r"""One encoder on all inputs: :math:`f_0 = [x^{rgb}; x^{depth}]`, :math:`f_l = E_l(f_{l-1})`.
 
     Notes
     -----
-    There is one stream, `fused`, and it is not pure.
+    There is one stream, `fused`, and it is not pure. Further modalities are further channels.
 
     References
     ----------
@@ -197,6 +209,7 @@ class Early(Fusion):
 
     encoders = decodes = ("fused",)
     exchanges = False
+    several = True
     pure: ClassVar = {"fused": False}
 
 
@@ -206,7 +219,8 @@ class Late(Fusion):
 
     Notes
     -----
-    Each stream has a decoder head of its own; the streams never meet before the scores. Both are pure.
+    Each stream has a decoder head of its own; the streams never meet before the scores. All are pure. Further
+    modalities are further streams, and the scores of all are averaged.
 
     References
     ----------
@@ -225,7 +239,8 @@ class Sum(Fusion):
 
     Notes
     -----
-    No parameters. `rgb` is pure at level 1 only (it goes on as the sum), `depth` is pure.
+    No parameters. `rgb` is pure at level 1 only (it goes on as the sum), `depth` is pure. Further modalities are added
+    as depth is, and are pure.
 
     References
     ----------
@@ -243,12 +258,11 @@ class Sum(Fusion):
     several = True
     pure: ClassVar = {"rgb": False, "depth": True, "fused": False}
 
-    def forward(self, rgb: Tensor, depth: Tensor, before: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        fused = rgb + depth  # (B, width, h, w)
+    def forward(
+        self, rgb: Tensor, depth: Tensor, before: Tensor | None = None, others: Sequence[Tensor] = ()
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        fused = sum(others, start=rgb + depth)  # (B, width, h, w)
         return fused, fused, depth
-
-    def more(self, fused: Tensor, others: Sequence[Tensor]) -> Tensor:
-        return sum(others, start=fused)
 
 
 @register("concat")
@@ -257,7 +271,8 @@ class Concat(Fusion):
 
     Notes
     -----
-    W is a 1x1 convolution of 2 x width to width channels. `rgb` is pure at level 1 only, `depth` is pure.
+    W is a 1x1 convolution of 2 x width to width channels. `rgb` is pure at level 1 only, `depth` is pure. Of M
+    modalities all are stacked, and W takes M x width channels.
 
     References
     ----------
@@ -272,12 +287,15 @@ class Concat(Fusion):
     (torch.Size([1, 8, 2, 2]), True)
     """
 
+    several = True
     pure: ClassVar = {"rgb": False, "depth": True, "fused": False}
 
-    def __init__(self, width: int, *, before: int = 0, stage: Stage | None = None) -> None:
+    def __init__(self, width: int, *, before: int = 0, stage: Stage | None = None, others: int = 0) -> None:
         super().__init__(width)
-        self.mix = nn.Conv2d(2 * width, width, 1)
+        self.mix = nn.Conv2d((2 + others) * width, width, 1)
 
-    def forward(self, rgb: Tensor, depth: Tensor, before: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        fused = self.mix(torch.cat([rgb, depth], 1))  # (B, width, h, w)
+    def forward(
+        self, rgb: Tensor, depth: Tensor, before: Tensor | None = None, others: Sequence[Tensor] = ()
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        fused = self.mix(torch.cat([rgb, depth, *others], 1))  # (B, width, h, w)
         return fused, fused, depth

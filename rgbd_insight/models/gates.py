@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -31,7 +32,7 @@ class SE(Fusion):
     -----
     :math:`s(x) = σ(V\,\mathrm{relu}(U\,\bar{x}))`, with x̄ the mean over positions; the fused map goes on in the
     colour encoder. The reduction is 4, not the paper's 16, because the levels here are narrow. `rgb` is pure at
-    level 1 only, `depth` is pure.
+    level 1 only, `depth` is pure. Further modalities are reweighted and added as depth is.
 
     References
     ----------
@@ -46,15 +47,19 @@ class SE(Fusion):
     (True, True, [0.0])
     """
 
+    several = True
     pure: ClassVar = {"rgb": False, "depth": True, "fused": False}
 
-    def __init__(self, width: int, *, before: int = 0, stage: Stage | None = None) -> None:
+    def __init__(self, width: int, *, before: int = 0, stage: Stage | None = None, others: int = 0) -> None:
         super().__init__(width)
-        self.rgb = Excite(width)
-        self.depth = Excite(width)
+        self.rgb, self.depth = Excite(width), Excite(width)
+        self.others = nn.ModuleList(Excite(width) for _ in range(others))
 
-    def forward(self, rgb: Tensor, depth: Tensor, before: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        fused = self.rgb(rgb) + self.depth(depth)  # (B, width, h, w)
+    def forward(
+        self, rgb: Tensor, depth: Tensor, before: Tensor | None = None, others: Sequence[Tensor] = ()
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        more = (gate(x) for gate, x in zip(self.others, others, strict=True))
+        fused = sum(more, start=self.rgb(rgb) + self.depth(depth))  # (B, width, h, w)
         return fused, fused, depth
 
 
@@ -78,7 +83,7 @@ class ACNet(Fusion):
     :math:`a(x) = σ(W\bar{x})`, x̄ the mean over positions; M is an encoder stage of the branch's own, made and begun as
     the encoders' are, absent at level 1. The fused map goes on in that branch alone: `rgb` and `depth` are both pure.
     With the third branch the network is half as large again: it is exempt from the matching of sizes. Where it does not
-    fuse, the branch starts again from the colour stream.
+    fuse, the branch starts again from the colour stream. Further modalities are collected as depth is.
 
     References
     ----------
@@ -94,17 +99,20 @@ class ACNet(Fusion):
     (True, True)
     """
 
-    remembers = True
+    remembers = several = True
     pure: ClassVar = {"rgb": True, "depth": True, "fused": False}
 
-    def __init__(self, width: int, *, before: int = 0, stage: Stage | None = None) -> None:
+    def __init__(self, width: int, *, before: int = 0, stage: Stage | None = None, others: int = 0) -> None:
         super().__init__(width)
-        self.rgb = _Attend(width)
-        self.depth = _Attend(width)
+        self.rgb, self.depth = _Attend(width), _Attend(width)
         self.branch = stage() if stage is not None else None
+        self.others = nn.ModuleList(_Attend(width) for _ in range(others))
 
-    def forward(self, rgb: Tensor, depth: Tensor, before: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        fused = self.rgb(rgb) + self.depth(depth)  # (B, width, h, w)
+    def forward(
+        self, rgb: Tensor, depth: Tensor, before: Tensor | None = None, others: Sequence[Tensor] = ()
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        more = (gate(x) for gate, x in zip(self.others, others, strict=True))
+        fused = sum(more, start=self.rgb(rgb) + self.depth(depth))  # (B, width, h, w)
         if self.branch is not None:
             fused = fused + self.branch(before)
         return fused, rgb, depth

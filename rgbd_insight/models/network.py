@@ -62,11 +62,14 @@ class Network(nn.Module):
         others = config.get("others") or {}
         operator = find(config["fusion"]) if config["fusion"] not in others else alone(config["fusion"])
         widths = config["widths"]
-        channels = _channels(config["encoding"]) | {name: about["channels"] + 1 for name, about in others.items()}
+        channels = _channels(config["encoding"], others)
         self.fusion, self.seed, self.classes, self.epoch = operator.name, config["seed"], config["classes"], 0
         self.operator, self.depths = operator, len(widths)
         self.others = tuple(others) if operator.several else ()  # beside the two that operators are written for
-        self.modalities, self.encoders = operator.modalities + self.others, operator.encoders + self.others
+        self.modalities = operator.modalities + self.others
+        self.encoders, self.decodes = (
+            part if "fused" in part else part + self.others for part in (operator.encoders, operator.decodes)
+        )
         self.streams = self.encoders + (("fused",) if operator.exchanges else ())
         for name in self.encoders:
             make = partial(self.kind, channels[name], widths, config["blocks"])
@@ -75,7 +78,6 @@ class Network(nn.Module):
             self.exchange = self._seeded("exchange", self._operators)
             # where the fused stream can be read and muted as one plain tensor, whatever the operator returns
             self.fused = nn.ModuleDict({f"level{k}": nn.Identity() for k in range(1, self.depths + 1)})
-        self.decodes = operator.decodes + (() if operator.exchanges else self.others)
         decoder = partial(Decoder, self.decodes, widths, self.classes, self.kind.decoder)
         self.decoder = self._seeded("decoder", decoder)
 
@@ -99,7 +101,8 @@ class Network(nn.Module):
             kind = self.operator if level in chosen else Fusion
             before = widths[level - 2] if level > 1 else 0
             stage = partial(self.kind.stage, level, widths, blocks) if before else None
-            made[f"level{level}"] = kind(width, before=before, stage=stage)
+            more = {"others": len(self.others)} if self.others else {}  # not asked of those that take two
+            made[f"level{level}"] = kind(width, before=before, stage=stage, **more)
         return nn.ModuleDict(made)
 
     def _start(self, weights: Mapping[str, Tensor]) -> None:
@@ -113,13 +116,13 @@ class Network(nn.Module):
                     {k.removeprefix(prefix): x for k, x in weights.items() if k.startswith(prefix)}
                 )
 
-    def forward(self, rgb: Tensor | None, depth: Tensor | None = None, *others: Tensor) -> Tensor:
+    def forward(self, rgb: Tensor | None, depth: Tensor | None = None, *others: Tensor | None) -> Tensor:
         """Scores (B, classes, H, W) for colour (B, 3, H, W) in [0, 1] and depth (B, 1, H, W) in metres.
 
-        A missing input is None: the network then gets the mean input (depth: no reading anywhere). `others` are the
-        modalities that `build` was given beside these, in their order and units; 0 where there is no reading.
+        A missing input is None: the network then gets the mean input (of colour), or no reading anywhere. `others` are
+        the modalities that `build` was given beside these, in their order and units; 0 where there is no reading.
         """
-        given = self._standardised(rgb, depth) | self._further(others)
+        given = self._standardised(rgb, depth, *others)
         size = next(iter(given.values())).shape[-2:]
         now = {name: self._encoder(name).stem(given[name]) for name in self.encoders}
         pyramids = {stream: [] for stream in self.decodes}
@@ -138,54 +141,41 @@ class Network(nn.Module):
         """Put the level's fused map, and what goes on in each encoder, into `now`."""
         operator = self.exchange[f"level{level}"]
         before = (now.get("fused"),) if operator.remembers else ()
-        first, rgb, depth = operator(now["rgb"], now["depth"], *before)
-        chosen = self.config["levels"] is None or level in self.config["levels"]
-        fused = operator.more(first, [now[name] for name in self.others]) if self.others and chosen else first
-        rgb, depth = (fused if x is first else x for x in (rgb, depth))
+        more = {"others": [now[name] for name in self.others]} if self.others else {}
+        fused, rgb, depth = operator(now["rgb"], now["depth"], *before, **more)
         read = self.fused[f"level{level}"](fused)
         # what a hook does to the fused map also reaches the encoder in which it goes on
         now |= {"fused": read, "rgb": read if rgb is fused else rgb, "depth": read if depth is fused else depth}
 
-    def _standardised(self, rgb: Tensor | None, depth: Tensor | None) -> dict[str, Tensor]:
-        """The encoders' inputs: rgb (B, 3, H, W), depth with its mask (B, 2, H, W), or both (B, 5, H, W)."""
-        _check_inputs(rgb, depth)
-        like = rgb if rgb is not None else depth
-        mean, std = self.config["rgb_scale"]
-        x = (rgb - mean) / std if rgb is not None else like.new_zeros(len(like), 3, *like.shape[-2:])
-        if depth is not None:
-            z = self._encoded(depth)
-        else:  # the mean input: no reading, and a mask that says so
-            z = like.new_zeros(len(like), _channels(self.config["encoding"])["depth"], *like.shape[-2:])
-        given = {"rgb": x, "depth": z}
-        if "fused" in self.encoders:
-            given["fused"] = torch.cat([x, z], 1)
-        return {name: given[name] for name in self.encoders if name in given}
-
-    def _further(self, others: Sequence[Tensor]) -> dict[str, Tensor]:
-        """The inputs of the encoders of further modalities, each standardised and with the mask of its readings."""
-        known = self.config.get("others") or {}
-        if len(others) != len(known):
+    def _standardised(self, *images: Tensor | None) -> dict[str, Tensor]:
+        """The encoders' inputs: rgb (B, 3, H, W), others with the mask of their readings (B, c + 1, H, W), or all."""
+        others = self.config.get("others") or {}
+        if len(images) != 2 + len(others):
             raise ValueError(
-                f"`others` must be the images of {', '.join(known) or 'no modality'}; got {len(others)} of them"
+                f"`others` must be the images of {', '.join(others) or 'no modality'}; got {len(images) - 2} of them: "
+                "build the network with the `others` that the data have"
             )
-        given = {}
-        for (name, about), x in zip(known.items(), others, strict=True):
-            if x.ndim != 4 or x.shape[1] != about["channels"]:
-                raise ValueError(
-                    f"`{name}` must be (B, {about['channels']}, H, W); got {tuple(x.shape)}: move the axes"
-                )
-            valid = (x != 0).any(1, keepdim=True).to(x.dtype)
-            mean, std = about["scale"]
-            given[name] = torch.cat([(x - mean) / std * valid, valid], 1)
-        return {name: x for name, x in given.items() if name in self.encoders}
+        given = {name: x for name, x in zip(("rgb", "depth", *others), images, strict=True) if x is not None}
+        channels = _channels(self.config["encoding"], others)
+        like, found = _checked_inputs(given, others), {}
+        for name in ("rgb", "depth", *others):
+            if name not in given:  # the mean input: no reading, and a mask that says so
+                found[name] = like.new_zeros(len(like), channels[name], *like.shape[-2:])
+            elif name == "rgb":
+                mean, std = self.config["rgb_scale"]
+                found[name] = (given[name] - mean) / std
+            else:
+                x = given[name]
+                found[name] = self._encoded(x) if name == "depth" else _with_mask(x, others[name]["scale"])
+        if "fused" in self.encoders:
+            found["fused"] = torch.cat([found[name] for name in self.modalities], 1)
+        return {name: found[name] for name in self.encoders}
 
     def _encoded(self, depth: Tensor) -> Tensor:
         """Depth as the encoder is given it, standardised, and the mask of its values: (B, c + 1, H, W)."""
         name = self.config["encoding"]
         if name == "metric":
-            valid = (depth > 0).to(depth.dtype)
-            mean, std = self.config["depth_scale"]
-            return torch.cat([(depth - mean) / std * valid, valid], 1)
+            return _with_mask(depth, self.config["depth_scale"])
         with exactly(depth.device):
             more = {"gravity": torch.eye(3, device=depth.device)[1]} if name == "hha" else {}  # the image's own down
             lens = (self.config["intrinsics"],) if name in NEED_INTRINSICS else ()
@@ -214,23 +204,33 @@ class Network(nn.Module):
         return sum(p.numel() for p in self.parameters())
 
 
-def _channels(encoding: str) -> dict[str, int]:
-    """Input channels of each encoder; depth comes with the mask of its values."""
+def _channels(encoding: str, others: Mapping[str, Mapping]) -> dict[str, int]:
+    """Input channels of each encoder; all but colour come with the mask of their values."""
     depth = 1 + (1 if encoding == "metric" else len(SCALES[encoding][0]))
-    return {"rgb": 3, "depth": depth, "fused": 3 + depth}
+    each = {"rgb": 3, "depth": depth} | {name: about["channels"] + 1 for name, about in others.items()}
+    return each | {"fused": sum(each.values())}
 
 
-def _check_inputs(rgb: Tensor | None, depth: Tensor | None) -> None:
-    """Raise a ValueError that says what is wrong with the pair, if anything."""
-    if rgb is None and depth is None:
-        raise ValueError("`rgb` or `depth` must be given; got None for both: pass at least one input")
-    for name, x, channels in (("rgb", rgb, 3), ("depth", depth, 1)):
-        if x is not None and (x.ndim != 4 or x.shape[1] != channels):
-            raise ValueError(f"`{name}` must be (B, {channels}, H, W); got {tuple(x.shape)}: add or move the axes")
-    if rgb is not None and depth is not None and (len(rgb), rgb.shape[-2:]) != (len(depth), depth.shape[-2:]):
-        raise ValueError(
-            f"`rgb` and `depth` must be in register; got {tuple(rgb.shape)} and {tuple(depth.shape)}: resize one"
-        )
+def _with_mask(x: Tensor, scale: Sequence[float]) -> Tensor:
+    """Readings (B, c, H, W) standardised, 0 where there is none, and the mask of those that are: (B, c + 1, H, W)."""
+    valid, (mean, std) = (x != 0).any(1, keepdim=True).to(x.dtype), scale
+    return torch.cat([(x - mean) / std * valid, valid], 1)
+
+
+def _checked_inputs(given: Mapping[str, Tensor], others: Mapping[str, Mapping]) -> Tensor:
+    """The first of the images that are given; a ValueError that says what is wrong with them, if anything."""
+    channels = {"rgb": 3, "depth": 1} | {name: about["channels"] for name, about in others.items()}
+    if not given:
+        raise ValueError(f"{' or '.join(channels)} must be given; got None for all of them: pass at least one input")
+    first, like = next(iter(given.items()))
+    for name, x in given.items():
+        if x.ndim != 4 or x.shape[1] != channels[name]:
+            wanted = f"(B, {channels[name]}, H, W)"
+            raise ValueError(f"`{name}` must be {wanted}; got {tuple(x.shape)}: add or move the axes")
+        if (len(x), x.shape[-2:]) != (len(like), like.shape[-2:]):
+            shapes = f"{tuple(like.shape)} and {tuple(x.shape)}"
+            raise ValueError(f"`{first}` and `{name}` must be in register; got {shapes}: resize one")
+    return like
 
 
 def build(
@@ -265,8 +265,8 @@ def build(
         decoder is twice as wide there.
     others : mapping of str to mapping, optional
         Modalities beside colour and depth, in the order in which the data has them: name -> {"channels": c, "scale":
-        (mean, standard deviation of its readings)}. "late" and "sum" fuse them too; a `fusion` of one of these
-        names is that modality alone.
+        (mean, standard deviation of its readings)}. "early", "late", "sum", "concat", "se" and "acnet" fuse them too,
+        the other operators are defined for two; a `fusion` of one of these names is that modality alone.
     **options : object
         `levels`: the levels at which to fuse (default all; elsewhere the decoder reads the colour stream); `rgb_scale`,
         `depth_scale`: (mean, standard deviation) of the inputs, depth in metres over valid readings; `encoding`: what
@@ -297,7 +297,11 @@ def build(
     others = _checked_others(others)
     operator = alone(fusion) if fusion in others else find(fusion)
     if others and not operator.several and len(operator.modalities) > 1:
-        raise ValueError(f"`others` must be left out for {fusion!r}, which fuses two; got {', '.join(others)}")
+        more = ", ".join(name for name, one in FUSIONS.items() if one.several)
+        raise ValueError(
+            f"`others` must be left out for {fusion!r}, which is defined for two modalities; got {', '.join(others)}: "
+            f"of more, {more} are defined"
+        )
     for name in options:
         if name not in OPTIONS:
             raise ValueError(unknown("option", name, OPTIONS))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from functools import cache
 from pathlib import Path
 
 from rgbd_insight.hooks import Tap, at_level
 from rgbd_insight.models.inputs import Adapter, Inputs
 from rgbd_insight.utils.messages import unknown
+from rgbd_insight.utils.reading import Unreadable, read_toml
 
 LEVELS = (1, 2, 3, 4)
 PLACE = ("module", "item", "call", "when", "layout", "tokens", "rows", "values", "levels")
@@ -114,10 +114,10 @@ def read_tap_map(path: str | Path) -> TapMap:
     """
     path = Path(path)
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = read_toml(path)
     except FileNotFoundError:
         raise ValueError(f"`taps` must be a .toml file; there is none at {path}") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except Unreadable as error:
         raise ValueError(f"{path} must be TOML; {error}") from None
     if len(tables) != 1 or not all(isinstance(table, dict) for table in tables.values()):
         raise ValueError(f"{path} must hold one table, [NAME]; got {', '.join(tables) or 'nothing'}")
@@ -184,4 +184,4 @@ def _filled(value: object, level: int) -> object:
 
 @cache
 def _shipped() -> dict[str, dict]:
-    return tomllib.loads(Path(__file__).with_name("published.toml").read_text(encoding="utf-8"))
+    return read_toml(Path(__file__).with_name("published.toml"))

@@ -6,7 +6,7 @@ from safetensors.torch import save_file
 
 from rgbd_insight.data.encodings import encode, hha
 from rgbd_insight.hooks import Tap, mute, trace
-from rgbd_insight.models import FUSIONS, Fusion, build, load, register, save
+from rgbd_insight.models import FUSIONS, Fusion, build, cost, load, register, save
 from rgbd_insight.models.network import SCALES
 
 
@@ -199,7 +199,7 @@ def test_encodings_that_cannot_be(options, message):
 THIRD = {"thermal": {"channels": 1, "scale": (20.0, 5.0)}}
 
 
-@pytest.mark.parametrize("fusion", ["late", "sum", "thermal", "rgb"])
+@pytest.mark.parametrize("fusion", [*(name for name, one in FUSIONS.items() if one.several), "thermal", "rgb"])
 def test_a_third_modality_has_an_encoder_of_its_own(fusion):
     model = build(fusion, 5, width=8, others=THIRD).eval()
     rgb, depth, thermal = torch.rand(2, 3, 24, 32), torch.rand(2, 1, 24, 32) + 1, 20 + 5 * torch.rand(2, 1, 24, 32)
@@ -219,7 +219,67 @@ def test_a_third_modality_starts_the_encoders_of_two_as_they_are():
     for name, x in two.encoder_rgb.state_dict().items():
         assert torch.equal(x, three.encoder_rgb.state_dict()[name])
     assert "others" not in two.config and three.config["others"] == {"thermal": {"channels": 1, "scale": [20.0, 5.0]}}
-    with pytest.raises(ValueError, match="`others` must be left out for 'se', which fuses two"):
-        build("se", 5, others=THIRD)
+    with pytest.raises(
+        ValueError, match="`others` must be left out for 'cross', which is defined for two modalities; got thermal"
+    ):
+        build("cross", 5, others=THIRD)
     with pytest.raises(ValueError, match="names of letters that no fusion has; got 'sum'"):
         build("sum", 5, others={"sum": {}})
+
+
+def three():
+    draw = torch.Generator().manual_seed(1)
+    rgb, depth, thermal = (torch.rand(2, c, 24, 32, generator=draw) + 0.1 for c in (3, 1, 1))
+    return rgb, 3 * depth, 40 * thermal
+
+
+def by_hand(fusion, operator, rgb, depth, thermal, before):
+    """The formula of an operator for three maps, written out."""
+    if fusion == "sum":
+        return rgb + depth + thermal
+    if fusion == "concat":
+        w, b = operator.mix.weight[:, :, 0, 0], operator.mix.bias
+        return torch.einsum("oc,bchw->bohw", w, torch.cat([rgb, depth, thermal], 1)) + b[None, :, None, None]
+    gates = operator.rgb, operator.depth, operator.others[0]
+    if fusion == "se":
+        squeezed = [(x.mean((2, 3)), g) for x, g in zip((rgb, depth, thermal), gates, strict=True)]
+        weights = [torch.sigmoid((m @ g.squeeze.weight[..., 0, 0].T + g.squeeze.bias).relu()
+                   @ g.excite.weight[..., 0, 0].T + g.excite.bias) for m, g in squeezed]  # fmt: skip
+    else:
+        weights = [torch.sigmoid(x.mean((2, 3)) @ g.weigh.weight[..., 0, 0].T + g.weigh.bias)
+                   for x, g in zip((rgb, depth, thermal), gates, strict=True)]  # fmt: skip
+    found = sum(w[:, :, None, None] * x for w, x in zip(weights, (rgb, depth, thermal), strict=True))
+    return found if fusion == "se" or before is None else found + operator.branch(before)
+
+
+@pytest.mark.parametrize("fusion", ["sum", "concat", "se", "acnet"])
+def test_three_maps_are_fused_as_the_formula_says(fusion):
+    model = build(fusion, 3, width=8, others=THIRD).eval()
+    with torch.no_grad(), trace(model, model.taps(), lambda maps: maps) as found:
+        model(*three())
+    maps = {(tap.stream, tap.level): x for tap, x in found.items()}
+    for level in (1, 2):
+        given = [maps[m, level] for m in model.modalities]  # of each encoder before it goes on
+        wanted = by_hand(fusion, model.exchange[f"level{level}"], *given, maps.get(("fused", level - 1)))
+        torch.testing.assert_close(maps["fused", level], wanted.detach())
+
+
+@pytest.mark.parametrize("fusion", [name for name, one in FUSIONS.items() if one.several])
+def test_a_missing_third_is_one_without_readings_and_is_in_register(fusion):
+    model, (rgb, depth, thermal) = build(fusion, 3, width=8, others=THIRD).eval(), three()
+    with torch.no_grad():
+        assert torch.equal(model(rgb, depth, None), model(rgb, depth, torch.zeros_like(thermal)))
+        assert model(None, None, thermal).isfinite().all()
+    with pytest.raises(ValueError, match="`rgb` and `thermal` must be in register"):
+        model(rgb, depth, thermal[..., 1:])
+    with pytest.raises(ValueError, match=r"`thermal` must be \(B, 1, H, W\); got \(2, 3, 24, 32\)"):
+        model(rgb, depth, rgb)
+    with pytest.raises(ValueError, match="rgb or depth or thermal must be given; got None for all of them"):
+        model(None, None, None)
+
+
+@pytest.mark.parametrize("fusion", ["early", "sum", "rgb_wide"])
+def test_the_cost_of_three_modalities_is_counted(fusion):
+    row = cost([fusion], classes=3, size=(16, 24), width=8, others=THIRD).loc[fusion]
+    assert row.parameters == build(fusion, 3, width=8, others=THIRD).parameter_count() and row.flops > 0
+    assert row.flops > cost([fusion], classes=3, size=(16, 24), width=8).loc[fusion].flops
