@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from textwrap import fill
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -25,7 +27,7 @@ from rgbd_insight.plots.style import (
     no_formula,
     panels,
 )
-from rgbd_insight.plots.tables import keeps_table
+from rgbd_insight.plots.tables import keep, keeps_table
 from rgbd_insight.questions.balance import UNCORRECTED
 
 VERDICT_COLOURS = {
@@ -35,6 +37,8 @@ VERDICT_COLOURS = {
     "not tested": "#ececec",
     "exploratory": "#cfdcec",
 }
+NAME = 26  # letters of a claim's name in one line
+PLACES = {"scenes": "planted scenes", "nyuv2": "NYUv2"}
 SAID = {"": "", UNCORRECTED: "," + UNCORRECTED}  # what a title says of a share
 BALANCE = {"C": "C: named and consistent (share)", "S": "S: named and specific (share)"}
 
@@ -70,12 +74,12 @@ def verdicts(found: Ledger, ax: Axes | None = None) -> Axes:
         number = "" if pd.isna(row.value) else f"\n{written(row)}"
         ax.text(x, y, f"{row.verdict}{number}", ha="center", va="center", fontsize=9, color=INK, linespacing=1.15)
     titles = table.drop_duplicates("claim").set_index("claim").name
-    ax.set_yticks(range(len(names)), [f"{claim}  {titles[claim]}" for claim in names])
-    ax.set_xticks(range(len(data)), data)
+    ax.set_yticks(range(len(names)), [fill(f"{claim}  {titles[claim]}", NAME) for claim in names])
+    ax.set_xticks(range(len(data)), [PLACES.get(name, name) for name in data])
     ax.set(xlim=(-0.5, len(data) - 0.5), ylim=(len(names) - 0.5, -0.5))
     ax.grid(False)
     ax.tick_params(length=0)
-    return finish(ax, "The ledger", key={})
+    return keep(finish(ax, "The ledger", key={}), table)
 
 
 @keeps_table
@@ -322,7 +326,7 @@ def intervention(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """
     real = table[~table.placebo.astype(bool)].dropna(subset=["redundancy", "C", "accuracy"])
     real = filled(real, "runs that are no placebo, with numbers")
-    ax = canvas(ax, 3.9, 9.0)
+    ax = canvas(ax, 3.9)
     weights, operators = sorted(real.common.unique()), sorted(real.operator.unique())
     shades = dict(zip(weights, ("#b7c9e2", "#5d8fc4", "#0b3d78"), strict=False))
     found = list(real.groupby("redundancy"))

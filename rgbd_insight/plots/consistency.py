@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from rgbd_insight.plots.style import (
     COLOURS,
     INK,
-    by_level,
+    MARKERS,
+    NAMED,
+    NETWORKS,
+    SHADE,
+    absent,
     canvas,
     finish,
     form,
+    intervals,
     modality_colours,
+    name_ends,
     need,
     one_network,
 )
-from rgbd_insight.plots.tables import keeps_table
+from rgbd_insight.plots.tables import keep, keeps_table
 from rgbd_insight.result import Result
 
 TITLES = {
@@ -131,9 +140,9 @@ def partitioning(consistency: Result, specificity: Result, modality: str, ax: Ax
     colour = modality_colours([modality])[modality]
     levels = sorted(shared["level"].unique())
     above, below, key = np.zeros(len(levels)), np.zeros(len(levels)), {}
-    parts = [(shared, "consistent", COLOURS["both"]), (own, "specific", colour)]
-    for table, kind, shade in parts:
-        for label, alpha, hatch in (("named", 1.0, ""), ("unnamed", 0.45, "///")):
+    parts = [(shared, "consistent", COLOURS["both"], "///"), (own, "specific", colour, "\\\\\\")]
+    for table, kind, shade, hatched in parts:
+        for label, alpha, hatch in (("named", 1.0, ""), ("unnamed", 0.45, hatched)):
             value = table[table["label"] == label].set_index("level")["value"].reindex(levels).fillna(0).to_numpy()
             look = {"facecolor": shade, "alpha": alpha, "hatch": hatch, "edgecolor": "white"}
             ax.bar(levels, value, 0.6, bottom=np.where(value >= 0, above, below), zorder=2, **look)
@@ -150,7 +159,7 @@ def partitioning(consistency: Result, specificity: Result, modality: str, ax: Ax
     ax.grid(axis="x", visible=False)
     form_of = "" if measure == "consistent share" else ", uncorrected"
     title = f"What is reproducible in the {modality} stream: {network}{form_of}"
-    return finish(ax, title, x="level of the encoder", y="share of the reproducible variance", key=key)
+    return keep(finish(ax, title, x="level of the encoder", y="share of the reproducible variance", key=key), own)
 
 
 def _beside(ax: Axes, consistency: Result, modality: str) -> dict:
@@ -168,3 +177,76 @@ def _beside(ax: Axes, consistency: Result, modality: str) -> dict:
             style = {"color": "black", "ls": "", "zorder": 5} | look
             key[look["label"]] = ax.plot(at, rows["value"], **style)[0]
     return key
+
+
+def by_level(
+    ax: Axes | None, table: pd.DataFrame, title: str, y: str, *, name: Callable = str, mutual: bool = False
+) -> Axes:
+    """Value by level, a line for each network and modality, with intervals, the null and the ceiling.
+
+    `name` labels a line by its first row; in a `mutual` measure a line between two modalities belongs to both.
+    """
+    ax, table = canvas(ax), table.assign(fusion=table["fusion"].astype(object).fillna("network"))
+    networks, several = list(table["fusion"].unique()), table["fusion"].nunique() > 1
+    split = table["modality"].nunique() > 1 or table.groupby(["fusion", "level"], dropna=False).size().max() > 1
+    colours = modality_colours(table["modality"].dropna())
+    series = list(table.groupby(["fusion", "modality", "versus"] if split else "fusion", dropna=False, sort=False))
+    shift = dict(zip(range(len(series)), np.linspace(-1, 1, len(series)) * 0.045 * (len(series) - 1), strict=True))
+    ends: dict[str, tuple[float, dict]] = {}
+    for i, (_, rows) in enumerate(series):
+        rows = rows.sort_values("level")
+        first, k = rows.iloc[0], networks.index(rows["fusion"].iloc[0])
+        colour = colours.get(first["modality"], INK) if split else NETWORKS[k % len(NETWORKS)]
+        if split and mutual and isinstance(first["versus"], str) and first["versus"] != first["modality"]:
+            colour = COLOURS["both"]
+        label = ", ".join(([str(first["fusion"])] if several else []) + ([name(first)] if split else []))
+        at = rows["level"] + shift[i]
+        line = k if several else i
+        look = {"ls": ("-", "-.", ":")[line % 3], "lw": 1.3, "marker": MARKERS[line % 8]}  # dashed is the ceiling
+        intervals(ax, at, rows, colour, label=label or "between the modalities", **look)
+        ends[label] = rows["value"].iloc[-1], look | {"color": colour}
+        of_many = {"color": colour, "marker": look["marker"], "ms": 4, "mfc": "white"}
+        _ceiling(ax, rows, of_many if len(series) > 1 else {"color": INK})
+        absent(ax, at, rows)
+    _null(ax, table)
+    ax.set_xticks(sorted(table["level"].unique()))
+    ax.grid(axis="x", visible=False)
+    handles, labels = ax.get_legend_handles_labels()
+    key = {
+        name: Line2D([], [], color=INK, ls="--") if name.startswith("ceiling") else handle
+        for handle, name in zip(handles, labels, strict=True)
+    }
+    named = 1 < len(series) <= NAMED
+    finish(ax, title, x="level of the encoder", y=y, key={n: a for n, a in key.items() if not (named and n in ends)})
+    if named:
+        name_ends(ax, ends)
+    return ax
+
+
+def _ceiling(ax: Axes, rows: pd.DataFrame, look: Mapping[str, object]) -> None:
+    rows = rows[np.isfinite(rows["ceiling"])]
+    if len(rows):
+        known = ax.get_legend_handles_labels()[1]
+        label = f"ceiling ({rows['ceiling_kind'].iloc[0]})"
+        ax.plot(rows["level"], rows["ceiling"], ls="--", lw=1.4, label="_" if label in known else label, **look)
+
+
+def _null(ax: Axes, table: pd.DataFrame) -> None:
+    """Grey up to the value that permuted scenes stay below; the widest of all series."""
+    high = table.groupby("level")["null_high"].max().dropna()
+    lower, upper = ax.get_ylim()
+    lower = min(lower, -0.03 * upper)  # 0 is always in the picture
+    if len(high):
+        lower = min(lower, table["null"].min() - 0.05 * (upper - lower))
+        at = [high.index[0] - 0.3, *high.index, high.index[-1] + 0.3]
+        ax.fill_between(
+            at,
+            lower,
+            [high.iloc[0], *high, high.iloc[-1]],
+            color=SHADE,
+            lw=0,
+            zorder=0,
+            label="chance (permuted scenes)",
+        )
+        upper = max(upper, high.max() * 1.05)
+    ax.set_ylim(lower, upper)

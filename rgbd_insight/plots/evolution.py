@@ -9,11 +9,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from rgbd_insight.plots.consistency import by_level
 from rgbd_insight.plots.style import (
     INK,
     MARKERS,
     at_level,
-    by_level,
     canvas,
     chosen,
     finish,
@@ -79,7 +79,8 @@ def _lines(ax: Axes | None, table: pd.DataFrame, facet: str, names: Sequence, al
             at = rows[along] if along == "epoch" else rows[along] + 0.08 * (2 * i - 1)
             intervals(panel, at, rows, colour, ls="-", lw=1.2, ms=4, marker=MARKERS[i % 8], label=modality)
             if along == "epoch" and np.isfinite(rows["ceiling"]).any():
-                panel.axhline(rows["ceiling"].mean(), ls="--", color=colour, lw=1.2)
+                mark = {"marker": MARKERS[i % 8], "ms": 4, "mfc": "white"}
+                panel.axhline(rows["ceiling"].mean(), ls="--", color=colour, lw=1.2, **mark)
         if along == "epoch":
             panel.set_xscale("symlog", linthresh=1)
             ticks = sorted(table["epoch"].unique())

@@ -13,14 +13,15 @@ from matplotlib.patches import FancyArrowPatch, Patch
 
 from rgbd_insight.metrics.joint import QUADRANTS
 from rgbd_insight.plots.style import (
-    COLOURS,
     INK,
     MARKERS,
+    NAMED,
     NETWORKS,
     canvas,
     filled,
     finish,
     intervals,
+    name_ends,
     no_formula,
     panels,
 )
@@ -29,9 +30,8 @@ from rgbd_insight.questions.joint import MOVED, PAIRS, RAW, SCORE, SIMILARITY, U
 from rgbd_insight.result import Result
 
 Rows = Result | pd.DataFrame
-SHADES = (COLOURS["both"], "#9ccfb4", "#cfcfcf", "#8c6d1f")  # of the quadrants
+SHADES = ("#1d6b4d", "#74b899", "#e4e4e4", "#a17a1e")  # of the quadrants, apart in grey too
 LINES = (0.2, 0.4, 0.6, 0.8)  # of one joint discrepancy
-NAMED = 4  # networks at most whose names stand beside their lines
 WIDE = 0.6  # similarity up to which the plane is drawn where nothing is more alike
 
 
@@ -74,13 +74,18 @@ def plane(found: Rows | Mapping[str, Rows], ax: Axes | None = None, *, networks:
     ax = canvas(ax, 4.6 if len(parts) == 1 else 3.9)
     axes = [ax] if len(parts) == 1 else panels(ax, list(parts), len(parts))
     highest = max(part.loc[part["measure"] == SIMILARITY, "value"].max() for part in parts.values())
+    ends, few = {}, len(names) <= NAMED
     for panel, table in zip(axes, parts.values(), strict=True):
         _ground(panel, WIDE if highest < 0.9 * WIDE else 1.0)
         for name in names:
-            _arrow(panel, table[table["fusion"] == name], _look(name, names))
-    key = {_shown(name): _arrow_key(*_look(name, names)) for name in names}
+            last = _arrow(panel, table[table["fusion"] == name], _look(name, names))
+            ends[_named(name)] = ends.get(_named(name), np.nan) if np.isnan(last) else last
+    key = {} if few else {_shown(name): _arrow_key(*_look(name, names)) for name in names}
     title = "How far apart the two streams are, from the first level of the encoders to the last"
-    return finish(ax, title, x=SIMILARITY, y=VARIANCE, key=key, room=46 if len(parts) == 1 else 52)
+    finish(ax, title, x=SIMILARITY, y=VARIANCE, key=key, room=46 if len(parts) == 1 else 52)
+    if few:  # beside the last panel, each at the height of its arrow's head
+        name_ends(axes[-1], {_named(n): (ends[_named(n)], _line(*_look(n, names))) for n in names})
+    return ax
 
 
 def _table(found: Rows) -> pd.DataFrame:
@@ -116,11 +121,12 @@ def _ground(ax: Axes, right: float) -> None:
     ax.annotate(text, (right, 0), (-7, 3), textcoords="offset points", ha="right", va="bottom", fontsize=9)
 
 
-def _arrow(ax: Axes, table: pd.DataFrame, look: tuple[str, str, str]) -> None:
+def _arrow(ax: Axes, table: pd.DataFrame, look: tuple[str, str, str]) -> float:
+    """Draw the arrow of one network; the height of its head, NaN where there is none."""
     colour, marker, line = look
     wide = table.pivot_table(index="level", columns="measure", values=["value", "low", "high"])
     if SIMILARITY not in wide["value"] or VARIANCE not in wide["value"]:
-        return
+        return np.nan
     wide = wide.dropna(subset=[("value", SIMILARITY), ("value", VARIANCE)])
     x, y = wide["value"][SIMILARITY].to_numpy(), wide["value"][VARIANCE].to_numpy()
     ax.plot(x, y, color=colour, lw=1.8, ls=line, marker=marker, ms=4.5, mfc="white", zorder=4)
@@ -130,6 +136,7 @@ def _arrow(ax: Axes, table: pd.DataFrame, look: tuple[str, str, str]) -> None:
     last = wide.iloc[-1]
     ax.hlines(y[-1], last["low"][SIMILARITY], last["high"][SIMILARITY], color=colour, lw=1, zorder=3)
     ax.vlines(x[-1], last["low"][VARIANCE], last["high"][VARIANCE], color=colour, lw=1, zorder=3)
+    return float(y[-1])
 
 
 def _look(name: str, names: Sequence[str]) -> tuple[str, str, str]:
@@ -147,8 +154,18 @@ def _shown(name: str) -> str:
     return f"{shown}, {pair}" if pair else shown
 
 
+def _named(name: str) -> str:
+    """As `_shown`, in the few words that fit beside a line."""
+    run, _, pair = name.partition(": ")
+    return ("trained alone" if run == "twins" else run) + (f": {pair}" if pair else "")
+
+
+def _line(colour: str, marker: str, line: str) -> dict[str, str]:
+    return {"color": colour, "marker": marker, "ls": line, "mfc": "white"}
+
+
 def _arrow_key(colour: str, marker: str, line: str) -> Line2D:
-    return Line2D([], [], color=colour, marker=marker, ls=line, mfc="white", lw=1.8)
+    return Line2D([], [], lw=1.8, **_line(colour, marker, line))
 
 
 @keeps_table
@@ -183,7 +200,7 @@ def axis(found: Rows, ax: Axes | None = None, *, measure: str = SCORE) -> Axes:
         colour, marker, line = _look(name, names)
         at = part["level"] + 0.07 * (i - (len(names) - 1) / 2)
         intervals(ax, at, part, colour, marker=marker, ls=line, lw=1.3, mfc="white")
-        ends[name] = (part["value"].iloc[-1], colour)
+        ends[_named(name)] = part["value"].iloc[-1], _line(colour, marker, line)
     seeds = rows.groupby("level")["ceiling"].mean() if "ceiling" in rows else pd.Series(dtype=float)
     key = {_shown(name): _arrow_key(*_look(name, names)) for name in names}
     if seeds.notna().any():
@@ -198,23 +215,8 @@ def axis(found: Rows, ax: Axes | None = None, *, measure: str = SCORE) -> Axes:
     few = len(names) <= NAMED
     finish(ax, title, x="level of the encoder", y=axis_name, key={} if few else key)
     if few:
-        _name_ends(ax, ends)
+        name_ends(ax, ends)
     return ax
-
-
-def _name_ends(ax: Axes, ends: Mapping[str, tuple[float, str]]) -> None:
-    """Write the names of networks beside the right ends (y, colour) of their lines, apart enough to be read."""
-    lower, upper = ax.get_ylim()
-    ends = {name: end for name, end in sorted(ends.items(), key=lambda item: item[1][0]) if np.isfinite(end[0])}
-    places, gap = np.array([y for y, _ in ends.values()], float), 0.075 * (upper - lower)
-    for _ in range(50):  # neighbours push each other until all are apart
-        for i in range(1, len(places)):
-            lack = gap - (places[i] - places[i - 1])
-            if lack > 1e-9:
-                places[i - 1 : i + 1] += -lack / 2, lack / 2
-    look = {"xycoords": ax.get_yaxis_transform(), "textcoords": "offset points", "va": "center", "fontsize": 9.5}
-    for (name, (_, colour)), y in zip(ends.items(), places, strict=True):
-        ax.annotate("trained alone" if name == "twins" else no_formula(name), (1, y), (5, 0), color=colour, **look)
 
 
 @partial(keeps_table, measures=(MOVED,))
@@ -254,7 +256,7 @@ def moved(found: Rows, ax: Axes | None = None) -> Axes:
             colour, marker, line = _look(name, names)
             at = part["level"] + 0.09 * (i - (len(names) - 1) / 2)
             intervals(panel, at, part, colour, marker=marker, ls=line, lw=1.2)
-            ends[name] = (part["value"].iloc[-1], colour)
+            ends[_named(name)] = part["value"].iloc[-1], _line(colour, marker, line)
         panel.set_xticks(sorted(rows["level"].unique()))
         panel.grid(axis="x", visible=False)
     key = {_shown(name): _arrow_key(*_look(name, names)) for name in names}
@@ -262,7 +264,7 @@ def moved(found: Rows, ax: Axes | None = None) -> Axes:
     few = len(names) <= NAMED
     finish(ax, title, x="level of the encoder", y="fused network − twins", key={} if few else key)
     if few:
-        _name_ends(panel, ends)
+        name_ends(panel, ends)
     return ax
 
 
@@ -303,9 +305,12 @@ def quadrants(found: Rows, ax: Axes | None = None, *, modality: str | None = Non
     for name, colour in zip(QUADRANTS, SHADES, strict=True):
         part = rows[rows["label"] == name].set_index("fusion").reindex(names)["value"].to_numpy(float)
         ax.barh(range(len(names)), part, left=left, color=colour, edgecolor="white", height=0.62)
+        on = "white" if colour == SHADES[0] else INK
         for i, share in enumerate(part):
             if share >= 0.06:
-                ax.text(left[i] + share / 2, i, f"{100 * share:.0f} %", ha="center", va="center", fontsize=9.5)
+                ax.text(
+                    left[i] + share / 2, i, f"{100 * share:.0f} %", ha="center", va="center", fontsize=9.5, color=on
+                )
         left += part
     ax.set_yticks(range(len(names)), [_shown(name) for name in names])
     ax.set(xlim=(0, 1), ylim=(len(names) - 0.5, -0.5))

@@ -10,13 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from rgbd_insight.plots.consistency import by_level
 from rgbd_insight.plots.style import (
     INK,
     MARKERS,
     PLANTED,
     SHADE,
     at_level,
-    by_level,
     canvas,
     concept_rows,
     finish,
@@ -164,14 +164,17 @@ def visibility(result: Result, level: int | None = None, ax: Axes | None = None)
     colours = modality_colours(table["modality"])
     kinds = [family for family in ordered_families(table["family"]) if family.startswith(PLANTED)]
     shapes = dict(zip(kinds, MARKERS, strict=False))
+    fill = {m: c if m == next(iter(colours)) else "white" for m, c in colours.items()}  # apart in grey too
     for i, ((modality, _), rows) in enumerate(table.groupby(["modality", "planted"], sort=False)):
         side = -1 if modality == next(iter(colours)) else 1
         step = min(0.012, 0.055 / len(rows))
         rows = rows.assign(at=rows["planted"] + side * (0.008 + step * np.arange(len(rows))))
         for family, same in rows.groupby("family"):
-            intervals(ax, same["at"], same, colours[modality], marker=shapes.get(family, "o"), label=f"_{i}")
+            look = {"marker": shapes.get(family, "o"), "mfc": fill[modality], "label": f"_{i}"}
+            intervals(ax, same["at"], same, colours[modality], **look)
     ax.plot([0, 1], [0, 1], ls="--", color=INK, lw=1.2, zorder=1)
-    key = {f"δ from {m}": Patch(color=c) for m, c in colours.items()} | {"equality": Line2D([], [], color=INK, ls="--")}
+    key = {f"δ from {m}": Line2D([], [], color=c, marker="o", ls="", mfc=fill[m]) for m, c in colours.items()}
+    key |= {"equality": Line2D([], [], color=INK, ls="--")}
     key |= {f: Line2D([], [], color="#666666", marker=shape, ls="none") for f, shape in shapes.items()}
     title = f"Measured against planted visibility: {network}, {level_title(level)}"
     return finish(ax, title, x="planted visibility (0: nothing shows it, 1: always seen)", y=DELTA, key=key)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from textwrap import fill
 
@@ -34,6 +34,7 @@ SETS = {
 PLANTED = "planted: "  # how the family of a concept begins whose visibility was planted
 WIDTH = 6.5  # inches
 TITLE = 76  # letters of a title in one line
+NAMED = 4  # series at most whose names stand beside their lines
 FORMULA = re.compile(r"(?<!\\)\$")  # what opens one
 
 
@@ -254,69 +255,27 @@ def chosen(known: Sequence[str], wanted: Sequence[str] | str | None, name: str =
     return [k for k in known if k in wanted]
 
 
-def by_level(
-    ax: Axes | None, table: pd.DataFrame, title: str, y: str, *, name: Callable = str, mutual: bool = False
-) -> Axes:
-    """Value by level, a line for each network and modality, with intervals, the null and the ceiling.
+def name_ends(ax: Axes, ends: Mapping[str, tuple[float, Mapping[str, object]]]) -> None:
+    """Write the names of series beside the right ends of their lines, apart enough to be read.
 
-    `name` labels a line by its first row; in a `mutual` measure a line between two modalities belongs to both.
+    `ends` has the end and the look of each line (colour, marker, line): a piece of it stands before the name, so that
+    series can be distinguished without their colours.
     """
-    ax, table = canvas(ax), table.assign(fusion=table["fusion"].astype(object).fillna("network"))
-    networks, several = list(table["fusion"].unique()), table["fusion"].nunique() > 1
-    split = table["modality"].nunique() > 1 or table.groupby(["fusion", "level"], dropna=False).size().max() > 1
-    colours = modality_colours(table["modality"].dropna())
-    series = list(table.groupby(["fusion", "modality", "versus"] if split else "fusion", dropna=False, sort=False))
-    shift = dict(zip(range(len(series)), np.linspace(-1, 1, len(series)) * 0.045 * (len(series) - 1), strict=True))
-    for i, (_, rows) in enumerate(series):
-        rows = rows.sort_values("level")
-        first, k = rows.iloc[0], networks.index(rows["fusion"].iloc[0])
-        colour = colours.get(first["modality"], INK) if split else NETWORKS[k % len(NETWORKS)]
-        if split and mutual and isinstance(first["versus"], str) and first["versus"] != first["modality"]:
-            colour = COLOURS["both"]
-        label = ", ".join(([str(first["fusion"])] if several else []) + ([name(first)] if split else []))
-        at = rows["level"] + shift[i]
-        style = {"ls": ("-", "--", ":", "-.")[k % 4], "lw": 1.3, "marker": MARKERS[k % 8]}
-        intervals(ax, at, rows, colour, label=label or "between the modalities", **style)
-        _ceiling(ax, rows, colour if len(series) > 1 else INK)
-        absent(ax, at, rows)
-    _null(ax, table)
-    ax.set_xticks(sorted(table["level"].unique()))
-    ax.grid(axis="x", visible=False)
-    handles, labels = ax.get_legend_handles_labels()
-    key = {
-        name: Line2D([], [], color=INK, ls="--") if name.startswith("ceiling") else handle
-        for handle, name in zip(handles, labels, strict=True)
-    }
-    return finish(ax, title, x="level of the encoder", y=y, key=key)
-
-
-def _ceiling(ax: Axes, rows: pd.DataFrame, colour: str) -> None:
-    rows = rows[np.isfinite(rows["ceiling"])]
-    if len(rows):
-        known = ax.get_legend_handles_labels()[1]
-        label = f"ceiling ({rows['ceiling_kind'].iloc[0]})"
-        ax.plot(rows["level"], rows["ceiling"], ls="--", color=colour, lw=1.4, label="_" if label in known else label)
-
-
-def _null(ax: Axes, table: pd.DataFrame) -> None:
-    """Grey up to the value that permuted scenes stay below; the widest of all series."""
-    high = table.groupby("level")["null_high"].max().dropna()
     lower, upper = ax.get_ylim()
-    lower = min(lower, -0.03 * upper)  # 0 is always in the picture
-    if len(high):
-        lower = min(lower, table["null"].min() - 0.05 * (upper - lower))
-        at = [high.index[0] - 0.3, *high.index, high.index[-1] + 0.3]
-        ax.fill_between(
-            at,
-            lower,
-            [high.iloc[0], *high, high.iloc[-1]],
-            color=SHADE,
-            lw=0,
-            zorder=0,
-            label="chance (permuted scenes)",
-        )
-        upper = max(upper, high.max() * 1.05)
-    ax.set_ylim(lower, upper)
+    ends = {name: end for name, end in sorted(ends.items(), key=lambda item: item[1][0]) if np.isfinite(end[0])}
+    places, gap = np.array([y for y, _ in ends.values()], float), 0.085 * (upper - lower)
+    for _ in range(50):  # neighbours push each other until all are apart
+        for i in range(1, len(places)):
+            lack = gap - (places[i] - places[i - 1])
+            if lack > 1e-9:
+                places[i - 1 : i + 1] += -lack / 2, lack / 2
+    across, off = ax.get_yaxis_transform(), {"textcoords": "offset points", "va": "center", "fontsize": 9.5}
+    for (name, (_, look)), y in zip(ends.items(), places, strict=True):
+        shift = ScaledTranslation(5 / 72, 0, ax.figure.dpi_scale_trans)
+        width = 22 / 72 / (ax.figure.get_size_inches()[0] * ax.get_position().width)  # of the axes, in inches
+        piece = {"transform": across + shift, "clip_on": False, "lw": 1.3, "markevery": [1], "ms": 5} | dict(look)
+        ax.plot([1, 1 + width / 2, 1 + width], [y] * 3, scalex=False, scaley=False, **piece)
+        ax.annotate(no_formula(name), (1, y), (31, 0), xycoords=across, color=look["color"], **off)
 
 
 def concept_rows(

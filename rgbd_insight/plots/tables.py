@@ -112,7 +112,8 @@ def _tables(given: object) -> Iterable[pd.DataFrame]:
 
 
 def _rows(table: pd.DataFrame, measures: Sequence[str | None]) -> pd.DataFrame:
-    """The rows of some measures, where the table has them; without columns that are empty."""
+    """The rows of some measures, where the table has them; without columns that are empty, or of packed bits."""
     if "measure" in table and (drawn := table["measure"].isin(measures)).any():
         table = table.loc[drawn]
-    return table.dropna(axis="columns", how="all")
+    packed = [name for name in table if any(isinstance(cell, bytes) for cell in table[name])]
+    return table.drop(columns=packed).dropna(axis="columns", how="all")

@@ -15,7 +15,7 @@ from matplotlib.patheffects import withStroke
 
 from rgbd_insight.features import USUAL_MODALITIES, Features, in_words
 from rgbd_insight.plots.style import INK, PAPER, SHADE, as_written, filled, modality_colours, settings
-from rgbd_insight.plots.tables import keeps_table
+from rgbd_insight.plots.tables import keep, keeps_table
 from rgbd_insight.questions import Unit
 
 if TYPE_CHECKING:
@@ -92,7 +92,22 @@ def gallery(
         total, below = each * len(units), top + HEAD + 2 * high + FOOT
         box = (0.35 / WIDTH, 1 - below / total, (WIDTH - 0.45) / WIDTH, (FOOT - 0.24) / total)
         _histogram(ax.inset_axes(box), features, unit)
+        keep(ax, _listed(features, unit, strong, weak))
     return as_written(ax)
+
+
+def _listed(features: Features, unit: Unit, strong: list[int], weak: list[int]) -> pd.DataFrame:
+    """The images of one unit, a row each, with its response and whether the concept is there."""
+    rows, about = strong + weak, ("stream", "level", "unit", "concept", "s", "low", "high")
+    return pd.DataFrame(
+        {name: getattr(unit, name) for name in about}
+        | {
+            "image": features.samples["id"].iloc[rows].to_numpy(),
+            "shown as": ["strongest"] * len(strong) + ["weakest"] * len(weak),
+            "response": unit.responses(features)[rows],
+            "present": features.present[rows, _index(features, unit)],
+        }
+    )
 
 
 def _sheet(ax: Axes | None, height: float) -> Axes:

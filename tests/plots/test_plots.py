@@ -78,6 +78,47 @@ def test_every_figure_has_a_title_labels_an_opaque_ground_and_fits_a_page(name):
         assert frame.x0 >= 0 and frame.x1 <= ax.figure.bbox.x1, "the legend is wider than the figure"
 
 
+@pytest.mark.parametrize("name", FIGURES)
+def test_series_can_be_distinguished_in_grey(name):
+    ax = FIGURES[name]()
+    for panel in (ax, *ax.child_axes):
+        assert not alike_in_grey(panel)
+
+
+def alike_in_grey(ax):
+    """Pairs of lines in two colours of one lightness that have the same marker, fill and line."""
+    drawn = [line for line in ax.lines if len(line.get_xydata()) > 1 and line.get_mfc() != "none"]  # no planted marks
+    looks = [
+        (lightness(line.get_color()), line.get_marker(), line.get_linestyle(), line.get_mfc() == "white")
+        for line in drawn
+    ]
+    return [
+        (a, b)
+        for i, a in enumerate(looks)
+        for j, b in enumerate(looks[:i])
+        if a[1:] == b[1:] and drawn[i].get_color() != drawn[j].get_color() and abs(a[0] - b[0]) < 0.2
+    ]
+
+
+def lightness(colour):
+    """L* of a colour, from 0 (black) to 1 (white)."""
+    linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in matplotlib.colors.to_rgb(colour)]
+    return 1.16 * np.cbrt(np.dot(linear, (0.2126, 0.7152, 0.0722))) - 0.16
+
+
+def test_lines_that_differ_in_colour_alone_are_seen():
+    ax = plt.figure().subplots()
+    for colour in ("#d55e00", "#0072b2"):
+        ax.plot([0, 1], color=colour)
+    assert (
+        alike_in_grey(ax)
+        and lightness("white") == pytest.approx(1)
+        and lightness("#777777") == pytest.approx(0.5, abs=0.01)
+    )
+    ax.lines[1].set_marker("s")
+    assert not alike_in_grey(ax)
+
+
 @pytest.mark.parametrize(
     "draw",
     [
@@ -107,7 +148,7 @@ def test_similarity_intervals_null_and_ceiling_are_those_of_the_table():
 
 def test_networks_that_are_joined_are_told_apart():
     ax = FIGURES["networks"]()
-    assert {"sum", "se"} <= set(texts(ax)) and texts(ax).count("ceiling (other seed)") == 1
+    assert [text.get_text() for text in ax.texts] == ["sum", "se"] and texts(ax).count("ceiling (other seed)") == 1
     lines = [line for line in ax.lines if line.get_label() in ("sum", "se")]
     assert len({line.get_color() for line in lines}) == len({line.get_marker() for line in lines}) == 2
 
