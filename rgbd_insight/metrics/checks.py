@@ -12,8 +12,8 @@ from torch import Tensor
 from rgbd_insight.utils.messages import Constant, TooFew
 
 
-def check_rows(x: ArrayLike, name: str = "x", least: int = 4) -> np.ndarray:
-    """`x` as a finite float64 (N, U) array of at least `least` rows, or a ValueError that says what to do."""
+def check_shape(x: ArrayLike, name: str = "x", least: int = 4) -> np.ndarray:
+    """`x` as an (N, U) array of at least `least` rows of real numbers, or a ValueError that says what to do."""
     x = np.asarray(x)
     if x.ndim != 2 or x.shape[1] == 0:
         raise ValueError(
@@ -23,7 +23,12 @@ def check_rows(x: ArrayLike, name: str = "x", least: int = 4) -> np.ndarray:
         raise TooFew(f"`{name}` must have at least {least} images; got {len(x)}. Pass more images.")
     if np.iscomplexobj(x):
         raise ValueError(f"`{name}` must be real numbers; got complex ones. Take their real part, or their size.")
-    x = x.astype(np.float64)  # (N, U), a copy
+    return x
+
+
+def check_rows(x: ArrayLike, name: str = "x", least: int = 4) -> np.ndarray:
+    """`x` as a finite float64 (N, U) array of at least `least` rows, or a ValueError that says what to do."""
+    x = check_shape(x, name, least).astype(np.float64)  # (N, U), a copy
     if not np.isfinite(x).all():
         row, unit = np.argwhere(~np.isfinite(x))[0]
         raise ValueError(

@@ -163,6 +163,23 @@ def test_minibatch_cka_is_the_naive_one(n, batch, cuts):
         assert baselines.minibatch_cka(x, y, batch) == pytest.approx(debiased_cka(x, y), rel=1e-9)
 
 
+@pytest.mark.parametrize("batch", [4, 50, 100, 400])
+def test_single_precision_costs_no_digits_of_minibatch_cka(batch):
+    """Offsets, scales that change between batches, and batches too small for an unbiased estimate in float32."""
+    x, y = (layer * np.linspace(1, 9, 400)[:, None] + 300 for layer in streams(9, 400, (64, 512)))
+    x, y = x.astype(np.float32), y.astype(np.float32)
+    want = naive_minibatch(x.astype(float), y.astype(float), range(batch, 400, batch))
+    assert baselines.minibatch_cka(x, y, batch) == pytest.approx(want, abs=1e-7)
+    small = np.float32(2.0**-60)  # squares of such a size would vanish
+    assert baselines.minibatch_cka(small * x, y, batch) == pytest.approx(want, abs=1e-7)
+
+
+def test_minibatch_cka_says_what_has_no_geometry_within_batches():
+    x = np.random.default_rng(1).normal(size=(60, 3))
+    with pytest.raises(ValueError, match="more than chance variance within batches of 20; one has none"):
+        baselines.minibatch_cka(x, np.repeat(x[:3], 20, 0), batch=20)
+
+
 @pytest.mark.parametrize("rest", [0, 1, 2, 3, 4])
 def test_a_small_remainder_neither_crashes_nor_weighs_more(rest):
     x, y = streams(10, 1024 + rest, (8, 8))
