@@ -103,6 +103,8 @@ def new_file(word: str) -> Path:
     path = _place(word, "a file")
     if path.is_dir():
         raise argparse.ArgumentTypeError(f"must be a file; {word} is a folder: name a file in it")
+    if path.exists() and not path.is_file():
+        raise argparse.ArgumentTypeError(f"must be a file; {word} is a device or a pipe: name another")
     return path
 
 
@@ -168,33 +170,37 @@ def data_from(word: str, *, split: str, n: int | None = None, size: tuple[int, i
     return Folder(path, split, size=size)
 
 
-def depth_scale(data: Dataset) -> tuple[float, float]:
-    """Mean and standard deviation of the second modality over the valid readings of at most 200 images.
+def reading_scales(data: Dataset) -> dict[str, tuple[float, float]]:
+    """Mean and standard deviation of each modality beside colour, over the readings of at most 200 images.
 
     Raises
     ------
     ValueError
-        Where there is no reading, or all are the same.
+        Where there is no reading of one, or all are the same.
 
     Examples
     --------
-    >>> [round(v, 1) for v in depth_scale(data_from("scenes", split="train", n=4))]
+    >>> found = reading_scales(data_from("scenes", split="train", n=4))
+    >>> [round(v, 1) for v in found["depth"]]
     [2.9, 0.5]
     """
     chosen = torch.linspace(0, len(data) - 1, min(SAMPLED, len(data))).long().unique().tolist()
-    count, total, squares = 0, 0.0, 0.0
+    sums = {m.name: torch.zeros(3, dtype=torch.float64) for m in data.modalities[1:]}  # how many, their sum and squares
     for batch in batches(data, 16, chosen):
-        name = data.modalities[1].name
-        readings = batch.inputs[name][batch.valid[name]].double()  # (readings,)
-        count += len(readings)
-        total += float(readings.sum())
-        squares += float((readings**2).sum())
+        for name, total in sums.items():
+            x, known = batch.inputs[name].double(), batch.valid.get(name)
+            readings = x.flatten() if known is None else x[known.expand_as(x)]
+            total += torch.stack([x.new_tensor(len(readings)), readings.sum(), (readings**2).sum()])
+    return {name: _scale(data, name, *total.tolist()) for name, total in sums.items()}
+
+
+def _scale(data: Dataset, name: str, count: float, total: float, squares: float) -> tuple[float, float]:
     mean = total / max(count, 1)
     spread = max(squares / max(count, 1) - mean**2, 0.0) ** 0.5
     if spread < 1e-6 * max(abs(mean), 1e-6):
         raise ValueError(
-            f"{data.modalities[1].name} must vary in {data.name!r}; got {count} readings that do not: "
-            "check the images and the unit in camera.json"
+            f"{name} must vary in {data.name!r}; got {count:.0f} readings that do not: check the images and the "
+            "unit in camera.json"
         )
     return mean, spread
 

@@ -15,13 +15,13 @@ from rgbd_insight.cli.sources import (
     add_images,
     command,
     data_from,
-    depth_scale,
     new_folder,
+    reading_scales,
 )
+from rgbd_insight.data import Dataset
 from rgbd_insight.experiments import everything, zoo_plans
 from rgbd_insight.features import RunId
 from rgbd_insight.models import FUSIONS, build
-from rgbd_insight.models.fusion import find
 from rgbd_insight.training import PROFILES, Cache, Recipe, train
 
 
@@ -46,18 +46,17 @@ def run(options: argparse.Namespace) -> None:
     if options.fusion == "all" and options.profile == "full" and options.data == "scenes":
         return _whole_zoo(options)
     names = list(FUSIONS) if options.fusion == "all" else [name.strip() for name in options.fusion.split(",")]
-    for name in names:
-        find(name)  # all are checked before the first is trained
     profile, scenes = PROFILES[options.profile], options.data == "scenes"
     n = profile["data"]["n"] if scenes and options.n is None else options.n
     data = data_from(options.data, split="train", n=n, size=options.size)
-    made = profile["model"] | ({} if scenes else {"depth_scale": depth_scale(data)})
+    made = profile["model"] | ({} if scenes else _scales(data))
     recipe = profile["train"] | {"flip": not scenes}  # in the scenes what a thing is depends on left and right
     if options.width is not None:
         made |= {"width": options.width}
     if options.epochs is not None:
         recipe |= {"epochs": options.epochs}
     Recipe(**recipe)
+    # all are built, and so checked, before the first is trained
     models = [build(name, data.classes, seed=options.seed, **made) for name in names]
     cache = Cache(data, progress=True)
     for name, model in zip(names, models, strict=True):
@@ -69,6 +68,14 @@ def run(options: argparse.Namespace) -> None:
             f"{folder}: loss {last['loss']:.3f}, accuracy {last['accuracy']:.3f} after epoch {last['epoch']:g}; "
             f"weights in {out}. Next: rgbd-insight extract --model {out}"
         )
+
+
+def _scales(data: Dataset) -> dict:
+    """What `build` is told of the data's modalities beside colour."""
+    (_, depth), *others = reading_scales(data).items()
+    channels = {m.name: m.planes for m in data.modalities}
+    further = {name: {"channels": channels[name], "scale": scale} for name, scale in others}
+    return {"depth_scale": depth} | ({"others": further} if further else {})
 
 
 def _whole_zoo(options: argparse.Namespace) -> None:

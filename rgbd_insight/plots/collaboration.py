@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from rgbd_insight.features import AGREEMENT, SCORES, USUAL_SHARE, AblationName
+from rgbd_insight.features import AGREEMENT, SCORES, USUAL_SHARE, AblationName, in_words
 from rgbd_insight.plots.style import (
     COLOURS,
     INK,
@@ -106,7 +106,7 @@ def gradients(result: Result, ax: Axes | None = None) -> Axes:
     Returns
     -------
     Axes
-        The cosine is of one training run each and has no interval.
+        The cosine is of one training run each, of every pair of its encoders, and has no interval.
 
     Raises
     ------
@@ -121,8 +121,11 @@ def gradients(result: Result, ax: Axes | None = None) -> Axes:
     'epoch'
     """
     table, ax = need(result, "collaboration", "gradient cosine"), canvas(ax, 3.4)
-    for i, (name, rows) in enumerate(table.groupby("fusion", sort=False, dropna=False)):
-        ax.plot(rows["epoch"], rows["value"], color=NETWORKS[i % 8], marker=MARKERS[i % 8], ms=4, label=str(name))
+    for i, ((name, *pair), rows) in enumerate(
+        table.groupby(["fusion", "modality", "versus"], sort=False, dropna=False)
+    ):
+        label = str(name) if pd.isna(pair[0]) else f"{name}, {' and '.join(map(in_words, pair))}"
+        ax.plot(rows["epoch"], rows["value"], color=NETWORKS[i % 8], marker=MARKERS[i % 8], ms=4, label=label)
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.axhline(0, color=INK, lw=0.8)
     return finish(ax, "Do the two encoders pull the same way?", x="epoch", y="cosine of gradients (−1 … 1)")

@@ -239,15 +239,18 @@ def swap(nets: Networks, levels: Sequence[int]) -> Found:
 
 def _gradients(nets: Networks) -> Found:
     curves = nets.features.curves(run_of(nets))
-    if curves is None or "gradient_cosine" not in curves:
+    columns = [] if curves is None else [name for name in curves if name.startswith(COSINE)]
+    if not columns:
         return [], [Missing(f"training curves of {nets.name}", "none were stored with the run", 'run={"curves": …}')]
-    cells = {"measure": "gradient cosine", "n": len(nets.features)}
-    return [
-        nets.cells() | cells | {"epoch": e, "value": v}
-        for e, v in zip(curves["epoch"], curves["gradient_cosine"], strict=True)
-    ], []
+    cells, rows = nets.cells() | {"measure": "gradient cosine", "n": len(nets.features)}, []
+    for column in columns:  # of more than two encoders there is one for each pair, "gradient_cosine_rgb+thermal"
+        pair = [name for name in column.removeprefix(COSINE).removeprefix("_").split("+") if name]
+        where = cells | dict(zip(("modality", "versus"), pair, strict=False))
+        rows += [where | {"epoch": e, "value": v} for e, v in zip(curves["epoch"], curves[column], strict=True)]
+    return rows, []
 
 
+COSINE = "gradient_cosine"  # of training curves
 COMPONENTS = 32
 PENALTIES = 10.0 ** np.arange(-6, 5)  # times the mean variance of the components
 

@@ -15,13 +15,13 @@ GREY = (0.299, 0.587, 0.114)  # what each colour adds to brightness (ITU-R BT.60
 DRAWS = 6  # numbers a sample beside mirroring and what is left out: zoom, two of its place, three of colour
 
 
-def zoomed(rgb: Tensor, depth: Tensor, labels: Tensor, draws: Tensor, most: float) -> tuple[Tensor, Tensor, Tensor]:
+def zoomed(rgb: Tensor, readings: Tensor, labels: Tensor, draws: Tensor, most: float) -> tuple[Tensor, Tensor, Tensor]:
     """The three enlarged by factors up to `most` and cropped to their size, each sample at a place of its own.
 
     Parameters
     ----------
-    rgb, depth, labels : Tensor (B, 3, H, W), (B, 1, H, W), (B, H, W)
-        Of a batch.
+    rgb, readings, labels : Tensor (B, 3, H, W), (B, C, H, W), (B, H, W)
+        Of a batch; `readings` are the channels of all modalities beside colour.
     draws : Tensor (B, 3)
         In [0, 1): the logarithm of the factor, and where the crop lies from left to right and from top to bottom.
     most : float
@@ -30,8 +30,8 @@ def zoomed(rgb: Tensor, depth: Tensor, labels: Tensor, draws: Tensor, most: floa
     Returns
     -------
     tuple of Tensor
-        The same shapes. Colour is interpolated bilinearly, depth and labels are nearest neighbours, so that neither a
-        missing reading nor a class is mixed with others.
+        The same shapes. Colour is interpolated bilinearly, readings and labels are nearest neighbours, so that neither
+        a missing reading nor a class is mixed with others.
 
     Examples
     --------
@@ -43,12 +43,12 @@ def zoomed(rgb: Tensor, depth: Tensor, labels: Tensor, draws: Tensor, most: floa
     size = torch.exp(-draws[:, :1] * math.log(most))  # (B, 1): of what is seen, as a share of the image
     centre = (2 * draws[:, 1:] - 1) * (1 - size)  # (B, 2) in [-1, 1]: x, y
     theta = torch.diag_embed(size.expand(-1, 2))  # (B, 2, 2)
-    grid = F.affine_grid(torch.cat([theta, centre[..., None]], 2), list(depth.shape), align_corners=False)  # (B,H,W,2)
+    grid = F.affine_grid(torch.cat([theta, centre[..., None]], 2), list(rgb.shape), align_corners=False)  # (B, H, W, 2)
     rgb = F.grid_sample(rgb, grid, "bilinear", "border", align_corners=False)
-    # half-way between two pixels rounding decides: both planes are moved as one, so that they stay in register
-    exact = torch.cat([depth, labels[:, None].to(depth.dtype)], 1)
-    depth, labels = F.grid_sample(exact, grid, "nearest", "border", align_corners=False).split(1, 1)
-    return rgb, depth, labels[:, 0].long()
+    # half-way between two pixels rounding decides: all planes are moved as one, so that they stay in register
+    exact = torch.cat([readings, labels[:, None].to(readings.dtype)], 1)
+    exact = F.grid_sample(exact, grid, "nearest", "border", align_corners=False)
+    return rgb, exact[:, :-1], exact[:, -1].long()
 
 
 def coloured(rgb: Tensor, draws: Tensor, most: float) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from rgbd_insight.data import IGNORE, Dataset, batches
+from rgbd_insight.features import Modality
 from rgbd_insight.utils.files import sweep
 from rgbd_insight.utils.tensors import read_tensors, write_tensors
 
@@ -34,7 +35,7 @@ class Cache:
     rgb : Tensor of uint8 (N, 3, H, W)
         Colour, 0 to 255.
     depth : Tensor of int16 (N, 1, H, W)
-        In steps of `scale`; 0 where there is no reading.
+        The second modality, in steps of `scale`; 0 where there is no reading.
     labels : Tensor of uint8 (N, H, W)
         255 = ignore.
     others : dict of str to Tensor of int16 (N, C, H, W)
@@ -45,17 +46,16 @@ class Cache:
     Raises
     ------
     ValueError
-        Where the dataset is empty, or a depth lies beyond twice the modality's range, or a label over 255.
+        Where the dataset is empty, or a reading lies beyond twice its modality's range, or a label over 255.
     """
 
     def __init__(self, data: Dataset, *, progress: bool = False) -> None:
         if not len(data):
             raise ValueError(f"`data` must have samples; got 0 in {data.name!r}: check its split and path")
         self.name, self.classes, self.fingerprint = data.name, tuple(data.classes), data.fingerprint()
-        self.scale, *rest = (2 * max(abs(m.low), abs(m.high)) / STEPS for m in data.modalities[1:])
-        names = [m.name for m in data.modalities[2:]]
-        self.scales = dict(zip(names, rest, strict=True))
-        parts, ids, others = [], [], {name: [] for name in names}
+        second, *further = data.modalities[1:]
+        self.scale, self.scales = _step(second), {m.name: _step(m) for m in further}
+        parts, ids, others = [], [], {name: [] for name in self.scales}
         with tqdm(total=len(data), desc="samples", disable=not progress) as bar:
             for batch in batches(data, 128):
                 if batch.labels is None or batch.labels.ndim != 3 or batch.labels.is_floating_point():
@@ -64,10 +64,9 @@ class Cache:
                         "has other labels or none: train with your own code, and extract with task="
                     )
                 rgb, depth, *_ = batch.inputs.values()
-                parts.append((to_bytes(rgb), self._steps(depth, batch.ids), batch.labels.to(torch.uint8)))
-                for name in names:
-                    steps = (batch.inputs[name] / self.scales[name]).round().clamp(-STEPS, STEPS)
-                    others[name].append(steps.to(torch.int16))
+                parts.append((to_bytes(rgb), _in_steps(depth, second, batch.ids), batch.labels.to(torch.uint8)))
+                for m in further:
+                    others[m.name].append(_in_steps(batch.inputs[m.name], m, batch.ids))
                 _check_labels(batch.labels, IGNORE + 1, batch.ids)
                 ids += batch.ids
                 bar.update(len(batch))
@@ -76,14 +75,6 @@ class Cache:
 
     def __len__(self) -> int:
         return len(self.ids)
-
-    def _steps(self, depth: Tensor, ids: tuple[str, ...]) -> Tensor:
-        steps = (depth / self.scale).round()  # (B, 1, H, W)
-        wrong = ~((steps >= 0) & (steps <= STEPS)).flatten(1).all(1)
-        if wrong.any():
-            name, high = ids[int(wrong.nonzero()[0])], self.scale * STEPS
-            raise ValueError(f"`depth` must be 0 to {high:g}; sample {name!r} has others: check its unit")
-        return steps.clamp_min(1).where(depth > 0, 0).to(torch.int16)  # a reading, however near, stays a reading
 
     @classmethod
     def kept(cls, data: Dataset, path: Path, *, progress: bool = False) -> Cache:
@@ -152,6 +143,25 @@ class Cache:
 def to_bytes(rgb: Tensor) -> Tensor:
     """Colour in [0, 1] as uint8."""
     return (rgb.clamp(0, 1) * 255).round().to(torch.uint8)
+
+
+def _step(modality: Modality) -> float:
+    """What a step of a modality's code is, in its unit."""
+    return 2 * max(abs(modality.low), abs(modality.high)) / STEPS
+
+
+def _in_steps(x: Tensor, modality: Modality, ids: tuple[str, ...]) -> Tensor:
+    """Readings (B, C, H, W) as int16; a reading, however close to 0, stays a reading."""
+    steps = (x / _step(modality)).round()
+    least = -STEPS if modality.low < 0 else 0
+    wrong = ~((steps >= least) & (steps <= STEPS)).flatten(1).all(1)
+    if wrong.any():
+        low, high = (_step(modality) * end for end in (least, STEPS))
+        raise ValueError(
+            f"`{modality.name}` must be {low:g} to {high:g}; sample {ids[int(wrong.nonzero()[0])]!r} has others: check "
+            "its unit"
+        )
+    return torch.where((steps == 0) & (x != 0), x.sign(), steps).to(torch.int16)
 
 
 def _check_labels(labels: Tensor, classes: int, ids: tuple[str, ...]) -> None:

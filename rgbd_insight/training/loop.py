@@ -61,7 +61,8 @@ def train(
     -------
     DataFrame
         A row an epoch: epoch, loss, accuracy (share of labelled pixels), lr, gradient_<stream> (mean norm at each
-        encoder) and, with two encoders, gradient_cosine (of the two encoders' gradients from level 2 on; -1 to 1).
+        encoder) and, with two encoders, gradient_cosine (of the two encoders' gradients from level 2 on; -1 to 1); with
+        more, gradient_cosine_A+B of every two.
 
     Raises
     ------

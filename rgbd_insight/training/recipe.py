@@ -44,11 +44,12 @@ class Recipe:
         Mirror half of the samples, all of their planes alike; False where a label depends on left and right.
     zoom : float, optional
         Enlarge by a factor from 1 to this (uniform in its logarithm) and crop to the size, all planes alike: colour
-        bilinearly, depth and labels by nearest neighbour, depth in the same metres. 1 leaves this out.
+        bilinearly, all readings and labels by nearest neighbour, depth in the same metres. 1 leaves this out.
     jitter : float, optional
         Brightness, contrast and saturation of colour are each multiplied by a factor from 1 - this to 1 + this.
     modality_dropout : float, optional
-        Chance of each input of a two-modality network to be replaced by its mean, never both; twins have none.
+        Chance of each input of a network of two modalities or more to be left out (colour at its mean, of others no
+        reading), never two at once and so at most 1 / their number; twins have none.
     precision : str, optional
         "bf16", "fp32", or None: bf16 where the device computes in it.
     alignment : Alignment, optional

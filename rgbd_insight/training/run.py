@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
+from itertools import combinations
 from pathlib import Path
 
 import torch
@@ -24,6 +25,7 @@ from rgbd_insight.training.cache import Cache
 from rgbd_insight.training.recipe import Recipe
 from rgbd_insight.utils.distributed import processes
 
+COSINE = "gradient_cosine"
 WARM = 3  # steps before a step is captured: libraries choose their kernels and their memory in them
 
 
@@ -41,10 +43,16 @@ class Run:
         cache.check_labels(model.classes)
         self.model, self.cache, self.recipe = model, cache, recipe
         self.encoders, self.team = model.encoders, processes()
-        if recipe.alignment is not None and (self.team.count > 1 or len(self.encoders) < 2):
+        if recipe.alignment is not None and (self.team.count > 1 or len(self.encoders) != 2):
             raise ValueError(
                 f"`alignment` must be left out for {model.fusion!r} in {self.team.count} processes: it compares two "
                 "encoders over all images of a batch; train a fusion that has two of them in one process"
+            )
+        most = 1 / len(model.modalities)
+        if len(model.modalities) > 1 and recipe.modality_dropout > most:
+            raise ValueError(
+                f"`modality_dropout` must be 0 to {most:.3g} for {len(model.modalities)} modalities; got "
+                f"{recipe.modality_dropout}: it is drawn for each input, and never leaves out two"
             )
 
     def prepare(self, device: torch.device, seed: int) -> None:
@@ -176,7 +184,9 @@ class Run:
         mirror, left_out = chances[:, :, None, None, None].unbind(1)  # (B, 1, 1, 1) each
         rgb, depth, labels, *others = self.cache.batch(rows)
         if self.recipe.zoom > 1:
-            rgb, depth, labels = augmentation.zoomed(rgb, depth, labels, moves[:, :3], self.recipe.zoom)
+            readings, counts = torch.cat([depth, *others], 1), [x.shape[1] for x in (depth, *others)]
+            rgb, readings, labels = augmentation.zoomed(rgb, readings, labels, moves[:, :3], self.recipe.zoom)
+            depth, *others = readings.split(counts, 1)
         if self.recipe.jitter:
             rgb = augmentation.coloured(rgb, moves[:, 3:], self.recipe.jitter)
         if self.recipe.flip:
@@ -192,15 +202,15 @@ class Run:
         return [rgb.contiguous(memory_format=self.format), depth, *others], labels
 
     def _gradients(self) -> dict[str, Tensor]:
-        """The gradient norm of each encoder, and the cosine between two."""
+        """The gradient norm of each encoder, and the cosine between every two."""
         parts = {name: dict(getattr(self.model, f"encoder_{name}").named_parameters()) for name in self.encoders}
         grads = {name: {key: p.grad for key, p in part.items() if p.grad is not None} for name, part in parts.items()}
         row = {f"gradient_{name}": torch.nn.utils.get_total_norm(part.values()) for name, part in grads.items()}
-        if len(grads) == 2:
-            one, two = grads.values()
+        for a, b in combinations(grads, 2):
+            one, two = grads[a], grads[b]
             shared = [key for key in one if key in two and not key.startswith(("stem", "layer1"))]
             x, y = (torch.cat([part[key].flatten() for key in shared]) for part in (one, two))
-            row["gradient_cosine"] = F.cosine_similarity(x, y, dim=0)
+            row[COSINE if len(grads) == 2 else f"{COSINE}_{a}+{b}"] = F.cosine_similarity(x, y, dim=0)
         return row
 
 

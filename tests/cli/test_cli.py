@@ -10,7 +10,7 @@ from PIL import Image
 from rgbd_insight.cli import audit as audits
 from rgbd_insight.cli import main
 from rgbd_insight.cli import train as training
-from rgbd_insight.cli.sources import data_from, depth_scale
+from rgbd_insight.cli.sources import data_from, reading_scales
 from rgbd_insight.features import load
 from rgbd_insight.models import load as load_model
 
@@ -72,7 +72,7 @@ def test_a_folder_of_images_is_trained_with_its_own_depth_scale_and_size(at, cap
     word = f"folder:{path}"
     assert main(["train", "--data", word, "--size", "16x24", "--epochs", "1", "--fusion", "se"]) == 0
     scale = load_model("runs/se-s0/epoch-0001.safetensors").config["depth_scale"]
-    assert scale == pytest.approx(depth_scale(data_from(word, split="train", size=(16, 24))))
+    assert scale == pytest.approx(reading_scales(data_from(word, split="train", size=(16, 24)))["depth"])
     assert 2.5 < scale[0] < 3.5 and 1 < scale[1] < 1.3  # metres, uniform between 1 and 5; no reading left out
     assert main(["extract", "--model", "runs/se-s0", "--data", f"{word}:train", "--out", "f", "--draws", "1"]) == 0
     found = load("f")
@@ -149,7 +149,7 @@ def test_depth_that_never_varies_is_an_error(at):
     for file in (path / "depth").iterdir():
         Image.fromarray(np.zeros((20, 24), np.uint16)).save(file)
     with pytest.raises(ValueError, match="depth must vary in 'flat'; got 0 readings"):
-        depth_scale(data_from(f"folder:{path}", split="train"))
+        reading_scales(data_from(f"folder:{path}", split="train"))
 
 
 def test_help_lists_the_commands(capsys):

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from rgbd_insight.data.batch import Batch
 from rgbd_insight.features import Modality
 from rgbd_insight.models import build, load
-from rgbd_insight.training import PROFILES, Cache, log_spaced, train
+from rgbd_insight.training import PROFILES, Alignment, Cache, log_spaced, train
 from rgbd_insight.training import loop as trainer
 
 
@@ -343,3 +343,79 @@ def test_on_a_gpu_the_same_bits_come_out_replayed_or_step_by_step(tmp_path, fusi
     monkeypatch.setattr("rgbd_insight.training.run.Replayed", lambda step: step)
     run(plain, tmp_path / "c", data, **options)
     assert same(first, plain)
+
+
+class Warm(Checked):
+    """With a third modality of two channels, one of which is below zero: the number of the pixel, and its negative."""
+
+    modalities = (*Checked.modalities, Modality("events", "counts", -10, 10, 2))
+
+    def batch(self, indices) -> Batch:
+        batch = super().batch(indices)
+        number = (batch.labels + 1.0)[:, None] / 20
+        inputs = batch.inputs | {"events": torch.cat([number, -number], 1)}
+        return dataclasses.replace(batch, inputs=inputs)
+
+
+def three(fusion="sum", **options):
+    others = {"events": {"channels": 2, "scale": (0.0, 2.0)}}
+    return build(fusion, classes=128, width=8, others=others, **options)
+
+
+@pytest.mark.parametrize("moved", [{"zoom": 2.0, "flip": False}, {"zoom": 1.0, "flip": True}])
+def test_a_third_modality_is_moved_with_the_others(moved):
+    cache = Cache(Warm())
+    run_ = trainer.Run(three(), cache, trainer.Recipe(modality_dropout=0.0, precision="fp32", **moved))
+    run_.prepare(torch.device("cpu"), 0)
+    draw = torch.Generator().manual_seed(0)
+    (_, depth, events), labels = run_._augmented(
+        torch.arange(24), torch.rand(24, 2, generator=draw), torch.rand(24, 6, generator=draw)
+    )
+    assert (labels != cache.labels).flatten(1).any(1).sum() > 5
+    torch.testing.assert_close(depth[:, 0], 0.05 * (1.0 + labels), atol=1e-3, rtol=0)
+    torch.testing.assert_close(events[:, 0], 0.05 * (1.0 + labels), atol=1e-3, rtol=0)
+    torch.testing.assert_close(events[:, 1], -events[:, 0])
+
+
+def test_of_three_modalities_never_two_are_left_out():
+    cache = Cache(Warm())
+    run_ = trainer.Run(three(), cache, trainer.Recipe(modality_dropout=1 / 3, precision="fp32", flip=False))
+    run_.prepare(torch.device("cpu"), 0)
+    chances = torch.stack([torch.ones(24), (torch.arange(24) + 0.5) / 24], 1)
+    (rgb, depth, events), _ = run_._augmented(torch.arange(24), chances, torch.zeros(24, 6))
+    gone = torch.stack([(rgb == 0.5).flatten(1).all(1), *((x == 0).flatten(1).all(1) for x in (depth, events))])
+    assert gone.sum(1).tolist() == [8, 8, 8] and (gone.sum(0) == 1).all()
+    with pytest.raises(ValueError, match="`modality_dropout` must be 0 to 0.333 for 3 modalities; got 0.4"):
+        trainer.Run(three(), cache, trainer.Recipe(modality_dropout=0.4))
+
+
+def test_every_two_of_three_encoders_have_a_cosine_and_an_intervention_wants_two(tmp_path):
+    curves = run(three(), tmp_path, Warm(), epochs=1)
+    pairs = {"rgb+depth", "rgb+events", "depth+events"}
+    assert {c.removeprefix("gradient_cosine_") for c in curves if "cosine" in c} == pairs
+    assert curves[[c for c in curves if "cosine" in c]].abs().le(1).all(axis=None)
+    with pytest.raises(ValueError, match="`alignment` must be left out for 'sum'.*it compares two encoders"):
+        trainer.Run(three(), Cache(Warm()), trainer.Recipe(alignment=Alignment(1.0, 1.0)))
+
+
+def test_readings_of_a_third_modality_are_kept_or_refused_as_those_of_the_second(tmp_path):
+    data = Warm()
+    cache = Cache.kept(data, tmp_path / "cache.safetensors")
+    again = Cache.kept(data, tmp_path / "cache.safetensors")
+    assert torch.equal(cache.others["events"], again.others["events"]) and cache.scales == again.scales
+    batch = data.batch(range(24))
+    kept = cache.batch(torch.arange(24))[3]
+    torch.testing.assert_close(kept, batch.inputs["events"].float(), atol=4e-4, rtol=0)
+
+    class Odd(Warm):
+        value = 1e-6
+
+        def batch(self, indices):
+            batch = super().batch(indices)
+            batch.inputs["events"][:, 1, 0, 0] = self.value
+            return batch
+
+    assert (Cache(Odd()).others["events"][:, 1, 0, 0] == 1).all()  # a reading, however close to 0, stays one
+    Odd.value = -20.5
+    with pytest.raises(ValueError, match="`events` must be -20 to 20; sample 's0' has others: check its unit"):
+        Cache(Odd())
