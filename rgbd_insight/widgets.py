@@ -71,31 +71,31 @@ def switch(pages: Mapping[str, Drawing], *, alt: Mapping[str, str], description:
 
 
 def grid(
-    pages: Mapping[tuple[str, str], Drawing],
+    pages: Mapping[tuple[str, ...], Drawing],
     *,
-    alt: Mapping[tuple[str, str], str],
-    description: tuple[str, str] = ("Row", "Column"),
+    alt: Mapping[tuple[str, ...], str],
+    description: tuple[str, ...] = ("Row", "Column"),
 ) -> widgets.VBox:
-    """One figure at a time out of a table of figures: a list for the rows, and for each row one for its columns.
+    """One figure at a time out of a table of figures: a control for each of its two dimensions or more.
 
     Parameters
     ----------
-    pages : mapping of (str, str) to Drawing
-        (row, column) → figure, axes, or a function that draws one. Rows may have different columns.
-    alt : mapping of (str, str) to str
-        (row, column) → alternative text, at least 20 characters.
-    description : (str, str)
-        Names of the two controls.
+    pages : mapping of tuples of str to Drawing
+        (row, column, …) → figure, axes, or a function that draws one. Rows may have different columns.
+    alt : mapping of tuples of str to str
+        (row, column, …) → alternative text, at least 20 characters.
+    description : tuple of str
+        Names of the controls, the outermost first.
 
     Returns
     -------
     VBox
-        The rows' control and a `Stack` of what `switch` gives for each row.
+        The first control and a `Stack` of what the others choose from, down to those of `switch`.
 
     Raises
     ------
     ValueError
-        As for `switch`.
+        As for `switch`, and where a label does not have one part for each control.
 
     Examples
     --------
@@ -107,15 +107,20 @@ def grid(
     [2, 1]
     """
     _check(pages, alt)
-    rows = list(dict.fromkeys(row for row, _ in pages))
-    parts = [
-        switch(
-            {column: page for (r, column), page in pages.items() if r == row},
-            alt={column: text for (r, column), text in alt.items() if r == row},
-            description=description[1],
-        )
-        for row in rows
-    ]
+    for label in pages:
+        if not isinstance(label, tuple) or len(label) != len(description) or len(label) < 2:
+            names = ", ".join(description)
+            raise ValueError(f"`pages` must have labels of one part for each of {names}, two or more; got {label!r}")
+    rows = list(dict.fromkeys(label[0] for label in pages))
+    parts = []
+    for row in rows:
+        inner = {label[1:]: page for label, page in pages.items() if label[0] == row}
+        texts = {label: alt[row, *label] for label in inner}
+        if len(description) > 2:
+            parts.append(grid(inner, alt=texts, description=description[1:]))
+        else:
+            one, text = ({label[0]: found for label, found in some.items()} for some in (inner, texts))
+            parts.append(switch(one, alt=text, description=description[1]))
     return _linked([str(row) for row in rows], parts, description[0])
 
 
@@ -302,19 +307,24 @@ def _linked(labels: list[str], children: list[widgets.Widget], description: str)
 def _page(page: Drawing, alt: str) -> widgets.HTML:
     drawn = page() if callable(page) else page
     figure = drawn.figure if isinstance(drawn, Axes) else drawn
-    data = base64.b64encode(_png(figure)).decode()
+    picture, wide = _png(figure)
+    data = base64.b64encode(picture).decode()
     plt.close(figure)
-    text = html.escape(alt.strip(), quote=True)
-    return widgets.HTML(f'<img alt="{text}" style="max-width:100%;height:auto" src="data:image/png;base64,{data}">')
+    text, style = html.escape(alt.strip(), quote=True), f"width:{wide}px;max-width:100%;height:auto"
+    return widgets.HTML(f'<img alt="{text}" style="{style}" src="data:image/png;base64,{data}">')
 
 
-def _png(figure: Figure) -> bytes:
-    """The figure in 128 colours, which is a third of the bytes; coarser where it is still large."""
+def _png(figure: Figure) -> tuple[bytes, int]:
+    """The figure in 128 colours, a third of the bytes, coarser where it is still large; as wide as it is to be shown.
+
+    A coarser picture is shown as large as a fine one, so that its text keeps its size.
+    """
     for dpi in RESOLUTIONS:
         raw, small = io.BytesIO(), io.BytesIO()
         options = {"facecolor": figure.get_facecolor(), "pil_kwargs": {"compress_level": 0}}  # it is read again at once
         figure.savefig(raw, format="png", dpi=dpi, bbox_inches="tight", **options)
-        Image.open(raw).convert("RGB").quantize(128, Image.Quantize.FASTOCTREE).save(small, "PNG", optimize=True)
+        drawn = Image.open(raw).convert("RGB").quantize(128, Image.Quantize.FASTOCTREE)
+        drawn.save(small, "PNG", optimize=True)
         if small.tell() <= LARGEST:
             break
-    return small.getvalue()
+    return small.getvalue(), round(drawn.width * RESOLUTIONS[0] / dpi)

@@ -88,6 +88,29 @@ def test_grid_is_a_switch_of_switches():
         grid({("a", "b"): line}, alt={})
 
 
+def test_grid_has_a_control_for_each_part_of_a_label():
+    cells = [("scenes", "images", "sum"), ("scenes", "images", "se"), ("scenes", "positions", "sum")]
+    cells += [("nyuv2", "images", "sum")]
+    alt = {cell: f"{ALT}, {' '.join(cell)}" for cell in cells}
+    box = grid(dict.fromkeys(cells, line), alt=alt, description=("Data", "Read from", "Operator"))
+    middle = box.children[1].children
+    assert linked(box) and [row.children[0].options for row in middle] == [("images", "positions"), ("images",)]
+    inner = middle[0].children[1].children
+    assert all(linked(part) and part.children[0].description == "Operator" for part in inner)
+    assert page(inner[1].children[1].children[0])[0] == f"{ALT}, scenes positions sum"
+    for label in (("a",), ("a", "b", "c"), "ab"):
+        with pytest.raises(ValueError, match="labels of one part for each of Row, Column, two or more; got"):
+            grid({label: line}, alt={label: ALT})
+
+
+def test_a_coarse_picture_is_shown_as_large_as_a_fine_one(monkeypatch):
+    fine = switch({"a": line}, alt={"a": ALT}).children[1].children[0].value
+    monkeypatch.setattr("rgbd_insight.widgets.LARGEST", 0)
+    coarse = switch({"a": line}, alt={"a": ALT}).children[1].children[0].value
+    sizes = [int(re.search(r"width:(\d+)px", value)[1]) for value in (fine, coarse)]
+    assert len(coarse) < len(fine) and abs(sizes[0] - sizes[1]) <= 2
+
+
 def test_explore_levels_of_every_concept():
     box = explore(made.specificity(count=5))
     assert linked(box) and box.children[0].options == ("all levels", "level 1")
