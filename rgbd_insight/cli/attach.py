@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -21,6 +20,7 @@ from rgbd_insight.hooks import taps as fill
 from rgbd_insight.models import Adapter, import_model, load, load_weights, published, published_networks, read_tap_map
 from rgbd_insight.models.imported import import_object
 from rgbd_insight.utils.messages import nearest, unknown
+from rgbd_insight.utils.reading import read_json
 
 LEVELS, LONGEST_NAME = (1, 2, 3, 4), 100
 
@@ -196,8 +196,8 @@ def _names(file: Path | None) -> tuple[str | None, ...] | None:
     if file is None:
         return None
     try:
-        names = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        names = read_json(file)
+    except (OSError, ValueError) as error:
         raise ValueError(f"`--classes` must be a .json file with a list of names; {file} is none ({error})") from None
     if not isinstance(names, list) or not names or not all(isinstance(name, str | None) for name in names):
         raise ValueError(f"`--classes` must be a list of names, or null; {file} holds {str(names)[:60]}")

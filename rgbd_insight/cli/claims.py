@@ -8,6 +8,7 @@ import os
 from rgbd_insight.claims import claims
 from rgbd_insight.cli.sources import command, new_file
 from rgbd_insight.features import load
+from rgbd_insight.utils.files import write_text
 
 CLAIMED = (("book/features/scenes", "book/features/scenes-twins"), ("book/features/nyuv2",))  # the ledger's order
 
@@ -41,6 +42,5 @@ def ask_claims(options: argparse.Namespace) -> None:
     found = claims(*kinds, results=options.results, fresh=fresh, only=only)
     print(found.text())
     if options.csv:
-        options.csv.parent.mkdir(parents=True, exist_ok=True)
-        found.table.to_csv(options.csv, index=False)
+        write_text(options.csv, found.table.to_csv(index=False, lineterminator="\n"))
         print(f"written: {options.csv}")

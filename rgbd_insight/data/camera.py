@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,8 @@ import numpy as np
 from rgbd_insight.data.depth import Intrinsics
 from rgbd_insight.data.reading import aligned, moved, read_reading
 from rgbd_insight.features import Modality
+from rgbd_insight.utils import reading
+from rgbd_insight.utils.reading import Unreadable
 
 RESERVED = ("rgb", "both", "none", "fused", "neither", "together")  # words of ours for other things
 NAME = re.compile(r"[^\s/:+\\]{1,100}")  # the signs that conditions, keys and files put between names are in none
@@ -160,8 +161,8 @@ def read_json(file: Path, why: str) -> Any:
     if not file.is_file():
         raise ValueError(f"{file} is missing; {why}")
     try:
-        return json.loads(file.read_text(encoding="utf-8-sig"))  # some editors put a mark before the text
-    except (ValueError, RecursionError) as error:
+        return reading.read_json(file)
+    except Unreadable as error:
         raise ValueError(f"{file} must be JSON; {error}") from None
 
 

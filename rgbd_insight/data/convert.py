@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -13,9 +12,10 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from rgbd_insight.data.reading import open_hdf5, read_mat, text_at
+from rgbd_insight.data.reading import open_hdf5, part_of, read_mat, text_at
 from rgbd_insight.data.sunrgbd import find_scenes, read_scene, read_toolbox
 from rgbd_insight.utils.files import room, whole, write_json
+from rgbd_insight.utils.reading import read_toml
 
 DEPTHS = {"raw": "rawDepths", "filled": "depths"}
 LENS = {"fx": 518.857901, "fy": 519.469611, "cx": 324.582449, "cy": 252.736166}  # the toolbox counts pixels from 1
@@ -81,10 +81,10 @@ def nyuv2(
         parts = {"train": halves["trainNdxs"], "test": halves["testNdxs"]}
         listed = {part: _stems(indices, stems, part) for part, indices in parts.items()}
         for i, stem in enumerate(tqdm(stems, unit="image", disable=not progress)):
-            label = table[np.asarray(source["labels"][i]).T]  # stored (W, H)
-            colour = np.asarray(source["images"][i]).transpose(2, 1, 0)  # stored (3, W, H)
-            target.image(stem, colour, np.asarray(source[DEPTHS[depth]][i]).T, label)
-        scenes = [text_at(source, reference) for reference in np.asarray(source["scenes"]).flatten()]
+            label = table[part_of(source["labels"], i).T]  # stored (W, H)
+            colour = part_of(source["images"], i).transpose(2, 1, 0)  # stored (3, W, H)
+            target.image(stem, colour, part_of(source[DEPTHS[depth]], i).T, label)
+        scenes = [text_at(source, reference) for reference in part_of(source["scenes"]).flatten()]
         target.declare("splits.json", listed | {"groups": dict(zip(stems, scenes, strict=True))})
         target.declare("classes.json", {"names": names, "ignore_index": 255})
         size = tuple(source["images"].shape[:1:-1])
@@ -102,16 +102,14 @@ def _check_nyuv2(source: Any, file: Path, depth: str) -> None:
     for name in (depth, "labels"):
         if tuple(source[name].shape) != (n, width, height):
             raise ValueError(f"{file} must hold `{name}` {(n, width, height)}; got {tuple(source[name].shape)}")
-    if np.asarray(source["scenes"]).size != n:
-        raise ValueError(
-            f"{file} must name a scene for each of the {n} images; got {np.asarray(source['scenes']).size}"
-        )
+    if source["scenes"].size != n:
+        raise ValueError(f"{file} must name a scene for each of the {n} images; got {source['scenes'].size}")
 
 
 def _mapping(source: Any, file: Path, classes: int) -> tuple[np.ndarray, list[str]]:
     """Class of each of the file's labels, uint8 (K + 1,) with 255 for none, and the classes' names."""
-    about = tomllib.loads(Path(__file__).with_name("nyuv2.toml").read_text(encoding="utf-8"))
-    raw = [text_at(source, reference) for reference in np.asarray(source["names"]).flatten()]
+    about = read_toml(Path(__file__).with_name("nyuv2.toml"))
+    raw = [text_at(source, reference) for reference in part_of(source["names"]).flatten()]
     to40 = about["to40"]
     wrong = [
         name

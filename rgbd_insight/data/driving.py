@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from rgbd_insight.data.convert import Target, writing
 from rgbd_insight.data.reading import BadImage, read_image, read_label
+from rgbd_insight.utils.reading import Unreadable, read_arrays, read_text
 
 MFNET = ("unlabelled", "car", "person", "bike", "curve", "car stop", "guardrail", "colour cone", "bump")
 HEAT = {"name": "thermal", "unit": "", "scale": 1 / 255, "low": 0, "high": 1, "bits": 8, "missing": None}
@@ -81,7 +82,10 @@ def mfnet(root: str | Path, out: str | Path, *, progress: bool = False) -> Path:
 
 def _names(file: Path) -> list[str]:
     """The names in a list, without mirrored copies."""
-    names = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+    try:
+        names = [line.strip() for line in read_text(file).splitlines()]
+    except Unreadable as error:
+        raise ValueError(f"{file} must be a list of names; {error}") from None
     return list(dict.fromkeys(name for name in names if name and not name.endswith("_flip")))
 
 
@@ -148,10 +152,9 @@ def eventscape(root: str | Path, out: str | Path, *, every: int = 10, progress: 
 def _events(file: Path, size: tuple[int, int]) -> np.ndarray:
     """How many events of each polarity and part of the time fall on each pixel, uint8 (H, W, 2 · BINS)."""
     try:
-        with np.load(file, allow_pickle=False) as held:
-            x, y, t, p = (np.asarray(held[name]).astype(np.int64).ravel() for name in "xytp")
-    except (OSError, KeyError, ValueError) as error:
-        raise ValueError(f"{file} must hold x, y, t and p of events; {type(error).__name__}: {error}") from None
+        x, y, t, p = (values.astype(np.int64).ravel() for values in read_arrays(file, tuple("xytp")).values())
+    except (Unreadable, OSError) as error:
+        raise ValueError(f"{file} must hold x, y, t and p of events; {error}") from None
     if len({len(x), len(y), len(t), len(p)}) > 1 or (x < 0).any() or (y < 0).any():
         raise ValueError(
             f"{file} must hold as many x, y, t and p, and places from 0; got {len(x)}, {len(y)}, {len(t)}, {len(p)}"

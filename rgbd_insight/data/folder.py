@@ -20,13 +20,13 @@ from rgbd_insight.data.camera import FIRST, KEYS, Stored, check_crop, declared, 
 from rgbd_insight.data.labels import Labels, read_labels
 from rgbd_insight.data.reading import (
     BadImage,
-    left_behind,
     read_colour,
     read_image,
     rescale,
 )
 from rgbd_insight.features import Modality
 from rgbd_insight.utils.messages import nearest
+from rgbd_insight.utils.reading import Unreadable, left_behind, ordinary
 
 ENDS = 8192  # bytes at each end of a file that go into the fingerprint
 SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -93,6 +93,8 @@ class Folder:
     >>> batch.inputs["rgb"].shape, batch.inputs["depth"].unique(), batch.groups
     (torch.Size([1, 3, 24, 32]), tensor([2.5000]), ('office',))
     """
+
+    concurrent = True  # several threads may ask for batches at once
 
     def __init__(
         self,
@@ -270,6 +272,10 @@ def _check_range(one: Stored, file: Path, stored: np.ndarray) -> None:
 
 def read_ends(file: Path) -> tuple[int, bytes]:
     """A file's length, and its first and last bytes: enough to tell two images apart, and quickly read."""
+    try:
+        ordinary(file)
+    except Unreadable as error:
+        raise BadImage("a damaged file", f"{file} cannot be read ({error}): take it away") from None
     with file.open("rb") as stream:
         length = stream.seek(0, 2)
         stream.seek(0)

@@ -14,6 +14,7 @@ from torch import Tensor
 from rgbd_insight.data.camera import Stored, declared, read_json
 from rgbd_insight.data.reading import read_label
 from rgbd_insight.utils.messages import unknown
+from rgbd_insight.utils.reading import Unreadable, open_table
 
 PIXELS, TARGETS, TABLE = "label", "target", "labels.csv"
 ABOUT = 'it holds the class names, {"names": ["wall", …]}'
@@ -113,18 +114,23 @@ def read_labels(path: Path) -> Labels:
 def _table(file: Path, classes: tuple[str, ...]) -> Labels:
     """The class or the numbers of every image that labels.csv lists."""
     try:
-        rows = csv.DictReader(file.read_text(encoding="utf-8-sig").splitlines())
-        header = [name.strip() for name in rows.fieldnames or ()]
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{file} must be text in UTF-8; {error}") from None
+        with open_table(file) as rows:
+            return _listed(file, rows, classes)
+    except Unreadable as error:
+        raise ValueError(f"{file} must be a table, id and what is known of it with a comma between; {error}") from None
+
+
+def _listed(file: Path, rows: csv.DictReader, classes: tuple[str, ...]) -> Labels:
+    """What `_table` says, of an open table."""
+    header = list(rows.fieldnames or ())
     if header[:1] != ["id"] or len(header) < 2 or ("label" in header and len(header) > 2):
         raise ValueError(
             f"{file} must have the columns id and label, or id and numbers; got {', '.join(header) or 'none'}"
         )
-    named, table = header == ["id", "label"], {}
+    named = header == ["id", "label"]
+    table: dict[str, np.ndarray | np.int64] = {}
     if named and not classes:
         raise ValueError(f"{file.with_name('classes.json')} is missing; {ABOUT}")
-    rows.fieldnames = header
     for row in rows:
         where, name = f"{file}, line {rows.line_num}", (row["id"] or "").strip()
         words = [(row[column] or "").strip() for column in header[1:]]

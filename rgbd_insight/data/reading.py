@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,17 +11,18 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from scipy.io import loadmat
+from scipy.io import loadmat, whosmat
 
 from rgbd_insight.utils.files import NotWritten
+from rgbd_insight.utils.reading import PIXELS, Unreadable, check_mat, open_image, read_array
 
+CHANNELS = 4  # of the images of a data set, at most
 DEPTH_MODES = ("I;16", "I;16B", "I;16L", "I")  # Pillow's names for 16-bit grey; "I" before Pillow 11
 
 
 LOSSLESS = ("PNG", "TIFF", "BMP", "PPM", "GIF")  # labels in anything else are not what was saved
 GREYS = {"L;2": 85, "L;4": 17}  # 2- and 4-bit grey, and what Pillow multiplies its values by
 TURNED = 0x0112  # the tag of EXIF that says how a viewer is to turn an image
-LEFT = ("@eadir", "__macosx", "thumbs.db", "desktop.ini")  # folders and files that systems put beside images
 
 
 class BadImage(ValueError):
@@ -44,18 +46,6 @@ class BadImage(ValueError):
         self.mistake = mistake
 
 
-def left_behind(path: Path) -> bool:
-    """Whether a system or an editor put a file there: .DS_Store, ._x, Thumbs.db, x~, or anything in such a folder.
-
-    Examples
-    --------
-    >>> [left_behind(Path(name)) for name in ("a/._0001.png", "__MACOSX/0001.png", "0001.png~", "a/0001.png")]
-    [True, True, True, False]
-    """
-    hidden = any(part.startswith(".") or part.lower() in LEFT for part in path.parts)
-    return hidden or path.name.endswith("~")
-
-
 def read_image(path: Path) -> Image.Image:
     """Return the decoded image; `info["raw"]` says how its values are stored, where it is a PNG.
 
@@ -65,7 +55,7 @@ def read_image(path: Path) -> Image.Image:
         Where it cannot be read, is to be turned by whoever shows it, or is too large for an image; it names the file.
     """
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             raw = str(image.tile[0][3]) if image.format == "PNG" and image.tile else ""
             image.load()
             turned = image.getexif().get(TURNED, 1)
@@ -73,10 +63,8 @@ def read_image(path: Path) -> Image.Image:
         raise BadImage(
             "a damaged file", f"{path} is gone since the folder was opened; put it back or open the folder again"
         ) from None
-    except Image.DecompressionBombError as error:
-        raise BadImage("a damaged file", f"{path} is too large for an image of a scene ({error}). Resize it.") from None
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        text = f"{path} cannot be read ({error}); it is truncated or no image. Copy it again."
+    except (Unreadable, OSError) as error:
+        text = f"{path} cannot be read ({error}). It is cut short, too large or no image: copy it again, or resize it."
         raise BadImage("a damaged file", text) from error
     if turned not in (0, 1):
         raise BadImage(
@@ -128,8 +116,8 @@ def read_reading(path: Path, *, bits: int = 16, channels: int = 1) -> np.ndarray
 def _read_array(path: Path, bits: int, channels: int) -> np.ndarray:
     """An .npy file of whole numbers (H, W, C), or (H, W) of one channel; nothing in it is executed."""
     try:
-        values = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        values = read_array(path)
+    except (Unreadable, OSError) as error:
         raise BadImage(
             "a damaged file", f"{path} cannot be read ({error}); it is no NumPy array. Copy it again."
         ) from None
@@ -239,6 +227,10 @@ def read_mat(path: Path, names: tuple[str, ...]) -> dict[str, Any]:
     if not path.is_file():
         raise ValueError(f"{path} is missing; it is part of what the data set's page distributes")
     try:
+        check_mat(path)
+        for name, shape, _ in whosmat(path):
+            if math.prod(shape) > PIXELS:
+                raise Unreadable(f"its variable {name} says to hold {shape} values")
         found = loadmat(path, variable_names=names, struct_as_record=False, squeeze_me=True)
     except NotImplementedError:
         raise ValueError(
@@ -274,13 +266,35 @@ def open_hdf5(path: Path) -> Iterator[Any]:
             yield file
     except NotWritten:
         raise  # what was read is not to blame
-    except (OSError, KeyError, RuntimeError, TypeError, AttributeError, IndexError) as error:
+    except (OSError, KeyError, RuntimeError, TypeError, AttributeError, IndexError, Unreadable) as error:
         raise ValueError(
             f"{path} cannot be read as it must be ({type(error).__name__}: {error}); it is truncated or "
             "another file. Download it again."
         ) from error
 
 
+def part_of(array: Any, *index: int) -> np.ndarray:
+    """An array of an HDF5 file, or what it has at `index`, once that is known to be of the size of an image.
+
+    Raises
+    ------
+    Unreadable
+        Where it is larger, or is stored in pieces that are: a few bytes can stand for any number of them.
+    """
+    for shape in (array.shape[len(index) :], array.chunks or ()):
+        if math.prod(shape) > CHANNELS * PIXELS:
+            raise Unreadable(f"{array.name} says to hold {shape} values at a time")
+    return np.asarray(array[index] if index else array)
+
+
 def text_at(file: Any, reference: Any) -> str:
     """A MATLAB string: the characters' codes, in an array that the reference leads to."""
-    return "".join(chr(code) for code in np.asarray(file[reference]).flatten())
+    return "".join(chr(code) for code in part_of(led_to(file, reference)).flatten())
+
+
+def led_to(file: Any, reference: Any) -> Any:
+    """The array that a reference in an HDF5 file leads to; Unreadable where it leads nowhere."""
+    try:
+        return file[reference]
+    except ValueError as error:
+        raise Unreadable(f"a reference in it leads nowhere: {error}") from None

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from rgbd_insight.data.reading import left_behind, open_hdf5, read_colour, read_mat, read_reading
+from rgbd_insight.data.reading import led_to, open_hdf5, part_of, read_colour, read_mat, read_reading
+from rgbd_insight.utils.reading import left_behind
 
 NAMES = (
     "wall",
@@ -53,6 +56,7 @@ NAMES = (
 REACH = 8.0  # metres
 HOME = "SUNRGBD/"  # the toolbox's paths begin elsewhere and hold this
 NUMBERED = re.compile(r"(.*?)(\d+)$")
+LOST = 5000  # folders below the root after which there would have been a scene
 RUNS = ("NYUdata", "b3dodata")  # numbered frames of the same places in a row
 
 
@@ -89,7 +93,7 @@ class Toolbox:
             return _own_label(scene)
         with open_hdf5(self.labels) as file:
             reference = file["SUNRGBD2Dseg"]["seglabel"][self.index[scene.name]][0]
-            stored = np.asarray(file[reference]).T.astype(int)  # stored (W, H), 0 = none
+            stored = part_of(led_to(file, reference)).T.astype(int)  # stored (W, H), 0 = none
         if stored.ndim != 2 or stored.max(initial=0) > len(NAMES):
             raise ValueError(
                 f"{self.labels} must hold labels 0 to {len(NAMES)}; got {stored.max(initial=0)} for {scene.name}"
@@ -102,16 +106,32 @@ def find_scenes(root: Path) -> list[Scene]:
     if not root.is_dir():
         raise ValueError(f"`root` must be the folder that holds SUNRGBD/; {root} is none")
     home = root / "SUNRGBD" if (root / "SUNRGBD").is_dir() else root
-    found = (p for p in home.rglob("image") if p.is_dir() and not left_behind(p.relative_to(home)))
-    paths = sorted(p.parent for p in found if any((p.parent / name).is_dir() for name in ("depth", "depth_bfx")))
-    if not paths:
-        raise ValueError(f"`root` must hold scene folders with image/ and depth/; {home} has none")
+    paths = sorted(_scenes_below(home))
     names = [path.relative_to(home).as_posix() for path in paths]
     groups, before = [], ("", -1, "")
     for name in names:
         group, before = _group(name, before)
         groups.append(group)
     return [Scene(*found) for found in zip(paths, names, groups, strict=True)]
+
+
+def _scenes_below(home: Path) -> Iterator[Path]:
+    """Folders with image/ and depth/ or depth_bfx/; in any other place than the data set's, the search has an end."""
+    first, looked = None, 0
+    for place, folders, _ in os.walk(home):
+        looked += 1
+        if "image" in folders and not {"depth", "depth_bfx"}.isdisjoint(folders):
+            first = Path(place)
+            yield first
+            folders.clear()  # a scene has none inside
+        folders[:] = sorted(name for name in folders if not left_behind(Path(name)))
+        if first is None and looked == LOST:
+            break
+    if first is None:
+        raise ValueError(
+            f"`root` must hold scene folders with image/ and depth/; {home} has none among its first {looked:,} "
+            "folders: name the folder that holds SUNRGBD/"
+        )
 
 
 def _group(name: str, before: tuple[str, int, str]) -> tuple[str, tuple[str, int, str]]:

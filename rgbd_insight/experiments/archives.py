@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import zlib
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,9 +19,10 @@ from rgbd_insight.experiments.steps import JobName, do_all, folder
 from rgbd_insight.features import MANIFEST, RunId, TensorKey, load, write_quantised
 from rgbd_insight.models.efficientnet import write_imagenet
 from rgbd_insight.models.network import ENCODERS
-from rgbd_insight.utils.files import whole
+from rgbd_insight.utils.files import Lock, nothing_left, whole
 from rgbd_insight.utils.jobs import ALONE, Job, Pool
 from rgbd_insight.utils.messages import checked_path
+from rgbd_insight.utils.reading import Unreadable, check_unfolded, ordinary
 
 MIB = 2**20
 MOST = 64 * MIB  # of the working tree and what is carried beside it; and of all that comes back
@@ -201,27 +203,37 @@ def unpack(archives: Iterable[Path], work: Path) -> int:
         How many were new.
     """
     new, work = 0, checked_path("work", work)
-    for path in archives:
-        if not tarfile.is_tarfile(path):
-            raise ValueError(f"`archives` must be those that `pack` has made; {path} is none")
-        with tarfile.open(path) as tar:
-            if odd := [m.name for m in tar.getmembers() if not _is_plain(m)]:
-                raise ValueError(f"`archives` must hold files and folders of their own only; {path} has {odd[0]}")
-            homes = sorted({Path(name).parts[:3] for name in tar.getnames() if len(Path(name).parts) > 2})
-            for parts in homes:
+    checked = [(path, _members(path)) for path in archives]
+    with nothing_left(work), Lock(work):
+        for path, members in checked:
+            for parts in sorted({Path(m.name).parts[:3] for m in members if len(Path(m.name).parts) > 2}):
                 home = work.joinpath(*parts)
                 if home.exists():
                     continue
-                inside = [m for m in tar.getmembers() if Path(m.name).parts[:3] == parts]
-                tar.extractall(work / "arriving", members=inside, **SAFE)
+                with tarfile.open(path) as tar:
+                    inside = [m for m in members if Path(m.name).parts[:3] == parts]
+                    tar.extractall(work / "arriving", members=inside, **SAFE)
                 home.parent.mkdir(parents=True, exist_ok=True)
                 (work / "arriving" / Path(*parts)).rename(home)
                 marks = home.parent / FINISHED
                 marks.mkdir(exist_ok=True)
                 (marks / f"extract-{home.name}").touch()
                 new += 1
-    shutil.rmtree(work / "arriving", ignore_errors=True)
+        shutil.rmtree(work / "arriving", ignore_errors=True)
     return new
+
+
+def _members(path: Path) -> list[tarfile.TarInfo]:
+    """What is in an archive from `pack`; a ValueError where it is none, or would put files elsewhere."""
+    try:
+        with tarfile.open(ordinary(path)) as tar:
+            members = tar.getmembers()
+        check_unfolded(path, sum(m.size for m in members))
+    except (Unreadable, OSError, tarfile.TarError, EOFError, zlib.error) as error:
+        raise ValueError(f"`archives` must be those that `pack` has made; {path} is none: {error}") from None
+    if odd := [m.name for m in members if not _is_plain(m)]:
+        raise ValueError(f"`archives` must hold files and folders of their own only; {path} has {odd[0]}")
+    return members
 
 
 def _is_plain(member: tarfile.TarInfo) -> bool:

@@ -19,7 +19,9 @@ import pyarrow.parquet as pq
 from safetensors import safe_open
 
 from rgbd_insight.features.schema import PLAIN_NAME, FeaturesError
+from rgbd_insight.utils import reading
 from rgbd_insight.utils.files import digest, whole, write_text
+from rgbd_insight.utils.reading import Unreadable
 
 SCHEMA, WITH_CELLS = 1, 2  # without and with responses at cells
 FORMAT = "rgbd_insight.features"
@@ -48,8 +50,8 @@ def read_json(path: Path, fix: str) -> object:
     if not path.is_file():
         raise FeaturesError(f"{path} {_absent(path)}; {fix}")
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError, OSError) as error:  # ValueError: no UTF-8, no JSON, numbers of 5,000 digits
+        return reading.read_json(path)
+    except (Unreadable, OSError) as error:
         raise FeaturesError(f"{path} is not readable JSON ({error}); {fix}") from error
 
 

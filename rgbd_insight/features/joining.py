@@ -7,7 +7,7 @@ import csv
 import hashlib
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,9 +19,10 @@ import pandas as pd
 from rgbd_insight.features.cells import AtCells
 from rgbd_insight.features.directory import cut
 from rgbd_insight.features.schema import FeaturesError
+from rgbd_insight.utils.reading import Unreadable, left_behind, open_image, open_table
 
 COLUMNS = ("id", "concept", "value")
-SHOWN = 3  # ids that a message lists
+SHOWN, LONGEST = 3, 200  # ids that a message lists; characters of a header
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,17 +90,17 @@ def read_own(source: str | Path, ids: Sequence[str], taken: Sequence[str], *, ot
     digest, names, masks = hashlib.sha256(), {}, {}
     values: dict[tuple[str, str], float] = {}
     unknown: list[str] = []
-    for where, sample, concept, value, file in read(path):
+    for where, sample, concept, value, file in read(path, known):
         if sample not in known:
             unknown.append(sample)
             continue
         if (sample, concept) in values:
             raise FeaturesError(f"{where}: {concept!r} of {sample!r} is given again; leave one of the two out")
         names.setdefault(concept)
-        values[sample, concept] = value
+        values[sample, concept] = value if file is None else float(read_mask(file).mean())
         if file is not None:
             masks[sample, concept] = file
-        digest.update(f"{sample}\0{concept}\0{value!r}\n".encode())
+        digest.update(f"{sample}\0{concept}\0{values[sample, concept]!r}\n".encode())
     _check(path, list(names), values, unknown, ids, taken, others=others)
     areas = np.zeros((len(ids), len(names)), np.float32)
     for (sample, concept), value in values.items():
@@ -203,12 +204,10 @@ class Joins(AtCells):
 
 def read_mask(file: Path) -> np.ndarray:
     """Where a mask is not 0, bool (H, W)."""
-    from PIL import Image, UnidentifiedImageError  # only masks wait for this import
-
     try:
-        with Image.open(file) as image:
+        with open_image(file) as image:
             pixels = np.asarray(image)
-    except (UnidentifiedImageError, OSError, ValueError) as error:
+    except (Unreadable, OSError) as error:
         raise FeaturesError(f"{file} cannot be read as an image ({error}); write it again as PNG") from error
     if pixels.ndim != 2:
         raise FeaturesError(f"{file} must be a mask of one channel; got {pixels.shape}: save it in grey")
@@ -223,19 +222,24 @@ def _in_cells(mask: np.ndarray, grid: Sequence[int]) -> np.ndarray:
     return (there / np.maximum(sizes, 1)).reshape(*grid)
 
 
-def _rows(path: Path) -> Iterator[tuple[str, str, str, float, None]]:
+def _rows(path: Path, _: Container[str]) -> Iterator[tuple[str, str, str, float, None]]:
     """Place, id, concept and value of every line of a table."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        with open_table(path) as table:
+            yield from _valued(path, table)
+    except (Unreadable, OSError) as error:
         raise FeaturesError(
             f"{path} cannot be read ({error}); name a .csv with the columns {', '.join(COLUMNS)}, or a folder of masks"
         ) from error
-    table = csv.DictReader(text.splitlines())
-    header = [name.strip() for name in table.fieldnames or ()]
+
+
+def _valued(path: Path, table: csv.DictReader) -> Iterator[tuple[str, str, str, float, None]]:
+    """What `_rows` yields of an open table."""
+    header = table.fieldnames or ()
     if sorted(header) != sorted(COLUMNS):
-        raise FeaturesError(f"{path} must have the columns {', '.join(COLUMNS)}; got {', '.join(header) or 'none'}")
-    table.fieldnames = header
+        raise FeaturesError(
+            f"{path} must have the columns {', '.join(COLUMNS)}; got {', '.join(header)[:LONGEST] or 'none'}"
+        )
     for row in table:
         where = f"{path}, line {table.line_num}"
         sample, concept, value = ((row[name] or "").strip() for name in COLUMNS)
@@ -253,12 +257,31 @@ def _rows(path: Path) -> Iterator[tuple[str, str, str, float, None]]:
         yield where, sample, concept, number, None
 
 
-def _masks(path: Path) -> Iterator[tuple[str, str, str, float, Path]]:
-    """Place, id, concept and share of the image of every mask of a folder."""
-    for folder in sorted(p for p in path.iterdir() if p.is_dir()):
-        for file in sorted(folder.rglob("*.png")):
-            sample = file.relative_to(folder).with_suffix("").as_posix()
-            yield str(file), sample, folder.name, float(read_mask(file).mean()), file
+def _masks(path: Path, ids: Iterable[str]) -> Iterator[tuple[str, str, str, float, Path]]:
+    """Place, id, concept and (for its share of the image) file of every mask of a folder."""
+    deepest = max(name.count("/") for name in ids)  # an id may have folders in it; below them there is nothing of ours
+    for folder in sorted(p for p in path.iterdir() if p.is_dir() and not left_behind(Path(p.name))):
+        for file in _files(folder, deepest):
+            if file.suffix.lower() == ".png":
+                yield str(file), file.relative_to(folder).with_suffix("").as_posix(), folder.name, math.nan, file
+
+
+def _files(folder: Path, deepest: int) -> Iterator[Path]:
+    """Files of a folder and of those in it, `deepest` folders down, by their names."""
+    try:
+        inside = sorted(path for path in folder.iterdir() if not left_behind(Path(path.name)))
+    except OSError as error:
+        raise FeaturesError(f"{folder} cannot be read ({error.strerror}); masks are CONCEPT/ID.png") from error
+    for path in inside:
+        if not path.is_dir():
+            yield path
+        elif deepest:
+            yield from _files(path, deepest - 1)
+        else:
+            raise FeaturesError(
+                f"{path} is a folder, and the ids of the data lead to none there; masks are CONCEPT/ID.png: name the "
+                "folder that holds those of the concepts, or take it away"
+            )
 
 
 def _check(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from rgbd_insight.features.files import read_parquet
 from rgbd_insight.features.schema import FeaturesError
 from rgbd_insight.utils.files import as_json, digest, whole, write_parquet
 from rgbd_insight.utils.messages import unknown
+from rgbd_insight.utils.reading import read_json
 
 COMMAND = "make features"
 
@@ -43,7 +43,7 @@ def write_table(table: pd.DataFrame, out: Path, name: str, command: str, code: M
     path, index = out / f"{name}.parquet", out / "index.json"
     write_parquet(path, table)
     with whole(index) as partial:  # nobody else adds a table meanwhile
-        known = json.loads(index.read_text(encoding="utf-8")) if index.exists() else {}
+        known = _index(out) if index.exists() else {}
         entry = {"file": path.name, "sha256": digest(path), "command": command, "rows": len(table)}
         known[name] = entry | ({"code": dict(code)} if code else {})
         partial.write_text(as_json(known), encoding="utf-8", newline="\n")
@@ -129,9 +129,9 @@ def _index(folder: str | Path) -> dict[str, dict]:
     if not index.is_file():
         raise FeaturesError(f"{index} does not exist; make the tables with `{COMMAND}`")
     try:
-        known = json.loads(index.read_text(encoding="utf-8"))
+        known = read_json(index)
         for entry in known.values():
             index.with_name(entry["file"]), entry["sha256"], entry["command"]
-    except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise FeaturesError(f"{index} is damaged ({error!r}); restore it or make the tables with `{COMMAND}`") from None
     return known

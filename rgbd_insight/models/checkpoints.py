@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import re
 import warnings
+import zipfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
+
+from rgbd_insight.utils.reading import check_zip, ordinary
 
 INSIDE = (  # where training scripts put the weights
     "state_dict",
@@ -241,6 +244,8 @@ def _saved(path: Path) -> Any:
 def _tensors(path: Path) -> dict[str, Tensor]:
     """Names and tensors of a file, wrappings taken off."""
     try:
+        if zipfile.is_zipfile(ordinary(path)):
+            check_zip(path)
         found: Any = load_file(path) if path.suffix == ".safetensors" else _saved(path)
     except SafetensorError as error:
         raise ValueError(f"{path} must be a safetensors file; it is none ({error}): save it again") from error

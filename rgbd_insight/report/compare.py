@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import fill
@@ -13,6 +12,7 @@ import pandas as pd
 
 from rgbd_insight.features import SCORES
 from rgbd_insight.report.page import html_table, render, write
+from rgbd_insight.utils.reading import Unreadable, read_json
 
 FORMAT = "rgbd_insight.audit/1"
 KEYS = ("measure", "level", "modality", "versus", "concept", "family", "label", "condition", "epoch")
@@ -145,12 +145,12 @@ def read_report(path: Path) -> dict[str, Any]:
         Where it is none; it names what is wrong.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(path)
     except FileNotFoundError:
         raise ValueError(
             f"there is no report at {path}; make it with rgbd-insight audit FEATURES --json {path}"
         ) from None
-    except (ValueError, RecursionError) as error:
+    except Unreadable as error:
         raise ValueError(f"{path} must be a report saved as .json; {error}") from None
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise ValueError(f"{path} must be a report of format {FORMAT}, saved by rgbd-insight audit --json; it is none")

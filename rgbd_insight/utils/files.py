@@ -139,7 +139,7 @@ def whole(path: str | Path, *, patience: float = PATIENCE) -> Iterator[Path]:
     NotWritten
         Where there is no room for it.
     ValueError
-        Where something else than an unfinished write has the name of that folder.
+        Where something else than an unfinished write has the name of that folder, or `path` is a device or a pipe.
 
     Notes
     -----
@@ -162,6 +162,8 @@ def whole(path: str | Path, *, patience: float = PATIENCE) -> Iterator[Path]:
     partial = home / path.name
     if home.is_file():
         home.unlink()  # as an earlier version left it
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise ValueError(f"{path} is a device, a pipe or a socket, which a file would replace: name another place")
     with nothing_left(path.parent), room(path):
         lock = Lock(home, patience=patience)
         try:
