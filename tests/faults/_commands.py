@@ -23,7 +23,7 @@ from rgbd_insight.cli import campaign as campaigns
 from rgbd_insight.cli import commands, extract, main, train, validate
 from rgbd_insight.models import build, save
 from tests.faults import _work
-from tests.faults._malformed import Hang, limited
+from tests.faults._malformed import Hang, bounded, limited
 from tests.features.test_features import written
 
 SECONDS = 30  # beyond which a command hangs
@@ -210,7 +210,7 @@ def malformed_commands(home: Path, every: int = 1) -> Counter:
     os.chdir(home)
     try:
         before = _there(home)
-        with _light():
+        with _light(), bounded():
             for i, case in enumerate(cases()):
                 if i % every == 0:
                     _judge(case, home, before, found)

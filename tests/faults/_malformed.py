@@ -38,6 +38,7 @@ PACKAGES = tuple(
     ).split()
 )
 SECONDS = 20  # beyond which a call hangs
+MEMORY = 8 * 2**30  # bytes beyond which it fills the memory
 
 
 @dataclass(frozen=True)
@@ -324,6 +325,24 @@ def limited(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
+@contextmanager
+def bounded() -> Iterator[None]:
+    """Whatever would fill the memory of the machine ends in a MemoryError, and is found, instead of ending it."""
+    statm = Path("/proc/self/statm")
+    if not statm.exists():
+        yield
+        return
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    held = int(statm.read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (held + MEMORY, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
 KINDS = (ValueError, TypeError, OSError, RuntimeError, FloatingPointError)
 HOME = Path(rgbd_insight.__file__).parent
 
@@ -434,11 +453,12 @@ def malformed(home: Path, only: Sequence[str] | None = None, every: int = 1) -> 
         for name in wanted.keys() - good.keys():
             found["functions without a good call"] += 1
             print(f"{name}: no good call", file=sys.stderr)
-        for call in good.values():
-            usual = verdict(call, {})
-            for parameter, kind, name, value in itertools.islice(wrongs(call), 0, None, every):
-                _judge(call, usual, (parameter, kind, name, value), home, found)
-            plt.close("all")
+        with bounded():
+            for call in good.values():
+                usual = verdict(call, {})
+                for parameter, kind, name, value in itertools.islice(wrongs(call), 0, None, every):
+                    _judge(call, usual, (parameter, kind, name, value), home, found)
+                plt.close("all")
     finally:
         os.chdir(begun)
     return found
