@@ -20,6 +20,7 @@ from rgbd_insight.plots.evolution import centre_of_mass, dimension, families_by_
 from rgbd_insight.plots.inputs import cues, decodability_by_encoding, purity, scenes, shares_by_encoding
 from rgbd_insight.plots.main import main_measure, plot
 from rgbd_insight.plots.plane import axis, level_pairs, moved, plane, quadrants
+from rgbd_insight.plots.presence import presence
 from rgbd_insight.plots.specificity import concepts, contributions, dissimilarity, visibility
 from rgbd_insight.plots.style import titled
 from rgbd_insight.plots.tables import table_of
@@ -81,6 +82,7 @@ __all__ = [
     "partitioning_errors",
     "plane",
     "plot",
+    "presence",
     "purity",
     "quadrants",
     "retention",

@@ -99,8 +99,8 @@ def missed(bars: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row a criterion, columns criterion, measured (with its 95 % interval where it has one), asked and why; no rows
-        where all are met.
+        One row a criterion, columns criterion, measured (with its 95 % interval, where it has one), asked and why;
+        no rows where all are met.
 
     Examples
     --------

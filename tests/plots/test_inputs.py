@@ -1,5 +1,7 @@
 """Figures of the inputs: things in the colour of who shows them, bars and points as high as the numbers."""
 
+from types import SimpleNamespace
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -102,3 +104,16 @@ def test_encodings_show_what_the_table_holds():
     assert [text.get_text() for text in legend.get_texts()] == [*names, "colour network"]
     with pytest.raises(ValueError, match="'decoded' of 'depth'.*; got none"):
         plots.decodability_by_encoding(table)
+
+
+def test_presence_counts_the_groups_of_each_concept():
+    concepts = pd.DataFrame({"name": ["bed", "red", "lamp"], "family": ["class", "hue", "class"]})
+    present = np.array([[1, 1, 0], [1, 0, 0], [0, 0, 0], [1, 1, 1]], bool)
+    features = SimpleNamespace(concepts=concepts, present=present, groups=[0, 0, 1, 2])
+    ax = plots.presence(features, fewest=2)
+    counts = plots.table_of(ax.figure)
+    assert dict(zip(counts.concept, counts.groups, strict=True)) == {"bed": 2, "lamp": 1}
+    assert [bar.get_height() for bar in ax.patches] == [2, 1]
+    assert ax.get_title("left") == "1 of 2 concepts are present in fewer than 2 groups"
+    with pytest.raises(ValueError, match="family 'texture' .it has class, hue"):
+        plots.presence(features, family="texture")
