@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from rgbd_insight.data import IGNORE, Batch, Dataset
-from rgbd_insight.features import SAMPLE_COLUMNS, Ablation, occurrences, subsets
+from rgbd_insight.features import SAMPLE_COLUMNS, Ablation, occurrences, usual_subsets
 from rgbd_insight.hooks import Tap
 from rgbd_insight.utils.messages import unknown
 
@@ -175,13 +175,12 @@ def check_conditions(
 
     Where the task `predicts` nothing, those alone under which there are responses.
     """
-    answered = ["both", *(m.name for m in data.modalities)]
-    if conditions is None:
-        conditions = ["both", *subsets([m.name for m in data.modalities]), "none"] if predicts else answered
-    conditions = [conditions] if isinstance(conditions, str | Ablation) else list(conditions)
     modalities = [m.name for m in data.modalities]
-    kept = [*subsets(modalities), "none"]
-    known = ["both", *kept, *(f"{m}:{kind}" for m in kept for kind in REPLACEMENTS)]
+    answered, usual = ["both", *modalities], ["both", *usual_subsets(modalities), "none"]
+    if conditions is None:
+        conditions = usual if predicts else answered
+    conditions = [conditions] if isinstance(conditions, str | Ablation) else list(conditions)
+    known = [*usual, *(f"{name}:{kind}" for name in usual[1:] for kind in REPLACEMENTS)]
     if not predicts and (others := [getattr(c, "name", c) for c in conditions if c not in answered]):
         raise ValueError(
             f"`conditions` of task none must be among {', '.join(answered)}; got {others}, of which predictions alone "
@@ -190,7 +189,7 @@ def check_conditions(
     names = [c for c in conditions if not isinstance(c, Ablation)]
     ablations = [c for c in conditions if isinstance(c, Ablation)]
     for name in [*names, *(a.inputs for a in ablations)]:
-        if name not in known:
+        if not _is_condition(name, modalities):
             raise ValueError(unknown("conditions", str(name), known))
     own = tuple(getattr(model, "modalities", modalities))
     if len(own) == 1:
@@ -200,14 +199,22 @@ def check_conditions(
         names = [own[0]] if names else []
     if not names and not ablations:
         raise ValueError(f"`conditions` must name at least one of {', '.join(known)}, or an Ablation; got none")
-    _check_ablations(ablations, known, taps)
+    _check_ablations(ablations, modalities, taps)
     return list(dict.fromkeys(names)), ablations
 
 
-def _check_ablations(ablations: list[Ablation], known: list[str], taps: list[Tap]) -> None:
+def _is_condition(name: object, modalities: Sequence[str]) -> bool:
+    """Whether it is "both", "none" or some of the modalities in their order, with or without what replaces others."""
+    kept, _, kind = str(name).partition(":")
+    some = kept.split("+")
+    in_order = [m for m in modalities if m in some] == some and len(some) < len(modalities)
+    return name == "both" or ((in_order or kept == "none") and name in (kept, *(f"{kept}:{k}" for k in REPLACEMENTS)))
+
+
+def _check_ablations(ablations: list[Ablation], modalities: Sequence[str], taps: list[Tap]) -> None:
     names, places = [a.name for a in ablations], {(tap.stream, tap.level) for tap in taps}
     for a in ablations:
-        if not a.name or a.name in known or set(a.name) & set("/#") or names.count(a.name) > 1:
+        if not a.name or _is_condition(a.name, modalities) or set(a.name) & set("/#") or names.count(a.name) > 1:
             raise ValueError(
                 f"an Ablation's name must be its own, without / and #, no condition's; got {a.name!r}: rename it"
             )

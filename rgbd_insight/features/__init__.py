@@ -20,7 +20,9 @@ from rgbd_insight.features.schema import (
     RunId,
     TensorKey,
     in_words,
+    orders,
     subsets,
+    usual_subsets,
 )
 from rgbd_insight.features.tables import read_table, write_table
 from rgbd_insight.features.tasks import (
@@ -83,7 +85,9 @@ __all__ = [
     "read_mask",
     "read_own",
     "read_table",
+    "orders",
     "subsets",
+    "usual_subsets",
     "task_of_labels",
     "write_quantised",
     "write_table",

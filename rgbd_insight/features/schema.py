@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -14,6 +15,8 @@ ROLES = ("final", "checkpoint", "untrained")
 USUAL_MODALITIES = ("rgb", "depth")  # what is meant where no modality is named
 SAID = {"rgb": "colour"}  # modalities that people call by another word
 LOOKS = frozenset(("hue", "texture", "colour edge", "depth edge", "depth range", "orientation"))  # measured families
+EVERY_SET = 4  # modalities, up to which every set of them is recorded
+DRAWN_ORDERS = 5  # of more modalities, each of which is taken backwards too
 SIDE = 256  # cells, at most, in a row or column of a grid: an index is one byte
 USUAL_SHARE = 0.25  # of the units: the dose that the name of an ablation leaves out
 _RUN = re.compile(
@@ -38,6 +41,42 @@ def subsets(modalities: Sequence[str]) -> list[str]:
     (['rgb', 'depth'], ['rgb+depth', 'rgb+thermal', 'depth+thermal'])
     """
     return ["+".join(some) for count in range(1, len(modalities)) for some in combinations(modalities, count)]
+
+
+def orders(modalities: Sequence[str]) -> list[tuple[str, ...]]:
+    """The orders in which more than `EVERY_SET` modalities are added: five that are drawn, always the same, and back.
+
+    Examples
+    --------
+    >>> found = orders("abcde")
+    >>> len(found), found[1] == found[0][::-1], sorted(found[0]) == list("abcde")
+    (10, True, True)
+    """
+    draw = random.Random(len(modalities))
+    drawn = [tuple(draw.sample(list(modalities), len(modalities))) for _ in range(DRAWN_ORDERS)]
+    return [order for one in drawn for order in (one, one[::-1])]
+
+
+def usual_subsets(modalities: Sequence[str]) -> list[str]:
+    """Of `subsets`, those that are recorded where none are named: all of up to `EVERY_SET` modalities.
+
+    Of more, of which there are 2^M: each alone, all but each, and what `orders` come by. That is at most 12 M - 30.
+
+    Examples
+    --------
+    >>> len(subsets("abcd")), len(usual_subsets("abcd")), len(subsets("abcdefgh")), len(usual_subsets("abcdefgh"))
+    (14, 14, 254, 62)
+    """
+    every = list(modalities)
+    if len(every) <= EVERY_SET:
+        return subsets(every)
+    found = {frozenset(order[:size]) for order in orders(every) for size in range(2, len(every) - 1)}
+    found |= {frozenset(every) - {name} for name in every} | {frozenset([name]) for name in every}
+    return ["+".join(name for name in every if name in some) for some in sorted(found, key=lambda s: _place(every, s))]
+
+
+def _place(every: list[str], some: frozenset[str]) -> tuple[int, list[int]]:
+    return len(some), sorted(map(every.index, some))
 
 
 def in_words(modality: str) -> str:

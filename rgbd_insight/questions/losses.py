@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
+from scipy.special import stdtrit
 
 from rgbd_insight import stats
-from rgbd_insight.features import Ablation, AblationName, Features, subsets
+from rgbd_insight.features import Ablation, AblationName, Features, orders, subsets, usual_subsets
 from rgbd_insight.questions.ablation import chosen_on
 from rgbd_insight.questions.networks import Networks, neighbours_of
 from rgbd_insight.result import Missing, numbers
@@ -113,30 +115,62 @@ def by_removal(nets: Networks) -> Found:
 
 
 def _utilised(nets: Networks, removal: str, measure: str) -> Found:
-    """Conditional utilisation, Shapley value and interaction, exact over all sets of modalities that are kept."""
+    """Conditional utilisation, Shapley value and interaction, exact over all sets of modalities that are kept.
+
+    Where only the sets that are usual for more than four modalities were recorded, Shapley values are means over their
+    sampled orders, with an interval that holds the sampling too, and interactions are missing.
+    """
     features, run, names = nets.features, run_of(nets), nets.modalities
     kind = "" if removal == "permuted" else f":{removal}"
     conditions = {frozenset(names): "both", frozenset(): "none" + kind}
     conditions |= {frozenset(kept.split("+")): kept + kind for kept in subsets(names)}
-    absent = [c for c in conditions.values() if c not in features.conditions(run)]
+    usual = {frozenset(kept.split("+")) for kept in usual_subsets(names)} | {frozenset(), frozenset(names)}
+    recorded = {kept: c for kept, c in conditions.items() if c in features.conditions(run)}
+    exact = len(recorded) == len(conditions)
+    absent = [c for kept, c in conditions.items() if kept in usual and kept not in recorded]
     if absent:
         call = f"ri.extract(model, data, out=…, conditions={tuple(absent)!r})"
         why = "utilisation compares what the network does with every set of its inputs"
         return [], [Missing(f"conditions {', '.join(absent)} of {run}", why, call)]
-    v = {kept: accuracy_estimate(features, run, c) for kept, c in conditions.items()}
-    cells, rows = nets.cells() | {"measure": measure}, []
+    v = {kept: accuracy_estimate(features, run, c) for kept, c in recorded.items() if exact or kept in usual}
+    cells, rows, missing = nets.cells() | {"measure": measure}, [], []
     for own in names:
         rest = frozenset(names) - {own}
         parts = {
             "conditional": stats.combine(np.subtract, v[frozenset(names)], v[rest]),
-            "Shapley": _on_average(v, (own,), rest),
+            "Shapley": _on_average(v, (own,), rest) if exact else _in_orders(v, own, names),
         }
         rows += [cells | {"modality": own, "label": label} | numbers(found) for label, found in parts.items()]
-    for pair in combinations(names, 2):
+    if not exact:
+        call = f"ri.extract(model, data, out=…, conditions=features.subsets({names}))"
+        why = f"of {len(names)} modalities the sets that sampled orders come by were recorded, of 2^{len(names)}"
+        missing.append(Missing(f"interactions and exact Shapley values of {run}", why, call))
+    for pair in combinations(names, 2) if exact else ():
         which = dict(zip(("modality", "versus"), pair, strict=True)) if len(names) > 2 else {}
         found = _on_average(v, pair, frozenset(names) - {*pair})
         rows.append(cells | which | {"label": "interaction"} | numbers(found))
-    return rows, []
+    return rows, missing
+
+
+def _in_orders(v: dict[frozenset, Estimate], own: str, names: Sequence[str]) -> Estimate:
+    """What a modality adds, mean over sampled orders; its interval is that over groups and that over orders together.
+
+    An order and its reverse are drawn together, so that the error is taken from their means (Mitchell et al. 2022).
+    """
+    before = [frozenset(order[: order.index(own)]) for order in orders(names)]
+
+    def added(*values: np.ndarray) -> np.ndarray:
+        return np.subtract(values[: len(before)], values[len(before) :])
+
+    gains = stats.combine(added, *(v[kept | {own}] for kept in before), *(v[kept] for kept in before))
+    found = stats.combine(lambda x: np.mean(x), gains)
+    pairs = np.asarray(gains.value).reshape(-1, 2).mean(1)  # (orders / 2,)
+    error = pairs.std(ddof=1) / len(pairs) ** 0.5
+    drawn = float(stdtrit(len(pairs) - 1, (1 + found.confidence) / 2)) * error
+    low, high = (
+        found.value + sign * np.hypot(found.value - end, drawn) for sign, end in ((-1, found.low), (1, found.high))
+    )
+    return replace(found, low=low, high=high, se=float(np.hypot(found.se, error)))
 
 
 def _on_average(v: dict[frozenset, Estimate], added: tuple[str, ...], rest: frozenset) -> Estimate:
