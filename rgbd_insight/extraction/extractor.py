@@ -13,11 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.backends import cudnn
 
-from rgbd_insight.data import Batch, Dataset
-from rgbd_insight.data.batch import inputs_of, joined
-from rgbd_insight.extraction.blocks import check_batch, concept_areas, describe, replacement
+from rgbd_insight.data import Batch
+from rgbd_insight.data.batch import joined
+from rgbd_insight.extraction.blocks import concept_areas, describe, replacement
 from rgbd_insight.extraction.calling import call, check_order, counted
 from rgbd_insight.extraction.cells import CellPlan, Reduce, cell_counts, pooled
+from rgbd_insight.extraction.loading import Loader
 from rgbd_insight.extraction.scoring import Scorer
 from rgbd_insight.features import MEASURED, Ablation, TensorKey, guests, partners, parts
 from rgbd_insight.hooks import Tap, at_own_precision, evaluating, mute, purity, restless, trace
@@ -28,23 +29,23 @@ IMAGES, GROUPS = 64, 5  # from which it is measured how much is the guests'; gro
 
 
 class Extractor:
-    """A model at its taps, fed with blocks of `data`."""
+    """A model at its taps, fed with blocks of a loader's data."""
 
     def __init__(
         self,
         model: nn.Module,
-        data: Dataset,
+        loader: Loader,
         taps: Sequence[Tap],
         *,
         scorer: Scorer,
         draws: int,
         block: int,
-        device: torch.device,
         adapt: Callable[..., Tensor] | None = None,
     ) -> None:
         self.adapt, self.scorer = adapt, scorer
-        self.model, self.data, self.taps, self.draws, self.block = model, data, taps, draws, block
-        self.device, self.names = device, [m.name for m in data.modalities]
+        self.model, self.loader, self.taps, self.draws, self.block = model, loader, taps, draws, block
+        data = self.data = loader.data
+        self.names = [m.name for m in data.modalities]
         self.alone = len(getattr(model, "modalities", self.names)) == 1
         self.partners = partners(data.groups, len(self.names))  # (M, N), for predictions; "none" takes one of each
         self.guests = guests(data.groups, max(draws, MEASURED))  # for responses
@@ -54,13 +55,30 @@ class Extractor:
         self._in_order = False  # whether it was seen that rows come in the order of the samples
         self.unlike: list[str] | None = None  # taps that answer the same images otherwise each time, once that was seen
 
+    def expect(
+        self, blocks: Sequence[range], conditions: Sequence[str], ablations: Sequence[Ablation], *, ends: bool
+    ) -> None:
+        """Tell the loader which samples will be asked for: in blocks, as partners and guests, and if it `ends`, then.
+
+        That partners are not needed after all, as without predictions, costs nothing but their reading.
+        """
+        given = [*(conditions if self.scorer.task.parts else ()), *(a.inputs for a in ablations)]
+        given = [c for c in given if c != "both" and ":" not in c and not self.alone]
+        draws = len(self.partners) if "none" in given else min(len(given), 1)
+        others = []
+        if self.isolates(conditions):
+            others += [self._known, *([self._open] if ends else [])]
+        if ends:
+            others += self._pure
+        self.loader.expect(blocks, self.partners[:draws], np.concatenate([[], *others]))
+
     def prepare(self, conditions: Sequence[str], ablations: Sequence[Ablation]) -> None:
         """Measure, over a block taken evenly from the data, what stands in for muted units and replaced inputs."""
         asked = {*conditions, *(a.inputs for a in ablations)}
         if not any(a.value == "mean" for a in ablations) and not any(":" in c for c in asked):
             return
         rows = np.linspace(0, len(self.data) - 1, min(self.block, len(self.data))).astype(int)
-        reference = self._load(rows.tolist())
+        reference = self.loader.inputs(rows)
         for condition in sorted(c for c in asked if ":" in c):
             kept, _, kind = condition.partition(":")
             for m in self.data.modalities:
@@ -72,7 +90,7 @@ class Extractor:
 
     def plan_cells(self, count: int) -> CellPlan:
         """Fix which `count` cells of an image, and which units, are kept; returns the plan."""
-        first = self._load([0])
+        first = self.loader.inputs([0])
         with trace(self.model, self.taps, lambda maps: torch.tensor(maps.shape[1:])) as shapes:
             call(self.model, tuple(first.inputs.values()), self.adapt)
         self.plan = CellPlan.of({tap: shape.tolist() for tap, shape in shapes.items()}, count)
@@ -82,27 +100,32 @@ class Extractor:
         self, rows: range, conditions: Sequence[str], ablations: Sequence[Ablation], cells: Sequence[str] = ()
     ) -> dict:
         """What `FeatureWriter.write` takes for the samples `rows`; `cells` are conditions, as `conditions` are."""
-        batch = self._load(rows, concepts=True)
+        batch, others = self.loader.block(rows)
         named = tuple(self.data.groups[rows.start : rows.stop])
         if tuple(batch.groups) != named:
             raise ValueError(
                 f"a batch's groups must be those of `data.groups`; got {batch.groups[:3]} for {named[:3]} "
                 f"in the samples from {batch.ids[0]!r} on: make the dataset name them alike"
             )
+        if self.isolates((*conditions, *cells)):
+            _ = self._hosts  # of which some are in this block; and the next one is not waited for
+        self.loader.read_on(rows)
         responses: dict[str, np.ndarray] = {}
         predictions: dict[str, np.ndarray] = {}
-        others = _PartnerInputs(self, rows)
         at_cells: dict[str, np.ndarray] = {}
         maps: dict[str, np.ndarray] = {}
         places = self.plan.places(batch.ids) if self.plan and cells else None  # (B, c, 2)
         truth, predicts = self.scorer.truth(batch), bool(self.scorer.task.parts)
-        if truth is None and predicts:
+        asked = sorted({*conditions, *cells}, key=lambda c: (c != "both", [*conditions, *cells].index(c)))
+        if truth is None and predicts and "both" not in asked and not self.alone:
             truth = self.scorer.task.truth(self._run(tuple(batch.inputs.values()), batch.ids, "both", None)[1])
-        for condition in dict.fromkeys((*conditions, *cells)):
+        for condition in asked:
             reduces, found = self._reduces(condition, cells), {}
             if (condition in conditions and predicts) or not self.isolates([condition]):
                 keep = reduces if condition == "both" or self.alone else None
-                found, logits = self._run(self._given(condition, batch, others), batch.ids, condition, keep)
+                found, logits = self._run(self._given(condition, batch, others, rows.start), batch.ids, condition, keep)
+            if truth is None and predicts:
+                truth = self.scorer.task.truth(logits)  # of all inputs, which come first
             if condition in conditions and predicts:
                 predictions |= self.scorer.count(condition, logits, truth)
             if self.isolates([condition]):
@@ -118,7 +141,8 @@ class Extractor:
                     responses[key] = kept.astype(np.float32)
         for ablation in ablations:
             with mute(self.model, self._silenced(ablation)):
-                _, logits = self._run(self._given(ablation.inputs, batch, others), batch.ids, ablation.name, None)
+                given = self._given(ablation.inputs, batch, others, rows.start)
+                _, logits = self._run(given, batch.ids, ablation.name, None)
             predictions |= self.scorer.count(ablation.name, logits, truth)
         block = {
             "responses": responses,
@@ -174,7 +198,7 @@ class Extractor:
 
     @cached_property
     def _hosts(self) -> Batch:
-        return self._load(self._known.tolist())
+        return self.loader.inputs(self._known)
 
     def isolates(self, conditions: Sequence[str]) -> bool:
         """Whether responses are recorded, under any of `conditions`, beside guests."""
@@ -190,13 +214,14 @@ class Extractor:
             dict(stream, level, modality, own, guest, both, share, low, high) for each tap and kept modality: `Parts`,
             and the own share of the mean over the draws with its interval over groups (None where there are too few).
         """
-        hosts, groups = self.guests.first, np.asarray(self.data.groups)
-        open_to_all = np.flatnonzero(~np.isin(groups, groups[hosts]))  # every guest is of another group than they
-        rows = open_to_all[np.linspace(0, len(open_to_all) - 1, min(IMAGES, len(open_to_all))).astype(int)]
+        hosts, groups, rows = self.guests.first, np.asarray(self.data.groups), self._open
+        found: dict[str, list[dict[Tap, np.ndarray]]] = {name: [] for name in self.names if len(rows) > 1}
+        for part in np.split(rows, range(self.block, len(rows), self.block)) if found else ():
+            batch = self.loader.inputs(part)
+            for modality, blocks in found.items():
+                blocks.append(self._crossed(modality, batch, hosts))
         shares = []
-        for modality in self.names if len(rows) > 1 else ():
-            cuts = range(self.block, len(rows), self.block)
-            blocks = [self._crossed(modality, part, hosts) for part in np.split(rows, cuts)]
+        for modality, blocks in found.items():
             for tap in blocks[0]:
                 x = np.concatenate([block[tap] for block in blocks])  # (I, D, U)
                 where = {"stream": tap.stream, "level": tap.level, "modality": modality}
@@ -211,23 +236,31 @@ class Extractor:
             "shares": shares,
         }
 
-    def _crossed(self, modality: str, rows: np.ndarray, hosts: np.ndarray) -> dict[Tap, np.ndarray]:
-        """Responses (B, D, U) to the samples `rows`, each beside every one of `hosts`."""
-        batch = self._load(rows.tolist())
-        beside = [self._beside(modality, batch, np.full(len(rows), host)) for host in hosts]
+    @cached_property
+    def _open(self) -> np.ndarray:
+        """Up to 64 samples, evenly spread among those of whose group no guest is."""
+        groups = np.asarray(self.data.groups)
+        able = np.flatnonzero(~np.isin(groups, groups[self.guests.first]))
+        return able[np.linspace(0, len(able) - 1, min(IMAGES, len(able))).astype(int)]
+
+    def _crossed(self, modality: str, batch: Batch, hosts: np.ndarray) -> dict[Tap, np.ndarray]:
+        """Responses (B, D, U) to a batch, each sample beside every one of `hosts`."""
+        beside = [self._beside(modality, batch, np.full(len(batch), host)) for host in hosts]
         return {tap: np.stack([one[tap] for one in beside], 1) for tap in beside[0]}
 
     def purity(self) -> list[dict]:
         """How far each tap moves when one input is swapped, over up to 8 samples and their partners."""
-        rows = np.linspace(0, len(self.data) - 1, min(8, len(self.data))).astype(int)
-        own, other = self._load(rows.tolist()), self._load(self.partners[0, rows].tolist())
+        own, other = (self.loader.inputs(rows) for rows in self._pure)
         return purity(self.model, joined([own, other]), self.taps, adapt=self.adapt)
 
-    def _load(self, rows: Sequence[int], concepts: bool = False) -> Batch:
-        load = self.data.batch if concepts else inputs_of(self.data)
-        return check_batch(load(rows), self.data).to(self.device)
+    @cached_property
+    def _pure(self) -> list[np.ndarray]:
+        """Up to 8 samples, evenly spread, and their partners."""
+        rows = np.linspace(0, len(self.data) - 1, min(8, len(self.data))).astype(int)
+        return [rows, self.partners[0, rows]]
 
-    def _given(self, condition: str, own: Batch, others: _PartnerInputs) -> tuple[Tensor, ...]:
+    def _given(self, condition: str, own: Batch, others: Sequence[Batch], first: int) -> tuple[Tensor, ...]:
+        """What the model is given of a block, the index of whose first sample tells its noise from another's."""
         if condition == "both" or self.alone:
             return tuple(own.inputs.values())
         names, _, kind = condition.partition(":")
@@ -237,18 +270,18 @@ class Extractor:
             if name in kept:
                 return own.inputs[name]
             if kind:
-                return self._stand_in(index, kind, own, others)
-            return others[index if names == "none" else 0][name]  # no two of one partner where nothing is kept
+                return self._stand_in(index, kind, own, first)
+            return others[index if names == "none" else 0].inputs[name]  # no two of one partner where nothing is kept
 
         return tuple(given(index, name) for index, name in enumerate(self.names))
 
-    def _stand_in(self, index: int, kind: str, own: Batch, others: _PartnerInputs) -> Tensor:
+    def _stand_in(self, index: int, kind: str, own: Batch, first: int) -> Tensor:
         """What replaces an input under "zero", "mean" or "noise"."""
         m = self.data.modalities[index]
         shape = own.inputs[m.name].shape  # (B, c, H, W)
-        mean, deviation = (x.to(self.device) for x in self._replacements[m.name, kind])
-        seed = others.rows[0] + (max(index - 1, 0) << 40)  # no two readings have the same noise
-        noise = torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(self.device)
+        mean, deviation = (x.to(self.loader.device) for x in self._replacements[m.name, kind])
+        seed = first + (max(index - 1, 0) << 40)  # no two readings have the same noise
+        noise = torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(self.loader.device)
         x = mean + deviation * noise
         return x.clamp(m.low, m.high) if kind == "noise" else x
 
@@ -314,19 +347,6 @@ def _shares(responses: np.ndarray, groups: np.ndarray, draws: int) -> dict[str, 
         share = estimate(lambda rows, partner: parts(responses[rows]).own_share(draws), groups, null=False)
     ends = {"low": None, "high": None} if share is None else {"low": share.low, "high": min(share.high, 1.0)}
     return asdict(found) | {"share": found.own_share(draws)} | ends
-
-
-class _PartnerInputs(dict):
-    """The inputs of a block's partners in each draw, by modality, loaded when first asked for."""
-
-    def __init__(self, extractor: Extractor, rows: range) -> None:
-        super().__init__()
-        self.extractor, self.rows = extractor, rows
-
-    def __missing__(self, draw: int) -> dict[str, Tensor]:
-        batch = self.extractor._load(self.extractor.partners[draw, self.rows.start : self.rows.stop].tolist())
-        self[draw] = batch.inputs
-        return self[draw]
 
 
 @contextmanager

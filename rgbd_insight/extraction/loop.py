@@ -23,6 +23,7 @@ from rgbd_insight.extraction.blocks import check_conditions, check_dataset, chec
 from rgbd_insight.extraction.calling import call_name, fitted, identity
 from rgbd_insight.extraction.control import redrawn
 from rgbd_insight.extraction.extractor import Extractor, at_rest
+from rgbd_insight.extraction.loading import Loader
 from rgbd_insight.extraction.profiles import grids_of, profiles_of
 from rgbd_insight.extraction.scoring import scorer
 from rgbd_insight.features import ROLES, SAME, Ablation, Features, FeatureWriter, load
@@ -47,6 +48,7 @@ def extract(
     cells: int = 0,
     control: bool = False,
     batch_size: int = 64,
+    workers: int | None = None,
     claims: str | None = None,
     device: str | torch.device | None = None,
     progress: bool = True,
@@ -85,7 +87,8 @@ def extract(
         samples, predictions are beside a partner of each sample's own); of three or more modalities some, as
         "rgb+depth" (predictions only); "none" (all inputs from partners; predictions only); "NAME:zero", "NAME:mean",
         "NAME:noise" (what NAME names as it is, the others replaced; predictions only; with "none" for NAME all are); an
-        `Ablation` (predictions only). None is "both", every modality, all of "rgb+depth" and the like, and "none". A
+        `Ablation` (predictions only). None is "both", every modality, all of "rgb+depth" and the like (of more than
+        four modalities those that `features.usual_subsets` lists, as there would be 2^M), and "none". A
         model with one modality (a twin) has only the condition of its name. Conditions that the run already has are not
         recorded again.
     draws : int, optional
@@ -101,6 +104,10 @@ def extract(
         seed: what the architecture alone does, beside which one checkpoint can be judged.
     batch_size : int, optional
         Samples a block; part of the run's identity, as the last bits of the numbers depend on it.
+    workers : int, optional
+        Threads that read the next block while the network runs; 0 reads each when it is due. None reads ahead for a GPU
+        where `data` says, by a true `concurrent` of its class as `data.Folder` has, that several threads may ask it at
+        once. Numbers and bytes are the same.
     claims : str, optional
         Digest of the claims that were stated before this call (`rgbd_insight.claims.digest()`), which execution.json
         keeps beside the device and the date; None where none were.
@@ -147,9 +154,7 @@ def extract(
     model, adapt = bare(model), fitted(adapt, taps, data)
     taps = check_taps(model, taps)
     names, ablations = check_conditions(conditions, data, model, taps, predicts=task != "none")
-    checked_whole("draws", draws, 1, 10**3, "4 are usual, 16 where guests move a tap much")
-    checked_whole("batch_size", batch_size, 1, 10**6, "64 are usual, fewer where memory is short")
-    checked_whole("cells", cells, 0, 10**4, "16 suit most grids, 0 is none")
+    _check_numbers(draws, batch_size, cells, workers)
     about, curves = _describe_run(model, run)
     if adapt is not None:
         about["about"] = {"called by": call_name(adapt)} | about["about"]
@@ -175,16 +180,23 @@ def extract(
             writer and _Todo(writer.done, writer.conditions, tuple(writer.ablations), writer.cells, writer.complete)
         )
         if not todo.complete:
-            with at_rest(model, device) as chosen:
-                how = {"scorer": found, "draws": draws, "block": batch_size, "device": chosen, "adapt": adapt}
-                extractor, execution = Extractor(model, data, taps, **how), _provenance(chosen, claims)
+            with at_rest(model, device) as chosen, Loader(data, chosen, workers) as loader:
+                how = {"scorer": found, "draws": draws, "block": batch_size, "adapt": adapt}
+                extractor, execution = Extractor(model, loader, taps, **how), _provenance(chosen, claims)
                 _record(extractor, writer, todo, ablations, cells, curves, execution, progress=progress and team.first)
     team.barrier()
     if control:
         same = {"task": found.task.name, "conditions": names, "draws": draws, "cells": cells, "batch_size": batch_size}
-        same |= {"adapt": adapt, "claims": claims, "device": device, "progress": progress}
+        same |= {"adapt": adapt, "claims": claims, "device": device, "workers": workers, "progress": progress}
         extract(redrawn(model), data, taps, out, run=untrained | {"control": "weights drawn anew"}, **same)
     return load(out)
+
+
+def _check_numbers(draws: int, batch_size: int, cells: int, workers: int | None) -> None:
+    checked_whole("draws", draws, 1, 10**3, "4 are usual, 16 where guests move a tap much")
+    checked_whole("batch_size", batch_size, 1, 10**6, "64 are usual, fewer where memory is short")
+    checked_whole("workers", 0 if workers is None else workers, 0, 256, "as many as there are cores, 0 is none")
+    checked_whole("cells", cells, 0, 10**4, "16 suit most grids, 0 is none")
 
 
 @contextmanager
@@ -241,25 +253,25 @@ def _extract_blocks(
     A block is written in a thread of its own, while the next one is extracted.
     """
     n, block, team = len(extractor.data), extractor.block, processes()
-    extractor.prepare(todo.conditions, ablations)
-    starts, written = range(todo.done, n, block), Future()
+    blocks, written = [range(s, min(s + block, n)) for s in range(todo.done, n, block)], Future()
     written.set_result(None)
+    extractor.expect(blocks[team.rank :: team.count], todo.conditions, ablations, ends=team.first)
+    extractor.prepare(todo.conditions, ablations)
 
-    def write(start: int, part: dict) -> None:
-        writer.write(start, **part)
-        bar.update(min(block, n - start))
+    def write(rows: range, part: dict) -> None:
+        writer.write(rows.start, **part)
+        bar.update(len(rows))
 
     with tqdm(total=n, initial=todo.done, unit="image", desc=writer and writer.id, disable=not progress) as bar:
         try:
             with ThreadPoolExecutor(1) as beside:  # when left, however it is left, what is under way has been written
-                for turn in range(0, len(starts), team.count):
-                    mine = starts[turn + team.rank : turn + team.rank + 1]
-                    rows = [range(s, min(s + block, n)) for s in mine]
-                    own = [extractor.block_of(r, todo.conditions, ablations, todo.cells) for r in rows]
+                for turn in range(0, len(blocks), team.count):
+                    mine = blocks[turn + team.rank : turn + team.rank + 1]
+                    own = [extractor.block_of(rows, todo.conditions, ablations, todo.cells) for rows in mine]
                     parts = [part for parts in team.gather(own) for part in parts]
-                    for start, part in zip(starts[turn:], parts, strict=False):
+                    for rows, part in zip(blocks[turn:], parts, strict=False):
                         written.result()  # an error of the last one; and no more than one waits
-                        written = beside.submit(write, start, part)
+                        written = beside.submit(write, rows, part)
                 written.result()
         except KeyboardInterrupt:
             if writer is None:
