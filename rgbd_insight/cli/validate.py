@@ -8,6 +8,7 @@ import sys
 from rgbd_insight.cli.data import Found
 from rgbd_insight.cli.sources import command, count, new_folder, path
 from rgbd_insight.features import read_table
+from rgbd_insight.utils.distributed import processes
 from rgbd_insight.validation import bars, validate
 
 RED, PLAIN = "\033[31m", "\033[0m"
@@ -38,6 +39,8 @@ def score_measures(options: argparse.Namespace) -> None:
         table = read_table(folder, "validation")
     else:
         table = validate(folder, quick=options.quick, workers=options.workers)["validation"]
+    if not processes().first:  # under torchrun, of which the first says it
+        return
     found = bars(table, folder)
     asked = found[found["met"].notna()]
     missed = asked[~asked["met"].astype(bool)]

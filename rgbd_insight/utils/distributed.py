@@ -29,6 +29,11 @@ class Processes:
         return self.rank == 0
 
     @property
+    def beside(self) -> int:
+        """How many of these processes share this machine."""
+        return int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if self.count > 1 else 1
+
+    @property
     def share(self) -> slice:
         """What this process takes of a batch: every sample goes to one process."""
         return slice(self.rank, None, self.count)

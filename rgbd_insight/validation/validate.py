@@ -8,10 +8,11 @@ from pathlib import Path
 import pandas as pd
 
 from rgbd_insight.features.tables import write_table
+from rgbd_insight.utils.distributed import processes
 from rgbd_insight.validation import scores
 from rgbd_insight.validation.origin import digests
 from rgbd_insight.validation.plan import read_plan
-from rgbd_insight.validation.work import run
+from rgbd_insight.validation.work import left_by, run
 
 COMMAND = "rgbd-insight validate --out {}"
 COLUMNS = (
@@ -56,7 +57,7 @@ def validate(
     quick : bool, optional
         A few small worlds, to see that everything works: `bars` then asks what so few can meet.
     workers : int, optional
-        Processes, each on one core; default one for each core.
+        Processes, each on one core; default one for each core, divided among those that ``torchrun`` started.
     progress : bool, optional
         Whether to show a bar.
 
@@ -75,6 +76,10 @@ def validate(
     Worlds, sizes and numbers of repetitions stand in `validation/validate.toml`. The folder's index keeps the digest of
     every module that the numbers come from: `changed` tells whether a table is of this code.
 
+    ``torchrun --nproc-per-node=2 -m rgbd_insight.cli validate`` divides the pieces among two processes, on several
+    machines too where `out` is in a folder that all of them have; the first writes the tables, in the same bytes as
+    one process alone, and all return them. What a killed run has finished serves any number of processes.
+
     Examples
     --------
     >>> from rgbd_insight.features.tables import read_table
@@ -88,9 +93,13 @@ def validate(
     table = pd.DataFrame(rows).reindex(columns=COLUMNS)
     made = {"validation": table, "validation_differences": scores.differences(table)}
     command = COMMAND.format(out) + " --quick" * quick
-    for name, one in made.items():
-        write_table(one, out, name, command, digests())
-    partial_file.unlink()
-    if progress:
-        print(f"{len(table)} rows in {(time.time() - start) / 60:.1f} minutes")
+    team = processes()
+    if team.first:
+        for name, one in made.items():
+            write_table(one, out, name, command, digests())
+        for path in left_by(partial_file):
+            path.unlink()
+        if progress:
+            print(f"{len(table)} rows in {(time.time() - start) / 60:.1f} minutes")
+    team.barrier()
     return made
