@@ -6,6 +6,7 @@ import hashlib
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from rgbd_insight.data.reading import BadImage, read_colour, read_label
 
 ANY = 255  # classes, of which every label is one
 Notes = tuple[str, ...]
+Test = tuple[str, str, Callable[[], str | None]]  # the mistake, where, and what speaks for it
 
 
 @dataclass(frozen=True)
@@ -175,43 +177,57 @@ def _refused(path: Path, images: Iterable[tuple[Folder, int]]) -> list[Finding]:
 
 def _look(path: Path, chosen: Sequence[Files], folder: Folder, refused: list[Finding]) -> tuple[list[Finding], Notes]:
     """What the chosen files of a folder say, and which of all are refused for what that does not explain."""
-    stored, readings, colours, labels = [], [], [], []
-    second, names = folder._others[0], folder.classes
-    metric, eight, labelled = second.metric, second.bits == 8, bool(folder._labels.named)
+    others, names = folder._others, folder.classes
+    stored, readings, colours, labels = [[] for _ in others], [[] for _ in others], [], []
+    labelled = bool(folder._labels.named)
     for files in chosen:
         try:
             colour = np.asarray(read_colour(files[0]))
             named = read_label(files[-1], ANY) if labelled else np.zeros(colour.shape[:2], np.uint8)
-            reading = second.on(second.read(files[1]), named.shape)
+            seen = [one.on(one.read(file), named.shape) for one, file in zip(others, files[1:], strict=False)]
         except BadImage:
             continue  # it is among the refused
-        if reading is not None and colour.shape[:2] == named.shape:
-            stored.append(reading[..., 0])
-            readings.append(second.values(reading).mean(-1))
+        if colour.shape[:2] == named.shape and not any(one is None for one in seen):
+            for one, reading, raw, values in zip(others, seen, stored, readings, strict=True):
+                raw.append(reading[..., 0])
+                values.append(one.values(reading).mean(-1))
             colours.append(colour)
             labels += [named] if labelled else []
-    rotated = evidence.rotated_bits(stored) if metric else None
-    tests: list[tuple[str, Callable[[], str | None]]] = [
-        ("bit-rotated depth", lambda: rotated),
-        ("8-bit depth", lambda: evidence.few_levels(stored) if metric and not eight else None),
-        ("a wrong unit of depth", lambda: evidence.wrong_unit(readings) if metric and not rotated else None),
-    ]
-    found, notes = _judge(path.name, refused, tests, (colours, readings, labels, names))
+    tests: list[Test] = []
+    places = _places(path.name, [one.modality.name for one in others])
+    for where, one, raw, values in zip(places, others, stored, readings, strict=True):
+        if one.metric:
+            rotated = evidence.rotated_bits(raw)
+            tests.append(("bit-rotated depth", where, lambda why=rotated: why))
+            if one.bits != 8:
+                tests.append(("8-bit depth", where, partial(evidence.few_levels, raw)))
+            if not rotated:
+                tests.append(("a wrong unit of depth", where, partial(evidence.wrong_unit, values)))
+    found, notes = _judge(path.name, refused, tests, (colours, dict(zip(places, readings, strict=True)), labels, names))
     mistakes = {finding.mistake for finding in found}
     return [f for f in found if not mistakes & set(EXPLAINED.get(f.mistake, ()))], notes
+
+
+def _places(where: str, names: Sequence[str]) -> list[str]:
+    """Where a mistake of each modality beside colour is: of more than one, which is said."""
+    return [where] if len(names) == 1 else [f"{where}, {name}" for name in names]
 
 
 def _check_arrays(data: Dataset, sample: int) -> Checkup:
     """What the batches of any data set say."""
     chosen = np.unique(np.linspace(0, len(data) - 1, min(sample, len(data))).astype(int)).tolist()
     batch = data.batch(chosen)
-    rgb, second = list(batch.inputs.values())[:2]
-    colours = list((rgb.movedim(1, -1) * 255).numpy())
-    readings, labels = list(second[:, 0].numpy()), []
+    rgb, *others = batch.inputs.values()
+    colours, labels = list((rgb.movedim(1, -1) * 255).numpy()), []
     if batch.labels is not None and batch.labels.ndim == 3 and not batch.labels.is_floating_point():
         labels = list(batch.labels.numpy().astype(np.uint8))
-    metric = data.modalities[1].unit == "m"
-    tests = [("a wrong unit of depth", lambda: evidence.wrong_unit(readings) if metric else None)]
+    places = _places(data.name, list(batch.inputs)[1:])
+    readings = {where: list(x[:, 0].numpy()) for where, x in zip(places, others, strict=True)}
+    tests: list[Test] = [
+        ("a wrong unit of depth", where, partial(evidence.wrong_unit, readings[where]))
+        for where, m in zip(places, data.modalities[1:], strict=True)
+        if m.unit == "m"
+    ]
     found, notes = _judge(data.name, [], tests, (colours, readings, labels, data.classes))
     return Checkup(tuple(found), len(chosen), notes)
 
@@ -230,21 +246,29 @@ FIX = {
 }
 
 
-def _judge(where: str, found: list[Finding], tests: list, arrays: tuple) -> tuple[list[Finding], Notes]:
+def _judge(where: str, found: list[Finding], tests: list[Test], arrays: tuple) -> tuple[list[Finding], Notes]:
     """The findings, with those of the tests and of what colours, readings and labels say; and what they do not say."""
     colours, readings, labels, names = arrays
-    small = [(evidence.small(c), evidence.small(r)) for c, r in zip(colours, readings, strict=True)]
-    register = evidence.register(*zip(*small, strict=True)) if small else evidence.Register()
+    small = [evidence.small(c) for c in colours]
+    registers = {}
+    for place, images in readings.items():
+        pairs = list(zip(small, map(evidence.small, images), strict=True))
+        registers[place] = evidence.register(*zip(*pairs, strict=True)) if pairs else evidence.Register()
     tests = [
         *tests,
-        ("red and blue swapped", lambda: evidence.swapped_colours([c for c, _ in small])),
-        ("images out of register", lambda: register.fault),
-        ("labels shifted by one", lambda: evidence.shifted_labels(labels, list(names)) if labels else None),
+        ("red and blue swapped", where, lambda: evidence.swapped_colours(small)),
+        *(("images out of register", place, lambda one=one: one.fault) for place, one in registers.items()),
+        ("labels shifted by one", where, lambda: evidence.shifted_labels(labels, list(names)) if labels else None),
     ]
     known = {finding.mistake for finding in found}
     more = [
-        Finding(mistake, where, why, FIX[mistake])
-        for mistake, test in tests
+        Finding(mistake, place, why, FIX[mistake])
+        for mistake, place, test in tests
         if mistake not in known and (why := test())
     ]
-    return [*found, *more], (f"register not judged: {register.unknown}",) if register.unknown else ()
+    unknown = [
+        f"register{' of ' + place.rpartition(', ')[2] if len(registers) > 1 else ''} not judged: {one.unknown}"
+        for place, one in registers.items()
+        if one.unknown
+    ]
+    return [*found, *more], tuple(unknown)

@@ -157,6 +157,38 @@ def test_another_modality_is_not_judged_as_depth(make):
     assert mistakes(path) == []
 
 
+def with_third(path, change):
+    """The folder with a second camera of depth, whose images are those of the first after `change`."""
+    depth = {"name": "depth", "unit": "m", "scale": 0.001, "low": 0, "high": 10}
+    (path / "camera.json").write_text(json.dumps({"modalities": [depth, depth | {"name": "lidar"}]}))
+    (path / "lidar").mkdir()
+    for file in sorted((path / "depth").iterdir()):
+        Image.fromarray(np.ascontiguousarray(change(np.asarray(Image.open(file))))).save(path / "lidar" / file.name)
+    return path
+
+
+WRONG_THIRD = {
+    "images out of register": lambda d: np.roll(d, 4, 1),
+    "bit-rotated depth": rotated,
+    "a wrong unit of depth": lambda d: d // 100,
+    "8-bit depth": lambda d: (d // 40).astype(np.uint16) * 40,
+}
+
+
+@pytest.mark.parametrize("mistake", WRONG_THIRD)
+def test_a_third_modality_is_looked_over_as_the_second(make, mistake):
+    path = with_third(make(), WRONG_THIRD[mistake])
+    found = check(path).findings
+    assert [f.mistake for f in found] == [mistake] and f"{path.name}, lidar" in [f.where for f in found]
+    if mistake in ("images out of register", "a wrong unit of depth"):
+        data = Folder(path, "train")
+        assert [(f.mistake, f.where) for f in check(data).findings] == [(mistake, f"{data.name}, lidar")]
+
+
+def test_a_third_modality_without_a_mistake(make):
+    assert mistakes(with_third(make(), lambda d: d)) == []
+
+
 def panels(seed, turn, shift=(0, 0), n=32):
     """Images whose edges all run one way, upright, level or slanting, seen alike by colour and depth; then shifted."""
     rng = np.random.default_rng(seed)
