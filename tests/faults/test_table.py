@@ -6,7 +6,14 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 FAULTS = tomllib.loads((HERE / "table.toml").read_text(encoding="utf-8"))["fault"]
-TABLED = ("test_recovery.py", "test_damage.py", "test_interrupts.py", "test_campaign.py", "test_malformed.py")
+TABLED = (
+    "test_recovery.py",
+    "test_damage.py",
+    "test_interrupts.py",
+    "test_campaign.py",
+    "test_malformed.py",
+    "test_reading.py",
+)
 
 
 def _tests_of(path):
