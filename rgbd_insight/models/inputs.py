@@ -133,8 +133,13 @@ class Inputs:
         Raises
         ------
         ValueError
-            Where they do not allow the encoding: it wants metres, or a lens.
+            Where they do not allow the encoding: it wants metres, or a lens. Where they have more modalities than two.
         """
+        if len(data.modalities) > 2:
+            raise ValueError(
+                f"`data` must have two modalities for a network that takes two; got "
+                f"{', '.join(m.name for m in data.modalities)}: give an `adapt` of your own, (model, *inputs) -> scores"
+            )
         second, lens = data.modalities[1], getattr(data, "intrinsics", None)
         if self.encoding in NEED_METRES and second.unit != "m":
             raise ValueError(

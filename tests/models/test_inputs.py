@@ -188,3 +188,12 @@ def test_the_two_images_under_two_keys():
 def test_an_image_without_readings_is_nothing():
     _, depth = Inputs(encoding="standardised")(torch.rand(1, 3, 2, 2), torch.zeros(1, 1, 2, 2))
     assert not depth.any()
+
+
+def test_a_network_of_two_inputs_is_not_given_three():
+    three = SimpleNamespace(modalities=(*DATA.modalities, Modality("thermal", "counts", 0.0, 255.0)))
+    for adapt in (Inputs(), Adapter("list", images=Inputs(channels=3))):
+        with pytest.raises(
+            ValueError, match="`data` must have two modalities .* got rgb, depth, thermal: give an `adapt`"
+        ):
+            adapt.on(three)
