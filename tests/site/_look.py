@@ -30,6 +30,14 @@ GROUND = """() => [...document.querySelectorAll('.bd-article :is(.cell_output, f
     .filter(i => i.offsetParent !== null)
     .map(i => getComputedStyle(i).backgroundColor.match(/[\\d.]+/g).map(Number))
     .map(c => (c.length > 3 && c[3] === 0) ? 0 : (0.2126 * c[0] + 0.7152 * c[1] + 0.0722 * c[2]) / 255)"""
+# On paper: code, tables and pictures that go on beyond their box or the page, where nobody can scroll.
+CUT = """() => { const main = document.querySelector('.bd-article') || document.body, edge = main.getBoundingClientRect().right;
+    return [...main.querySelectorAll('pre, table, img, svg, .cell_output')].filter(e => {
+        const box = e.getBoundingClientRect();
+        return box.width > 0 && (box.right > edge + 2
+            || (e.scrollWidth > e.clientWidth + 2 && getComputedStyle(e).overflowX !== 'visible'));
+    }).map(e => e.tagName.toLowerCase() + ': ' + (e.textContent || e.alt || '').trim().slice(0, 60)); }"""
+PAPER = 720  # pixels between the margins of a sheet of A4
 # Faults of the theme and of its extensions that this book cannot mend: axe's rule, and a part of the element's HTML.
 THEIRS = (
     ("region", "logo__image"),  # the logo stands outside of every landmark
@@ -88,6 +96,19 @@ def too_wide(page):
     """Whether the page is wider than its window."""
     now = page.evaluate(LOOK)
     return [f"{now['width']} pixels in a window of {now['window']}"] if now["width"] > now["window"] else []
+
+
+def cut_off(page):
+    """Code, tables and pictures that are cut off where the page is printed on A4."""
+    size = page.viewport_size
+    page.set_viewport_size(size | {"width": PAPER})
+    page.emulate_media(media="print")
+    page.wait_for_timeout(300)
+    found = page.evaluate(CUT)
+    page.emulate_media(media="screen")
+    page.set_viewport_size(size)
+    page.wait_for_timeout(500)  # the sidebars slide back
+    return [f"cut off on paper: {what}" for what in found]
 
 
 def stuck(page, by="click"):

@@ -5,6 +5,7 @@
 | undrawn | a formula that the typesetter never saw; a formula with an error; a widget without its manager |
 | unlabelled | an image without alternative text; one whose file is missing; a list without a name |
 | too_wide | a table wider than the window |
+| cut_off | a line of code that scrolls on the screen |
 | stuck | buttons and a list that change nothing |
 | dark_figures | a figure without its light card |
 | barriers | grey on grey; an empty button |
@@ -48,6 +49,12 @@ FAULTS = {  # name: (what it is replaced in, by what, the check, a part of what 
     "missing image": ("<p>Text.", '<p><img alt="not there at all" src="gone.png">', look.unlabelled, "not loaded"),
     "no name": ('<label for="s">Level</label>', "", look.unlabelled, "no name: <select"),
     "wide": ("<p>Text.", '<div style="width:3000px">wide</div><p>', look.too_wide, "in a window of 1280"),
+    "paper": (
+        "<p>Text.",
+        f"<pre style='overflow:auto'>{'x' * 500}</pre><p>",
+        look.cut_off,
+        "cut off on paper: pre: xxx",
+    ),
     "stuck list": ('onchange="show(this.value)"', "", look.stuck, "widget 1"),
     "stuck buttons": ('onclick="pick(2)"', "", look.stuck, "widget 2"),
     "contrast": ("<p>Text.", '<p style="color:#aaa;background:#bbb">Grey.</p><p>', look.barriers, "color-contrast"),
@@ -86,7 +93,9 @@ def need_axe(check):
         pytest.skip("axe-core is not there: npm could not fetch it")
 
 
-@pytest.mark.parametrize("check", [look.undrawn, look.unlabelled, look.too_wide, look.stuck, look.barriers])
+@pytest.mark.parametrize(
+    "check", [look.undrawn, look.unlabelled, look.too_wide, look.cut_off, look.stuck, look.barriers]
+)
 def test_a_sound_page_passes(show, check):
     need_axe(check)
     with show(SOUND) as (page, wrong):

@@ -46,6 +46,10 @@ def test_page_fits_a_phone(seen):
         page.wait_for_timeout(500)  # the sidebars slide back
 
 
+def test_page_fits_paper(seen):
+    assert not look.cut_off(seen[0])
+
+
 @audited  # last, as axe looks for files of its own
 def test_page_has_no_barrier_of_ours(seen):
     assert not look.barriers(seen[0])
