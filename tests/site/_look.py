@@ -31,7 +31,8 @@ GROUND = """() => [...document.querySelectorAll('.bd-article :is(.cell_output, f
     .map(i => getComputedStyle(i).backgroundColor.match(/[\\d.]+/g).map(Number))
     .map(c => (c.length > 3 && c[3] === 0) ? 0 : (0.2126 * c[0] + 0.7152 * c[1] + 0.0722 * c[2]) / 255)"""
 # On paper: code, tables and pictures that go on beyond their box or the page, where nobody can scroll.
-CUT = """() => { const main = document.querySelector('.bd-article') || document.body, edge = main.getBoundingClientRect().right;
+CUT = """() => { const main = document.querySelector('.bd-article') || document.body;
+    const edge = main.getBoundingClientRect().right;
     return [...main.querySelectorAll('pre, table, img, svg, .cell_output')].filter(e => {
         const box = e.getBoundingClientRect();
         return box.width > 0 && (box.right > edge + 2
