@@ -19,6 +19,7 @@ from rgbd_insight.plots.style import (
     NETWORKS,
     SETS,
     SHADE,
+    WIDTH,
     canvas,
     filled,
     finish,
@@ -278,7 +279,7 @@ def class_iou(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     filled(rows, 'rows "class IoU" under "both", or under the one input')
     wide = 100 * rows.pivot_table(index="concept", columns="fusion", values="value", sort=False)
     wide = wide.rename(index=no_formula, columns=no_formula)  # seaborn measures the labels at once
-    ax = canvas(ax, 1.5 + 0.24 * len(wide), 2.0 + 0.42 * wide.shape[1])
+    ax = canvas(ax, 1.5 + 0.24 * len(wide), min(WIDTH, 2.0 + 0.42 * wide.shape[1]))
     sns.heatmap(
         wide,
         ax=ax,

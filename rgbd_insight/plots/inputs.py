@@ -19,6 +19,7 @@ from rgbd_insight.plots.style import (
     INK,
     MODALITIES,
     PAPER,
+    WIDTH,
     as_written,
     canvas,
     filled,
@@ -35,10 +36,9 @@ if TYPE_CHECKING:
 
     from rgbd_insight.data import Scenes
 
-WHO, CHANGES, FAR = "what is there, and who shows it", "without it, changes", " (dark: far)"
+WHO, CHANGES, FAR = "who shows what", "without it, changes", " (dark: far)"
 NEITHER = "#c9c9c9"
 OF = USUAL_MODALITIES[1]  # whose encodings are compared
-PICTURES = 8.4  # inches: width of a row of them
 WHOLLY = 2**0.5  # what two unrelated maps of one size differ by
 PURITY = ("stream", "level", "modality", "moved")
 ENCODINGS = {
@@ -84,7 +84,7 @@ def scenes(data: Scenes, indices: Sequence[int], ax: Axes | None = None) -> Axes
     batch, seen = data.batch(indices), data.visibility(indices).numpy()  # seen bool (B, 2, H, W)
     labels, tags = batch.labels.numpy(), batch.concepts[:, data.families.index("tag")].numpy()
     surfaces = sum(concept.kind == "unknown" and concept.family == "class" for concept in data.concepts)
-    ax = canvas(ax, 2.15 * len(indices) + 0.5, PICTURES)
+    ax = canvas(ax, 1.7 * len(indices) + 0.5)
     ax.set_axis_off()
     titles = [*map(_title, batch.inputs), WHO]
     high, count, wide = 1 / len(indices), len(titles), 1 / len(titles)
@@ -133,7 +133,7 @@ def cues(data: Scenes, ax: Axes | None = None) -> Axes:
     first = [2 * data.n * i for i in range(len(data.toggle))]
     there, gone = data.batch(first), data.batch([i + 1 for i in first])
     changes = [(x != gone.inputs[name]).any(1).numpy() for name, x in there.inputs.items()]  # (B, H, W) each
-    ax = canvas(ax, 1.62 * len(first) + 0.3, PICTURES)
+    ax = canvas(ax, 1.27 * len(first) + 0.3)
     ax.set_axis_off()
     titles = [title for name in there.inputs for title in (_title(name), CHANGES)]
     high, count, wide, colours = 1 / len(first), len(titles), 1 / len(titles), modality_colours(there.inputs)
@@ -196,7 +196,7 @@ def _who(ax: Axes, things: np.ndarray, tags: np.ndarray, seen: np.ndarray, data:
             data.concepts[tag].name,
             ha="center",
             va="bottom",
-            fontsize=6.5,
+            fontsize=9,
             color="#5a5a5a",
             bbox=box,
             zorder=4,
@@ -205,7 +205,7 @@ def _who(ax: Axes, things: np.ndarray, tags: np.ndarray, seen: np.ndarray, data:
         rows, columns = np.nonzero(things == thing)
         text = data.classes[thing].replace(" ", "\n")
         box = {"boxstyle": "round,pad=0.15", "fc": PAPER, "ec": "none", "alpha": 0.85}
-        ax.text(columns.mean(), rows.mean(), text, ha="center", va="center", fontsize=7, color=INK, bbox=box)
+        ax.text(columns.mean(), rows.mean(), text, ha="center", va="center", fontsize=9, color=INK, bbox=box)
 
 
 @keeps_table
@@ -242,7 +242,7 @@ def purity(rows: pd.DataFrame | Iterable[Mapping], ax: Axes | None = None, *, ti
     if table.empty or not set(PURITY) <= set(table.columns):
         raise ValueError(f"`rows` must have {', '.join(PURITY)}; got {', '.join(table.columns) or 'none'}: ri.purity")
     streams = list(dict.fromkeys(table["stream"]))
-    ax = canvas(ax, 3.2, max(5.2, 2.7 * len(streams)))
+    ax = canvas(ax, 3.2, 5.2 if len(streams) < 3 else WIDTH)
     colours = modality_colours(table["modality"])
     for panel, stream in zip(panels(ax, [f"stream {s}" for s in streams]), streams, strict=True):
         _bars(panel, table[table["stream"] == stream], colours)
@@ -299,7 +299,7 @@ def shares_by_encoding(found: Mapping[str, pd.DataFrame], ax: Axes | None = None
     """
     if not found:
         raise ValueError("`found` must hold a table of one kind of data or more; got none")
-    ax = canvas(ax, 3.6, 8.0)
+    ax = canvas(ax, 3.6)
     for panel, table in zip(panels(ax, list(found), 2), found.values(), strict=True):
         _shares_by_level(panel, _encoding_rows(table, "consistent share", OF))
     handles, labels = ax.child_axes[0].get_legend_handles_labels()
