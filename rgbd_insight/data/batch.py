@@ -221,5 +221,8 @@ class Held(Around):
     def batch(self, indices: Sequence[int]) -> Batch:
         """The samples at `indices`."""
         rows = torch.as_tensor(list(indices))
+        for i in rows.tolist():
+            if not 0 <= i < len(self):
+                raise ValueError(f"`indices` must be in 0…{len(self) - 1}; got {i}")
         ids, groups = (tuple(names[i] for i in rows.tolist()) for names in (self._all.ids, self._data.groups))
         return replace(self._all.each(lambda x: x[rows]), ids=ids, groups=groups)

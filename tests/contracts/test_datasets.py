@@ -7,7 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from rgbd_insight.data.batch import IGNORE, Dataset, batches, joined
+from rgbd_insight.data.attributes import with_labels
+from rgbd_insight.data.batch import IGNORE, Dataset, Held, batches, joined
 from rgbd_insight.data.depth import Sensor
 from rgbd_insight.data.folder import Folder
 from rgbd_insight.data.scenes import Scenes
@@ -41,6 +42,13 @@ DATASETS = {
     "scenes": lambda path, seed: Scenes(5, seed=seed),
     "scenes with a sensor": lambda path, seed: Scenes(5, seed=seed, sensor=Sensor()),
     "scenes in pairs": lambda path, seed: Scenes(3, seed=seed, toggle="dome"),
+    "scenes of three cameras": lambda path, seed: Scenes(5, seed=seed, cameras=3),
+    "all of it": lambda path, seed: Held(
+        Scenes(2, seed=seed, cameras=3, sensor=Sensor(), toggle=["map", "radiator"], redundancy=1, layout=0.5)
+    ),
+    "other labels": lambda path, seed: with_labels(
+        Scenes(5, seed=seed, cameras=3), lambda batch: (batch.labels > 2).long(), classes=("surface", "thing")
+    ),
 }
 
 
@@ -82,8 +90,9 @@ def test_ranges(data):
     batch = data.batch(range(len(data)))
     assert 0 <= float(batch.inputs["rgb"].min()) and float(batch.inputs["rgb"].max()) <= 1
     assert batch.inputs["depth"].isfinite().all() and torch.equal(batch.inputs["depth"] != 0, batch.valid["depth"])
-    readings = batch.inputs["depth"][batch.valid["depth"]]
-    assert data.modalities[1].low <= float(readings.min()) and float(readings.max()) <= data.modalities[1].high
+    for m in data.modalities[1:]:
+        readings = batch.inputs[m.name][batch.valid.get(m.name, slice(None))]
+        assert m.low <= float(readings.min()) < float(readings.max()) <= m.high
     labels = batch.labels[batch.labels != IGNORE]
     assert 0 <= int(labels.min()) and int(labels.max()) < len(data.classes)
 

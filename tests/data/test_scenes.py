@@ -173,3 +173,24 @@ def test_a_third_camera_leaves_the_rest_as_it_is():
     assert three.fingerprint() == two.fingerprint() | {"cameras": 3}
     with pytest.raises(ValueError, match="`cameras` must be a whole number from 2 to 3; got 4"):
         Scenes(n=1, cameras=4)
+
+
+@pytest.mark.parametrize("options", [{"redundancy": 0.0}, {"redundancy": 1.0}, {"layout": 1.0, "co_occurrence": 0.9}])
+def test_with_every_option_each_camera_shows_what_it_is_said_to(options):
+    """Over many scenes: a thing is seen by a camera in as many of its pictures as its visibility there says."""
+    data = Scenes(n=240, seed=3, cameras=3, **options)
+    seen = {}
+    for start in range(0, 240, 60):
+        batch, shown = data.batch(range(start, start + 60)), data.visibility(range(start, start + 60))
+        for k, name in enumerate(data.classes):
+            there = batch.labels == k  # (B, H, W)
+            some = there.flatten(1).any(1)
+            seen.setdefault(name, []).append((shown & there[:, None])[some].flatten(2).any(2))
+    for concept in data.concepts:
+        if concept.family != "class" or concept.visible is None or concept.kind == "together":
+            continue
+        share = torch.cat(seen[concept.name]).float()  # (pictures, 3)
+        for m, found in zip(data.modalities, share.mean(0).tolist(), strict=True):
+            planted = concept.visible[m.name]
+            near = 0 if planted in (0, 1) else 4 * (planted * (1 - planted) / len(share)) ** 0.5
+            assert abs(found - planted) <= near, (concept.name, m.name, found, planted)
