@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -11,11 +13,14 @@ from scipy.stats import rankdata
 from rgbd_insight.features import GRID, FeatureWriter, choose_images
 from rgbd_insight.metrics.dissection import TopValues
 from rgbd_insight.stats import group_codes, group_folds
+from rgbd_insight.utils.files import room
 from rgbd_insight.utils.threads import one_thread
 
 FOLDS, TOP = 5, 0.005
-VALUES = 1_000_000  # of maps that are held together
+VALUES = 1_000_000  # of maps that are held together, for images on grids
+PANEL = 4_000_000  # and for profiles: of as many units together as have so many
 ROWS = 65_536  # cells whose concepts are held together
+EXACT = 2**24  # halves of whole numbers below it are float32
 ON_GRIDS = 1000  # images, at most, that are compared by what stands where in their maps
 REST = 1e-3  # relative error of all inner products together that coordinates may leave out
 
@@ -39,22 +44,30 @@ def profiles_of(writer: FeatureWriter, groups: Sequence[str]) -> dict[str, np.nd
     Notes
     -----
     Both are exact for the float32 means over cells, however many there are: ranks by sorting, and thresholds that the
-    ⌊.005·n⌋ largest of a unit's n responses exceed. As many units are read at a time as have a million responses;
+    ⌊.005·n⌋ largest of a unit's n responses exceed. A tensor's maps lie on the disk image by image; they are written
+    there once more unit by unit, so that all is read twice however many there are, four million responses at a time:
     memory grows with the images only where one unit has more.
+
+    Raises
+    ------
+    NotWritten
+        Where the disk is full.
     """
     if not writer.map_units or len(set(groups)) < FOLDS:
         return {}
-    present, found = writer.present(), {}  # (N, g, K)
-    cells = present.shape[1]
-    fold = np.repeat(group_folds(groups, FOLDS).astype(np.int8), cells)  # (N·g,)
-    step = max(1, VALUES // len(fold))
-    for key, units in writer.map_units.items():
-        parts = [
-            _profiles(writer.maps(key, slice(u, u + step)), present.reshape(len(fold), -1), fold)
-            for u in range(0, units, step)
-        ]
-        found[key] = np.concatenate([by_fold for by_fold, _ in parts], 1).astype(np.float16)  # (F, U, K)
-        found[f"{key}#iou"] = np.concatenate([iou for _, iou in parts]).astype(np.float16)  # (U, K)
+    fold, present, found = group_folds(groups, FOLDS), writer.present(), {}  # (N,), (N, g, K)
+    there = _Presence(present, [np.flatnonzero(fold == f) for f in range(FOLDS)])
+    n = fold.size * present.shape[1]
+    with (
+        room(writer.partial, "all samples are safe in it"),
+        TemporaryDirectory(dir=writer.partial) as beside,
+    ):
+        for key, units in writer.map_units.items():
+            read = _by_unit(writer, key, np.concatenate(there.samples), Path(beside) / "maps")
+            step = max(1, PANEL // n)
+            parts = [_profiles(read(u, min(u + step, units)), there) for u in range(0, units, step)]
+            found[key] = np.concatenate([by_fold for by_fold, _ in parts], 1).astype(np.float16)  # (F, U, K)
+            found[f"{key}#iou"] = np.concatenate([iou for _, iou in parts]).astype(np.float16)  # (U, K)
     return found
 
 
@@ -114,26 +127,72 @@ def _coordinates(writer: FeatureWriter, key: str, units: int, chosen: np.ndarray
     return np.ascontiguousarray(coordinates), round(float(error), 6)
 
 
-def _profiles(maps: np.ndarray, present: np.ndarray, fold: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Profiles by fold (F, u, K) and intersections over unions (u, K), of maps (N, u, g)."""
-    threshold = TopValues.from_maps(torch.from_numpy(maps).unsqueeze(2), top=TOP).thresholds().numpy()  # (u,)
-    x = maps.transpose(0, 2, 1).reshape(len(fold), -1)  # (N·g, u)
-    by_fold = [_agreement(x, present, np.flatnonzero(fold == f)) for f in range(FOLDS)]
-    active = x > threshold
-    both = _product(active, present, np.arange(len(fold)))  # (u, K)
-    either = active.sum(0)[:, None] + present.sum(0) - both
-    return np.stack(by_fold), both / np.maximum(either, 1)
+def _by_unit(writer: FeatureWriter, key: str, order: np.ndarray, path: Path) -> Callable[[int, int], np.ndarray]:
+    """Write a tensor's maps unit by unit, images in an `order`; returns what reads units `u` to `v`, (v - u, n)."""
+    units, (count, cells) = writer.map_units[key], writer.present().shape[:2]
+    n, step = count * cells, max(1, PANEL // (units * cells))
+    with open(path, "wb") as file:
+        for start in range(0, count, step):
+            part = writer.maps(key, slice(None), order[start : start + step])  # (images, U, g)
+            for u, row in enumerate(np.ascontiguousarray(part.swapaxes(0, 1))):
+                file.seek((u * n + start * cells) * row.itemsize)
+                file.write(row.tobytes())
+
+    def read(u: int, v: int) -> np.ndarray:
+        return np.fromfile(path, np.float32, (v - u) * n, offset=u * n * 4).reshape(v - u, n)
+
+    return read
 
 
-def _agreement(x: np.ndarray, present: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """2·AUROC − 1 (u, K) among some rows, by the sum of the positives' ranks, those of ties shared."""
-    ranks = rankdata(x[rows], axis=0) - (len(rows) + 1) / 2  # (n, u), centred: no large sums to cancel
-    positive = _product(np.ones((len(rows), 1), bool), present, rows)[0]  # (K,)
-    pairs = positive * (len(rows) - positive)
-    return 2 * _product(ranks, present, rows) / np.where(pairs > 0, pairs, np.nan)
+class _Presence:
+    """Which concepts are present in all cells: those of fold after fold, images in the order of `samples`.
+
+    Parameters
+    ----------
+    present : ndarray of bool (N, g, K)
+        As it lies on the disk.
+    samples : list of ndarray of int
+        The images of every fold.
+    """
+
+    def __init__(self, present: np.ndarray, samples: list[np.ndarray]) -> None:
+        self.present, self.samples = present, samples
+        ends = np.cumsum([0, *(len(part) * present.shape[1] for part in samples)])
+        self.folds = [slice(*pair) for pair in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True)]
+        self.positive = self.sums([np.ones((1, ends[-1]), bool)])[0]  # (F, 1, K), cells
+
+    def sums(self, many: list[np.ndarray]) -> np.ndarray:
+        """Sum (M, F, u, K), over the cells of each fold, of the products of M arrays (u, n) with what is present."""
+        total = np.zeros((len(many), FOLDS, len(many[0]), self.present.shape[2]))
+        for f, cells, there in self._parts():
+            for i, values in enumerate(many):
+                total[i, f] += values[:, cells].astype(float) @ there
+        return total
+
+    def _parts(self) -> Iterator[tuple[int, slice, np.ndarray]]:
+        """Fold, which cells, and what is present in them (cells, K), some at a time."""
+        (_, g, k), start = self.present.shape, 0
+        step = max(1, ROWS // g)
+        for f, samples in enumerate(self.samples):
+            for s in range(0, len(samples), step):
+                there = self.present[samples[s : s + step]].reshape(-1, k).astype(float)
+                yield f, slice(start, start + len(there)), there
+                start += len(there)
 
 
-def _product(left: np.ndarray, present: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Sum (u, K) over `rows` of the products of `left` (n, u), a row each, and `present`."""
-    cuts = range(0, len(rows), ROWS)
-    return sum(left[s : s + ROWS].T.astype(float) @ present[rows[s : s + ROWS]].astype(float) for s in cuts)
+def _profiles(x: np.ndarray, there: _Presence) -> tuple[np.ndarray, np.ndarray]:
+    """Profiles by fold (F, u, K) and intersections over unions (u, K), of responses (u, n).
+
+    2·AUROC − 1 is by the sum of the positives' ranks, those of ties shared.
+    """
+    threshold = TopValues.from_maps(torch.from_numpy(x).T[..., None, None], top=TOP).thresholds().numpy()  # (u,)
+    active = x > threshold[:, None]
+    ranks = np.empty(x.shape, np.float32 if x.shape[1] < EXACT else float)
+    for cells in there.folds:
+        count = cells.stop - cells.start
+        ranks[:, cells] = rankdata(x[:, cells], axis=1) - (count + 1) / 2  # centred: no large sums to cancel
+    by_rank, both = there.sums([ranks, active])  # (F, u, K)
+    pairs = there.positive * (np.array([c.stop - c.start for c in there.folds])[:, None, None] - there.positive)
+    both = both.sum(0)
+    either = active.sum(1)[:, None] + there.positive.sum(0) - both
+    return 2 * by_rank / np.where(pairs > 0, pairs, np.nan), both / np.maximum(either, 1)

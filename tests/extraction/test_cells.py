@@ -319,6 +319,8 @@ def test_profiles_and_overlaps_over_all_cells_are_those_of_every_pair(tmp_path):
 def test_profiles_do_not_depend_on_blocks_or_on_how_many_units_are_read(tmp_path, monkeypatch):
     first = contents(run(tmp_path / "f", data=ToyData(20)).path)["sum-s0-e3.profiles.safetensors"]
     monkeypatch.setattr(profiles, "VALUES", 1)
+    monkeypatch.setattr(profiles, "PANEL", 1)
+    monkeypatch.setattr(profiles, "ROWS", 30)
     second = contents(run(tmp_path / "g", data=ToyData(20), batch_size=7).path)["sum-s0-e3.profiles.safetensors"]
     assert first == second
 
