@@ -116,7 +116,7 @@ def add_box(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     run = getattr(app.env, "nb_metadata", {}).get(docname, {}).get("exec_data")
     if not run:
         return
-    box = nodes.admonition(classes=["provenance"])
+    box = nodes.admonition(classes=["provenance", "dropdown"])
     box += nodes.title(text="How this page was made")
     items = nodes.bullet_list()
     for line in lines_for(run, Path(app.env.doc2path(docname))):
