@@ -80,6 +80,11 @@ class Dataset(Protocol):
     groups : tuple of str
         The physical scene of each sample.
 
+    Notes
+    -----
+    A class whose `batch` may be called by several threads at once may say so by ``concurrent = True``: extraction then
+    reads ahead of a GPU. One with a method `inputs`, `batch` without concepts, is asked for these where that is enough.
+
     Examples
     --------
     >>> from rgbd_insight.data import Scenes

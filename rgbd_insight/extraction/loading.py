@@ -125,7 +125,7 @@ class Loader:
                     self._kept[row], self._room = one.each(Tensor.clone), self._room - size
 
     def _ready(self, batch: Batch) -> Batch:
-        return batch.each(Tensor.pin_memory) if self.device.type == "cuda" else batch
+        return batch.each(_pinned) if self.device.type == "cuda" else batch
 
 
 def _threads(data: Dataset, device: torch.device, workers: int | None) -> tuple[int, bool]:
@@ -150,6 +150,11 @@ def _started(count: int) -> ThreadPoolExecutor:
     finally:
         torch.set_num_threads(threads)
     return pool
+
+
+def _pinned(x: Tensor) -> Tensor:
+    """Where a GPU can fetch it while it computes; not possible of what is repeated in memory, or on a GPU already."""
+    return x.contiguous().pin_memory() if x.device.type == "cpu" else x
 
 
 def _bare(batch: Batch) -> Batch:

@@ -55,9 +55,9 @@ def profiles_of(writer: FeatureWriter, groups: Sequence[str]) -> dict[str, np.nd
     """
     if not writer.map_units or len(set(groups)) < FOLDS:
         return {}
-    fold, present, found = group_folds(groups, FOLDS), writer.present(), {}  # (N,), (N, g, K)
-    there = _Presence(present, [np.flatnonzero(fold == f) for f in range(FOLDS)])
-    n = fold.size * present.shape[1]
+    fold, found = group_folds(groups, FOLDS), {}  # (N,)
+    there = _Presence(writer, [np.flatnonzero(fold == f) for f in range(FOLDS)])
+    n = there.folds[-1].stop
     with (
         room(writer.partial, "all samples are safe in it"),
         TemporaryDirectory(dir=writer.partial) as beside,
@@ -149,21 +149,22 @@ class _Presence:
 
     Parameters
     ----------
-    present : ndarray of bool (N, g, K)
-        As it lies on the disk.
+    writer : FeatureWriter
+        Which has it on the disk.
     samples : list of ndarray of int
         The images of every fold.
     """
 
-    def __init__(self, present: np.ndarray, samples: list[np.ndarray]) -> None:
-        self.present, self.samples = present, samples
-        ends = np.cumsum([0, *(len(part) * present.shape[1] for part in samples)])
+    def __init__(self, writer: FeatureWriter, samples: list[np.ndarray]) -> None:
+        self.writer, self.samples = writer, samples
+        _, self.cells, self.concepts = writer.present().shape
+        ends = np.cumsum([0, *(len(part) * self.cells for part in samples)])
         self.folds = [slice(*pair) for pair in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True)]
         self.positive = self.sums([np.ones((1, ends[-1]), bool)])[0]  # (F, 1, K), cells
 
     def sums(self, many: list[np.ndarray]) -> np.ndarray:
         """Sum (M, F, u, K), over the cells of each fold, of the products of M arrays (u, n) with what is present."""
-        total = np.zeros((len(many), FOLDS, len(many[0]), self.present.shape[2]))
+        total = np.zeros((len(many), FOLDS, len(many[0]), self.concepts))
         for f, cells, there in self._parts():
             for i, values in enumerate(many):
                 total[i, f] += values[:, cells].astype(float) @ there
@@ -171,11 +172,10 @@ class _Presence:
 
     def _parts(self) -> Iterator[tuple[int, slice, np.ndarray]]:
         """Fold, which cells, and what is present in them (cells, K), some at a time."""
-        (_, g, k), start = self.present.shape, 0
-        step = max(1, ROWS // g)
+        start, step = 0, max(1, ROWS // self.cells)
         for f, samples in enumerate(self.samples):
             for s in range(0, len(samples), step):
-                there = self.present[samples[s : s + step]].reshape(-1, k).astype(float)
+                there = self.writer.present()[samples[s : s + step]].reshape(-1, self.concepts).astype(float)
                 yield f, slice(start, start + len(there)), there
                 start += len(there)
 

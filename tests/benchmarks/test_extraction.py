@@ -162,7 +162,7 @@ def cpu_seconds(do, times=1):
 
 
 @torch.inference_mode()
-def test_places_cost_little_beside_a_network_of_real_size():
+def test_places_cost_little_beside_a_network_of_real_size(tmp_path):
     """Two streams of ResNet-50 at 480 x 640: one image; what is done with all maps at the end is timed on a part."""
     data, model = ToyData(10, size=(480, 640)), Large().eval()
     taps = [Tap(stream, level + 1, f"{stream}.{level}") for stream in ("rgb", "depth") for level in range(4)]
@@ -187,6 +187,7 @@ def test_places_cost_little_beside_a_network_of_real_size():
     maps = np.maximum(rng.normal(size=(images, units, cells)), 0).astype(np.float32)
     there = rng.random((images, cells, 40)) < 0.1
     writer = SimpleNamespace(
+        partial=tmp_path,
         map_units={"rgb/1/rgb": units},
         present=lambda: there,
         maps=lambda key, part, chosen=None: maps[:, part] if chosen is None else maps[chosen, part],

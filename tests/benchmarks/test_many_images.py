@@ -13,7 +13,7 @@ from rgbd_insight.features.files import BlockFile
 from tests.benchmarks._race import _peak, exponent
 from tests.benchmarks._results import SCALING
 
-IMAGES = tuple(int(n) for n in os.environ.get("RGBD_INSIGHT_IMAGES", "12500 25000 50000 100000").split())
+IMAGES = tuple(int(n) for n in os.environ.get("RGBD_INSIGHT_IMAGES", "6250 25000 100000").split())
 UNITS, GRID, K = 2048, (2, 2), 40
 KEY, BLOCK = "fused/4/both", 500
 

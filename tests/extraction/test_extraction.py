@@ -400,6 +400,7 @@ def with_(model=None, **attributes):
         ({"conditions": [Ablation("both", {})]}, "Ablation's name"),
         ({"draws": 0}, "`draws` must be a whole number from 1 to 1,000; got 0"),
         ({"batch_size": 1.5}, "`batch_size`"),
+        ({"workers": -1}, "`workers` must be a whole number from 0 to 256; got -1"),
         ({"run": {"role": "finl"}}, "'finl'.*final"),
         ({"run": {"fusion": "../x"}}, "plain file name"),
         ({"taps": [TAPS[0], TAPS[0]]}, "one a stream and level"),

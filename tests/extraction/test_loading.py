@@ -151,6 +151,17 @@ def test_threads_are_for_those_who_say_that_they_may_be_asked_so(folder):
     assert loading._threads(data, GPU, 0) == (1, False)
 
 
+def test_what_goes_to_a_gpu_is_pinned_whole(folder, monkeypatch):
+    pinned = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda x: pinned.append(x) or x)
+    with Loader(Folder(folder), GPU, 2) as loader:
+        own, _ = loader._front.submit(loader._block, range(3)).result()
+    assert len(pinned) == 5 and all(x.is_contiguous() for x in pinned)  # colour, depth, valid, labels, concepts
+    assert own.inputs["rgb"].shape[0] == 3
+    repeated = torch.zeros(1).expand(4)
+    assert loading._pinned(repeated).is_contiguous() and loading._pinned(torch.empty(2, device="meta")).is_meta
+
+
 def test_without_labels_the_whole_is_run_once(tmp_path):
     class Counting(ToyNet):
         calls = 0
