@@ -39,6 +39,7 @@ from rgbd_insight.experiments import (
     run_pretrained,
     ship,
     tabulate,
+    three_modalities,
     unpack,
     weigh,
     write_plane,
@@ -70,6 +71,7 @@ def add(commands: argparse._SubParsersAction) -> None:
             "only positions: what they certify, and both axes there, on scenes and on NYUv2",
             _PLANS | {"work", "book"},
         ),
+        "three": (_three, "only small networks of three modalities, on scenes", {"profile", "work", "book"}),
         "pretrained": (
             _pretrained,
             "only encoders with ImageNet weights beside small ones, on NYUv2. --profile small is a CPU's; a GPU's runs "
@@ -232,6 +234,11 @@ def _away(options: argparse.Namespace) -> None:
 
 def _isolation(options: argparse.Namespace) -> None:
     isolation_tables(options.work, options.book)
+    _say(options)
+
+
+def _three(options: argparse.Namespace) -> None:
+    three_modalities(options.profile, options.work, options.book)
     _say(options)
 
 

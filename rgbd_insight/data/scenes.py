@@ -74,9 +74,10 @@ class Scenes:
     layout : float, optional
         In [0, 1]; with this probability a thing takes its favourite place.
     redundancy : float, optional
-        In [0, 1]; the share of the 18 ordinary things that both modalities show.
+        In [0, 1]; the share of the 18 ordinary things that colour and depth both show (but what heat alone shows does
+        not become theirs).
     sensor : Sensor, optional
-        How a depth camera spoils the exact depth; None for exact depth.
+        How a depth camera spoils the exact depth, and nothing else; None for exact depth.
     cameras : int, optional
         2, or 3 for a heat camera beside them: of the same scenes, of which six things are then shown by heat alone, and
         two each by heat and colour, by heat and depth, and by all three.

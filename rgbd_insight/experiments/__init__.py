@@ -15,6 +15,7 @@ from rgbd_insight.experiments.positions import (
 )
 from rgbd_insight.experiments.pretrained import ENCODER, pretrained_plans, pretrained_tables, run_pretrained
 from rgbd_insight.experiments.steps import JobName, finished, zoo_jobs
+from rgbd_insight.experiments.three import three_modalities
 from rgbd_insight.utils.arguments import explain_arguments
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "run_pretrained",
     "ship",
     "tabulate",
+    "three_modalities",
     "clear_differences",
     "hidden_bound",
     "label_shares",

@@ -153,6 +153,7 @@ CALLS: dict[str, Callable[[Path], object]] = {
     "experiments.pack": lambda at: experiments.pack([PLAN], at / "work", at / "packed"),
     "experiments.unpack": lambda at: experiments.unpack([at / "file"], at / "work"),
     "experiments.isolation_tables": lambda at: experiments.isolation_tables(at / "work", at / "other"),
+    "experiments.three_modalities": lambda at: experiments.three_modalities("no such", at / "work", at / "other"),
     "experiments.weigh": lambda at: experiments.weigh("no such thing", at / "other"),
     "validation.validate": lambda at: validation.validate(at / "file" / "below", quick=True, workers=1, progress=False),
 }

@@ -60,7 +60,7 @@ HEAVY = {  # what a command does with options that are right, where that takes l
     train: ("train", "everything"),
     extract: ("extract",),
     validate: ("validate",),
-    campaigns: ("everything", "run_all", "run_claims", "compare", "position_tables"),
+    campaigns: ("everything", "run_all", "run_claims", "compare", "position_tables", "three_modalities"),
 }
 GOOD: dict[str, list[str]] = {  # words besides the one that is wrong, so that nothing else is
     "train": ["--fusion", "rgb", "--n", "4", "--width", "8", "--epochs", "1", "--out", "new"],

@@ -9,6 +9,7 @@ import rgbd_insight as ri
 from rgbd_insight.data import Batch, Scenes
 from rgbd_insight.data.render import COLUMNS, ROWS
 from rgbd_insight.data.scenes import WARM
+from rgbd_insight.experiments.three import labels
 from rgbd_insight.extraction import extract
 from rgbd_insight.features import Modality
 from rgbd_insight.hooks import Tap
@@ -95,3 +96,22 @@ def test_labels_of_every_pair_of_three_modalities_are_right(found):
         assert row.label in (expected, "undecided"), (row.concept, row.modality, row.versus, row.label, expected)
         right.append(row.label == expected)
     assert len(right) > 70 and np.mean(right) > 0.5  # the rest undecided: absence takes more scenes than a test has
+
+
+def test_the_campaign_judges_labels_as_this_test_does(found):
+    features, result = found
+    verdicts = labels(features, "reader").set_index(["concept", "modality", "versus"])
+    rows = result.rows("label")[lambda t: t["family"].astype(str).str.startswith("planted: ")]
+    assert len(verdicts) == len(rows)
+    for row in rows.itertuples():
+        a, b = (
+            features.concepts.set_index("name")[f"visible_{name}"][row.concept] for name in (row.modality, row.versus)
+        )
+        one = verdicts.loc[row.concept, row.modality, row.versus]
+        if min(abs(a - MARGIN), abs(b - MARGIN)) < CLEAR:
+            assert one.verdict == ""
+            continue
+        wanted = {(1, 0): row.modality, (0, 1): row.versus, (1, 1): "both", (0, 0): "neither"}[a > MARGIN, b > MARGIN]
+        wanted = "together" if wanted == "both" and row.family == "planted: together" else wanted
+        said = "undecided" if row.label == "undecided" else "right" if row.label == wanted else "wrong"
+        assert (one.label, one.expected, one.verdict) == (row.label, wanted, said)
