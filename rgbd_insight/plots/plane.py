@@ -71,7 +71,7 @@ def plane(found: Rows | Mapping[str, Rows], ax: Axes | None = None, *, networks:
     parts = {str(name): _table(part) for name, part in (found if isinstance(found, Mapping) else {"": found}).items()}
     names = list(dict.fromkeys(name for part in parts.values() for name in part["fusion"]))
     names = [n for n in (networks or names) if n in names]
-    ax = canvas(ax, 4.2 if len(parts) == 1 else 3.4)
+    ax = canvas(ax, 4.2 if len(parts) == 1 else 3.3)
     axes = [ax] if len(parts) == 1 else panels(ax, list(parts), len(parts))
     highest = max(part.loc[part["measure"] == SIMILARITY, "value"].max() for part in parts.values())
     ends, few = {}, len(names) <= NAMED

@@ -33,7 +33,7 @@ SETS = {
 }  # of units that are silenced
 PLANTED = "planted: "  # how the family of a concept begins whose visibility was planted
 WIDTH = 6.5  # inches
-TITLE = 76  # letters of a title in one line
+TITLE, SHORT = 76, 6  # letters of a title in one line, and of names beside the axes that leave it its place
 NAMED = 4  # series at most whose names stand beside their lines
 FORMULA = re.compile(r"(?<!\\)\$")  # what opens one
 
@@ -124,7 +124,10 @@ def titled(ax: Axes, message: str) -> Axes:
     >>> titled(plt.figure().subplots(), "Depth is decoded early.").get_title(loc="left")
     'Depth is decoded early'
     """
-    lines = (fill(line, TITLE) for line in message.removesuffix(".").split("\n"))
+    names = [label.get_text() for label in ax.get_yticklabels()] if ax.axison else []
+    longest = max((len(line) for name in names for line in name.split("\n")), default=0)
+    letters = TITLE - max(0, longest - SHORT)  # a title begins where long names end
+    lines = (fill(line, letters) for line in message.removesuffix(".").split("\n"))
     ax.set_title("\n".join(lines), loc="left", fontsize=11, pad=10 if ax.axison else 24, parse_math=False)
     return ax
 

@@ -1,5 +1,6 @@
 """Chapters as committed, and after a run from start to finish in a fresh kernel, once a session."""
 
+import json
 import os
 import time
 from functools import cache
@@ -20,6 +21,39 @@ start = time.process_time()
 for shift in range(400): np.linalg.eigh(np.diag(np.arange(64.0)) + shift)
 sum(i * i for i in range(2_000_000))
 print(time.process_time() - start)"""
+SEEN = "rgbd_drawn"  # the attribute of the shell under which the pictures that a chapter draws are listed
+LIST_PICTURES = f"""
+from IPython import get_ipython
+shell = get_ipython()
+shell.{SEEN} = []
+
+
+def watch(*_):
+    import functools, io, struct, sys
+    base = getattr(sys.modules.get("matplotlib.backend_bases"), "FigureCanvasBase", None)
+    if base is None or hasattr(base.print_figure, "__wrapped__"):
+        return
+    from matplotlib.text import Text
+    draw = base.print_figure
+
+    @functools.wraps(draw)
+    def drawn(canvas, file, *args, **options):
+        made = draw(canvas, file, *args, **options)
+        if isinstance(file, io.BytesIO) and file.getvalue()[1:4] == b"PNG":
+            dpi = options.get("dpi") or canvas.figure.dpi
+            size = [side / dpi for side in struct.unpack(">II", file.getvalue()[16:24])]
+            texts = [t for t in canvas.figure.findobj(Text) if t.get_visible() and t.get_text().strip()]
+            title = next((a.get_title("left") for a in canvas.figure.axes if a.get_title("left")), "")
+            points = min((t.get_fontsize() for t in texts), default=None)
+            shell.{SEEN}.append(dict(title=title, points=points, inches=size))
+        return made
+
+    base.print_figure = drawn
+
+
+for event in ("pre_run_cell", "post_execute"):  # the first cell imports and draws: before its picture is shown
+    shell.events.register(event, watch)
+"""
 QUIET = 0.4  # seconds that WORK takes on the machine of two cores on which the times of chapters are told
 
 
@@ -47,6 +81,11 @@ def attempts(path):
     return _run(path)[2]
 
 
+def pictures(path):
+    """Every picture that the chapter draws, pages of widgets too: title, smallest letters in points, size in inches."""
+    return _run(path)[3]
+
+
 def outputs(notebook):
     """Every output with its cell."""
     for cell in notebook.cells:
@@ -68,6 +107,7 @@ def _run(path):
     start = time.perf_counter()
     with client.setup_kernel(env=environment):
         works, spent = _slower(client, start)
+        _said(client, LIST_PICTURES)
         for index, cell in enumerate(notebook.cells):
             client.execute_cell(cell, index)
             if index in tasks:
@@ -79,7 +119,8 @@ def _run(path):
         # other tests run beside it: what it waited for them is not its own time
         seconds = (_clocks(client, start) - spent).min()
         seconds /= max(1, (works + _slower(client, start)[0]) / 2)
-    return notebook, seconds, tried
+        drawn = json.loads(_said(client, f"import json, IPython; print(json.dumps(IPython.get_ipython().{SEEN}))"))
+    return notebook, seconds, tried, drawn
 
 
 def _clocks(client, start):
@@ -96,10 +137,15 @@ def _slower(client, start):
 
 def _told(client, text):
     """The number that a piece of code prints in the kernel."""
+    return float(_said(client, text))
+
+
+def _said(client, text):
+    """What a piece of code prints in the kernel."""
     cell = nbformat.v4.new_code_cell(f"exec({text!r}, {{}})")  # names of its own: the chapter's are left alone
     client.execute_cell(cell, 0, store_history=False)
     client.nb.cells[0] = client.first
-    return float(cell.outputs[0].text)
+    return "".join(output.text for output in cell.outputs)
 
 
 def _attempt(client, task, index):

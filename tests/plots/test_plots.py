@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from rgbd_insight import plots
+from rgbd_insight.metrics.joint import QUADRANTS
 from rgbd_insight.plots.consistency import MARKS
 from rgbd_insight.plots.main import MAIN
 from rgbd_insight.result import Result, joined
@@ -83,6 +84,18 @@ def test_series_can_be_distinguished_in_grey(name):
     ax = FIGURES[name]()
     for panel in (ax, *ax.child_axes):
         assert not alike_in_grey(panel)
+
+
+def test_a_title_leaves_long_names_their_place():
+    ax = plots.quadrants(made_of_units("an operator"))
+    plots.titled(ax, "Fewer units of a joint network have a counterpart in the other stream, " * 2)
+    ax.figure.draw_without_rendering()
+    assert ax.get_tightbbox().x1 <= ax.figure.bbox.x1
+
+
+def made_of_units(name):
+    row = {"measure": "units in quadrant", "fusion": name, "level": 4, "modality": "rgb", "value": 0.25}
+    return Result.of("joint", [row | {"label": label} for label in QUADRANTS], made={})
 
 
 def alike_in_grey(ax):
