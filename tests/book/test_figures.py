@@ -1,13 +1,16 @@
-"""Every picture of every chapter can be read on the page: letters of nine points or more, no taller than a screen."""
+"""Every picture of every chapter can be read on the page, has a title and, where it is of numbers, brings its table."""
 
 import pytest
+from figure_tables import tables
 
-from tests.book._chapters import CHAPTERS, pictures
+from tests.book._chapters import CHAPTERS, pictures, run
 
 COLUMN, SCREEN = 688, 900  # CSS pixels: the text column of the theme in a window of 1280 by 900, and its height
 LETTERS = 9  # points, at the width of the page
 PIXELS = 100  # of an inch of a figure on the page; an inch of CSS has 96
 UNNAMED = {"data", "models", "speed", "your_model"}  # pictures of inputs and timings, some without a message
+# pictures of images; and what is drawn from a file of results that is a CSV itself
+NO_TABLE = {"fig-data-cues", "fig-data-sensor", "fig-data-nyuv2", "fig-speed", "fig-scaling"}
 
 
 def shown(picture):
@@ -34,6 +37,13 @@ def test_pictures_can_be_read_on_the_page(path):
 @pytest.mark.parametrize("path", [p for p in CHAPTERS if p.stem not in UNNAMED], ids=lambda p: p.stem)
 def test_pictures_have_titles(path):
     assert not [picture for picture in pictures(path) if not picture["title"]]
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda p: p.stem)
+def test_figures_of_numbers_bring_their_table(path):
+    notebook = run(path)[0]
+    about = [cell.metadata.get("mystnb", {}).get("figure", {}) for cell in notebook.cells]
+    assert {figure["name"] for figure in about if "name" in figure} - set(tables(notebook)) <= NO_TABLE
 
 
 def test_small_letters_and_tall_pictures_are_seen():
