@@ -15,7 +15,7 @@ def package(name, install):
     """The module, or None where it is not installed; then it is reported at the end."""
     try:
         return importlib.import_module(name)
-    except ImportError as error:
+    except (ImportError, RuntimeError) as error:  # RuntimeError: of a build for another torch
         MISSING[install] = f"not compared: {error}"
         return None
 
@@ -67,6 +67,60 @@ def minibatch_cka_ways(levels, batch):
             return _ratio([torch.tensor([[single.CKA._HSIC(shell, a, b) for b in k] for a in k]) for k in zero])
 
         yield "torch_cka", pairs
+
+
+def calibrated_ways(first, second, permutations):
+    """(name, call) of packages that set the best pair of levels beside its permutations."""
+    if layers := package("calibrated_similarity", "calibrated-similarity"):
+
+        def similarity(a, b):  # linear CKA from products of units; the levels come centred
+            return (a.T @ b).square().sum() / ((a.T @ a).norm() * (b.T @ b).norm())
+
+        random = torch.Generator().manual_seed(0)
+        x, y = centred(first), centred(second)
+        yield (
+            "calibrated-similarity",
+            lambda: layers.calibrate_layers(x, y, similarity, K=permutations, generator=random)[0].numpy(),
+        )
+
+
+def rsa_ways(levels):
+    """(name, call) of packages that compare the distances between images of all pairs of levels."""
+    if toolbox := package("rsatoolbox", "rsatoolbox"):
+
+        def compared():
+            sets = [toolbox.data.Dataset(level.astype(np.float64)) for level in levels]
+            rdms = toolbox.rdm.calc_rdm(sets, method="euclidean")
+            return toolbox.rdm.compare(rdms, rdms, method="spearman")
+
+        yield "rsatoolbox", compared
+
+
+def readers(model, names, pooled):
+    """(name, function of the inputs, note) of tools that read the outputs of modules by their names."""
+    if lens := package("torchlens", "torchlens"):
+        # else its wrappers around all of torch's functions would stay, and slow the others
+        options = lens.options.CaptureOptions(layers_to_save=list(names), unwrap_when_done=True)
+
+        def logged(given):
+            log = lens.trace(model, list(given), capture=options)
+            return [pooled(log[name].out) for name in names]
+
+        yield "torchlens", logged, "it logs every operation"
+    if sight := package("nnsight", "nnsight"):
+        wrapped = sight.NNsight(model)
+        modules = [wrapped.get(name) for name in names]
+
+        def traced(given):
+            with wrapped.trace(*given):
+                found = sight.save([pooled(module.output) for module in modules])
+            return found
+
+        yield "nnsight", traced, ""
+    if graph := package("torchvision.models.feature_extraction", "torchvision"):
+        cut = graph.create_feature_extractor(model, names)
+        yield "create_feature_extractor", lambda given: [pooled(maps) for maps in cut(*given).values()], "traced once"
+    package("thingsvision", "thingsvision")  # its extractors are hooks too, its CKA numpy's
 
 
 def _ratio(parts):

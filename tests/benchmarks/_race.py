@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 import torch
 
+from tests.benchmarks._guard import IQR
+
 RUNS = 5
 STATUS = Path("/proc/self/status")
 
@@ -45,16 +47,17 @@ def race(workload, work, ways, reference=None, runs=RUNS):
             way.result = way.run()
             way.seconds.append((time.perf_counter() - start) * way.times)
             way.cpu.append((time.process_time() - used) * way.times)  # of all threads: depends less on other work
-    return [_row(workload, work, way, reference) for way in ways]
+    return [row(workload, work, way, reference) for way in ways]
 
 
-def _row(workload, work, way, reference):
+def row(workload, work, way, reference=None):
+    """One row of the table of results, of a way whose times are known."""
     low, median, high = np.quantile(way.seconds, [0.25, 0.5, 0.75])
     error = np.nan
     if reference is not None:
         found = np.asarray(way.pick(way.result), dtype=np.float64)
         error = float(np.abs(found - np.asarray(way.pick(reference), dtype=np.float64)).max())
-    row = {
+    made = {
         "workload": workload,
         "work": work,
         "way": way.name,
@@ -68,10 +71,11 @@ def _row(workload, work, way, reference):
         "error": error,
         "peak_mb": way.peak,
         "note": way.note,
+        "each": way.seconds,
     }
-    time = f"{median:9.3f} s ({low:.3f}-{high:.3f})  cpu {row['cpu']:.3f}"
+    time = f"{median:9.3f} s ({low:.3f}-{high:.3f})  cpu {made['cpu']:.3f}"
     print(f"  {work:38s} {way.name:24s} {time}  error {error:8.1e}  {way.peak:7.0f} MB")
-    return row
+    return made
 
 
 def _peak(function):
@@ -111,7 +115,25 @@ def exponent(table, x, y):
 
 
 def beside_ours(rows):
-    """The rows as a table that says how much longer each way takes than the fastest of ours."""
+    """The rows as a table with "ratio", how much longer each way takes than the fastest of ours, and its "spread".
+
+    The ratio is the median over repetitions, in each of which all ways ran in turn; the spread is the robust standard
+    deviation of its logarithm over them, missing where a way ran once.
+    """
     table = pd.DataFrame(rows)
-    ours = table[table["ours"]].groupby(["workload", "work"])["seconds"].min().rename("fastest")
-    return table.join(ours, on=["workload", "work"]).assign(ratio=lambda t: t["seconds"] / t["fastest"])
+    for _, part in table.groupby(["workload", "work"], sort=False):
+        best = part.loc[part[part["ours"]]["seconds"].idxmin()]
+        for i, way in part.iterrows():
+            logs = _logs(way, best)
+            low, median, high = np.quantile(logs, [0.25, 0.5, 0.75])
+            spread = (high - low) / IQR if len(logs) > 1 else np.nan
+            table.loc[i, ["fastest", "ratio", "spread"]] = best["seconds"], np.exp(median), spread
+    return table.drop(columns="each", errors="ignore")
+
+
+def _logs(way, best):
+    """Logarithms of how much longer `way` took, for each repetition; of the medians where they were not run together."""
+    each = [one.get("each") for one in (way, best)]
+    if all(isinstance(times, list) for times in each) and len(each[0]) == len(each[1]):
+        return np.log(each[0]) - np.log(each[1])
+    return np.log([way["seconds"] / best["seconds"]])
