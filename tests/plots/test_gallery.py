@@ -171,6 +171,15 @@ def test_the_images_are_those_with_the_strongest_and_weakest_responses(features,
         assert colour.get_extent()[:2] == depth.get_extent()[:2] and colour.get_extent()[2] < depth.get_extent()[3]
 
 
+def test_a_gallery_brings_the_images_that_it_shows(features, drawn):
+    unit = best_unit(features, "sum", "rgb", 3)
+    strong, weak = plots.extremes(features, unit, 4)
+    table = plots.table_of(plots.gallery(features, drawn, unit).figure)
+    assert table["image"].tolist() == features.samples["id"].iloc[strong + weak].tolist()
+    assert table["response"].tolist() == unit.responses(features)[strong + weak].tolist()
+    assert table["shown as"].tolist() == ["strongest"] * 4 + ["weakest"] * 2 and set(table["unit"]) == {unit.unit}
+
+
 def test_no_group_is_shown_twice():
     grouped = noise(n=40)
     grouped.groups = np.repeat(np.arange(10), 4)

@@ -52,3 +52,21 @@ def test_a_notebook_holds_the_table_beside_the_picture():
     assert list(read["value"]) == [0.5, 0.5] and "text/plain" in bundle
     cell = {"metadata": {"mystnb": {"figure": {"name": "fig-a"}}}, "outputs": [{"data": bundle}]}
     assert tables({"cells": [cell, {"metadata": {}, "source": "text"}]}) == {"fig-a": bundle["text/csv"]}
+
+
+def test_packed_bits_stay_out_of_a_table():
+    @keeps_table
+    def drawn(table, ax=None):
+        return plt.figure().subplots()
+
+    table = plots.table_of(drawn(pd.DataFrame({"unit": [1, 2], "mask": [b"\xff\x00", b"\x00"]})).figure)
+    assert list(table.columns) == ["unit"] and len(table) == 2
+
+
+def test_the_partitioning_keeps_both_of_its_tables():
+    def of(question, measure):
+        row = {"measure": measure, "modality": "rgb", "level": 1, "value": 0.25}
+        return Result.of(question, [row | {"label": part} for part in ("named", "unnamed", "all")], made={})
+
+    ax = plots.partitioning(of("consistency", "consistent share"), of("specificity", "specific share"), "rgb")
+    assert set(plots.table_of(ax.figure)["measure"]) == {"consistent share", "specific share"}
