@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rgbd_insight.hooks import Tap, at_level
 from rgbd_insight.models.inputs import Adapter, Inputs
-from rgbd_insight.utils.messages import unknown
+from rgbd_insight.utils.messages import checked_path, unknown
 from rgbd_insight.utils.reading import Unreadable, read_toml
 
 LEVELS = (1, 2, 3, 4)
@@ -112,7 +112,7 @@ def read_tap_map(path: str | Path) -> TapMap:
     >>> [tap.module for tap in read_tap_map(path)[:2]]
     ['colour.stage1', 'colour.stage2']
     """
-    path = Path(path)
+    path = checked_path("path", path)
     try:
         tables = read_toml(path)
     except FileNotFoundError:

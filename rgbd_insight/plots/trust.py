@@ -9,6 +9,7 @@ from matplotlib.lines import Line2D
 
 from rgbd_insight.plots.style import COLOURS, INK, MARKERS, MODALITIES, NETWORKS, SHADE, canvas, filled, finish
 from rgbd_insight.plots.tables import keep
+from rgbd_insight.utils.messages import unknown
 from rgbd_insight.validation import scores
 
 OURS, OTHER, WORSE = COLOURS["both"], COLOURS["none"], MODALITIES[0]
@@ -127,6 +128,8 @@ def null_curves(table: pd.DataFrame, ax: Axes | None = None, *, width: int | Non
     means = scores.null_means(_battery_rows(table, "bias", "measure", "ours", "n", "width"))
     others = means[~means["ours"].astype(bool)]
     width = int((others if len(others) else means)["width"].max()) if width is None else width
+    if width not in set(means["width"]):
+        raise ValueError(unknown("width", width, sorted(means["width"].unique())))
     means = means[means["width"] == width]
     ax = keep(canvas(ax, 4.4), means)
     ax.axhline(0, color=INK, lw=1)
@@ -259,6 +262,8 @@ def partitioning_errors(table: pd.DataFrame, ax: Axes | None = None, *, noise: f
     """
     found = scores.shares(_battery_rows(table, "partitioning"))
     noise = found["noise"].min() if noise is None else noise
+    if noise not in set(found["noise"]):
+        raise ValueError(unknown("noise", noise, sorted(found["noise"].unique())))
     found = found[found["noise"] == noise]
     ax = keep(canvas(ax, 4.2), found)
     conditions, ratios = list(dict.fromkeys(found["condition"])), sorted(found["noise_ratio"].unique())

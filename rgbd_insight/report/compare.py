@@ -12,6 +12,7 @@ import pandas as pd
 
 from rgbd_insight.features import SCORES
 from rgbd_insight.report.page import html_table, render, write
+from rgbd_insight.utils.messages import checked_path
 from rgbd_insight.utils.reading import Unreadable, read_json
 
 FORMAT = "rgbd_insight.audit/1"
@@ -144,6 +145,7 @@ def read_report(path: Path) -> dict[str, Any]:
     ValueError
         Where it is none; it names what is wrong.
     """
+    path = checked_path("path", path)
     try:
         found = read_json(path)
     except FileNotFoundError:

@@ -31,6 +31,8 @@ def false_positives(table: pd.DataFrame) -> pd.DataFrame:
     Where neighbouring groups are alike, `condition` says how much.
     """
     rows = table[table["battery"].isin(["null", "neighbours"])]
+    if rows.empty:
+        raise ValueError("`table` must have rows of the battery 'null'; it has none")
     found = rows.groupby(["measure", "condition"], sort=False)["value"].agg(rate="mean", worlds="size").reset_index()
     hits = (found["rate"] * found["worlds"]).round()
     each = (1 - CERTAIN) / found["measure"].nunique()
@@ -85,6 +87,8 @@ def calibrated(table: pd.DataFrame) -> pd.DataFrame:
     """Slope and intercept of value on the analytic truth, and the root mean square error, by measure."""
     rows = {}
     for measure, part in _of(table, "calibration").groupby("measure", sort=False):
+        if part["truth"].nunique() < 2:
+            raise ValueError(f"`table` must have worlds of two truths or more for a slope; {measure!r} has one")
         slope, intercept = np.polyfit(part["truth"], part["value"], 1)
         error = float(np.sqrt(((part["value"] - part["truth"]) ** 2).mean()))
         rows[measure] = {"slope": slope, "intercept": intercept, "rmse": error, "worlds": len(part)}

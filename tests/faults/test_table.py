@@ -6,14 +6,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 FAULTS = tomllib.loads((HERE / "table.toml").read_text(encoding="utf-8"))["fault"]
-TABLED = (
-    "test_recovery.py",
-    "test_damage.py",
-    "test_interrupts.py",
-    "test_campaign.py",
-    "test_malformed.py",
-    "test_reading.py",
-)
+TABLED = tuple(f"test_{name}.py" for name in "recovery damage interrupts campaign malformed reading".split())
 
 
 def _tests_of(path):
