@@ -47,8 +47,9 @@ def bars(table: pd.DataFrame, results: str | Path | None = None) -> pd.DataFrame
     >>> bool(found.loc[found["score"] == "degenerate input", "met"].all())
     True
     """
-    found = [*_chance(table), *_coverage(table), *_truth(table), *_account(table), *_concepts(table), *_ranking(table)]
-    found += joint_bars(table)
+    gaps = scores.differences(table)
+    found = [*_chance(table), *_coverage(table), *_truth(table), *_account(table), *_concepts(table)]
+    found += [*_ranking(table, gaps), *joint_bars(gaps)]
     if results is not None:
         found += _scenes(read_table(results, "labels")) if "labels" in table_names(results) else []
         other = changed(results)
@@ -154,9 +155,9 @@ def _concepts(table: pd.DataFrame) -> list[tuple]:
     return found
 
 
-def _ranking(table: pd.DataFrame) -> list[tuple]:
+def _ranking(table: pd.DataFrame, gaps: pd.DataFrame) -> list[tuple]:
     means, shown = scores.ranked(table), ("shown, not asked", None)
-    value, gaps = means.loc["rank_units", "all"], scores.differences(table).query("score == 'concept'")
+    value, gaps = means.loc["rank_units", "all"], gaps.query("score == 'concept'")
     many = gaps.loc[gaps["where"] == "all", "worlds"].max() >= MANY
     score, gap = "ranking, mean AUROC of concept specificity", "ranking, paired difference"
     found = [_row(score, "all held-out worlds", value, *(("at least .80", value >= 0.8) if many else shown))]
@@ -180,9 +181,12 @@ def _ranking(table: pd.DataFrame) -> list[tuple]:
     return found
 
 
-def joint_bars(table: pd.DataFrame) -> list[tuple]:
-    """Each part of the joint score, and the best alternatives as they are and normalised; every form of synergy."""
-    gaps, found, shown = scores.differences(table), [], ("shown, not asked", None)
+def joint_bars(gaps: pd.DataFrame) -> list[tuple]:
+    """Each part of the joint score, and the best alternatives as they are and normalised; every form of synergy.
+
+    `gaps` is what `scores.differences` makes of a table.
+    """
+    found, shown = [], ("shown, not asked", None)
     joint = gaps[gaps["score"] == "joint"].sort_values("other", ascending=False)
     parts = {"debiased_cka, normalised": "similarity alone", "semantic variance": "semantic variance alone"}
     own, units = joint["alternative"].isin(parts), joint["alternative"].str.endswith("units")

@@ -388,7 +388,7 @@ def test_what_the_joint_score_is_asked_is_to_beat_its_parts_and_the_best_of_the_
         for m, v, e in (("excess synergy", 0.95, 0.02), ("co-information", 0.9, 0.0), ("decodability gain", 0.94, 0.04))
         for w in range(worlds)
     ]
-    found = joint_bars(pd.DataFrame(rows).reindex(columns=COLUMNS))
+    found = joint_bars(scores.differences(pd.DataFrame(rows).reindex(columns=COLUMNS)))
     asked = {row[1]: row[-1] for row in found if row[0].startswith("joint")}
     assert asked == {
         "to semantic variance alone": True,
