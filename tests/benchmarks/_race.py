@@ -132,7 +132,7 @@ def beside_ours(rows):
 
 
 def _logs(way, best):
-    """Logarithms of how much longer `way` took, for each repetition; of the medians where they were not run together."""
+    """Logarithms of how much longer `way` took, for each repetition; of the medians where the two ran apart."""
     each = [one.get("each") for one in (way, best)]
     if all(isinstance(times, list) for times in each) and len(each[0]) == len(each[1]):
         return np.log(each[0]) - np.log(each[1])
