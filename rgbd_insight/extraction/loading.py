@@ -58,8 +58,8 @@ class Loader:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for pool in (self._front, self._pool):
-            if pool:
+        for pool in (self._pool, self._front):
+            if pool:  # what is read ahead ends with the part at hand
                 pool.shutdown(cancel_futures=True)
 
     def expect(self, blocks: Sequence[range], partners: np.ndarray, others: Iterable[int] = ()) -> None:
