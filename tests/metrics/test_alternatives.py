@@ -59,16 +59,17 @@ def test_sampled_cka_of_one_unit_or_of_units_with_nothing_in_common_is_refused()
         sampled_cka(alone, alone[:, ::-1])
 
 
-def test_calibration_is_that_of_the_permuted_values():
+@pytest.mark.parametrize("function", [cka, debiased_cka])
+def test_calibration_is_that_of_the_permuted_values(function):
     x, y = noisy(1, (6, 4), noise=3.0)
     groups = np.arange(60) // 3
     rng = np.random.default_rng(5)
-    chance = sorted(cka(x, y[permute_groups(groups, rng)]) for _ in range(39))
+    chance = sorted(function(x, y[permute_groups(groups, rng)]) for _ in range(39))
     quantile = chance[37]  # the 38th of 39: .95 of 40
-    found = calibrated_similarity([x], [y], groups, permutations=39, seed=5)
-    assert found.levels.item() == pytest.approx((cka(x, y) - quantile) / (1 - quantile))
+    found = calibrated_similarity([x], [y], groups, measure=function.__name__, permutations=39, seed=5)
+    assert found.levels.item() == pytest.approx((function(x, y) - quantile) / (1 - quantile))
     assert found.best == pytest.approx(found.levels.item())
-    assert found.p == pytest.approx((1 + sum(c >= cka(x, y) for c in chance)) / 40)
+    assert found.p == pytest.approx((1 + sum(c >= function(x, y) for c in chance)) / 40)
 
 
 def test_the_choice_of_levels_and_their_widths_are_in_the_null():

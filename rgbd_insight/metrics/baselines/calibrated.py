@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from rgbd_insight.metrics.baselines.pairs import MEASURES, matrix
-from rgbd_insight.metrics.cka import cka_matrix
+from rgbd_insight.metrics.cka import cka_statistic
 from rgbd_insight.stats.estimates import p_value
 from rgbd_insight.stats.groups import exchanger
 
@@ -97,12 +97,12 @@ def calibrated_similarity(
     rng, exchange = np.random.default_rng(seed), exchanger(groups)
     second = [np.asarray(y) for y in second]
 
-    def values(order: np.ndarray) -> np.ndarray:  # (L, M)
-        moved = [y[order] for y in second]
-        return cka_matrix(first, moved) if measure == "debiased_cka" else matrix(measure, first, moved)
-
-    value = values(np.arange(len(second[0])))
-    draws = np.stack([values(exchange(rng)) for _ in range(permutations)])  # (P, L, M)
+    orders = [np.arange(len(second[0])), *(exchange(rng) for _ in range(permutations))]
+    if measure == "debiased_cka":
+        found = cka_statistic(list(first), second).many([(orders[0], order) for order in orders])  # (1 + P, L, M)
+    else:
+        found = np.stack([matrix(measure, first, [y[order] for y in second]) for order in orders])
+    value, draws = found[0], found[1:]
     chance = np.sort(draws, axis=0)[place - 1]
     highest = draws.max((1, 2))
     top = np.sort(highest)[place - 1]
