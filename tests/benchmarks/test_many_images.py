@@ -43,25 +43,24 @@ class Written(WritesCells):
 
 
 def test_time_grows_as_the_images_do_and_memory_does_not(tmp_path):
+    """Seconds are the processor's: it runs for minutes, in which other work would count as well."""
     rows = []
     for images in IMAGES:
         folder = tmp_path / str(images)
         folder.mkdir()
         writer, groups = Written(folder, images), [str(i // 5) for i in range(images)]
-        begun, used = time.perf_counter(), time.process_time()
+        begun = time.process_time()
         found, peak = _peak(lambda writer=writer, groups=groups: profiles_of(writer, groups))
-        seconds, cpu = time.perf_counter() - begun, time.process_time() - used
+        seconds = time.process_time() - begun
         assert found[KEY].shape == (5, UNITS, K) and np.isfinite(found[KEY]).all()
         shutil.rmtree(folder)
-        print(f"  {images} images x {UNITS} units: {seconds:.0f} s, cpu {cpu:.0f} s, {peak:.0f} MB more")
-        rows.append({"size": images, "seconds": seconds, "cpu": cpu, "peak_mb": peak})
+        print(f"  {images} images x {UNITS} units: {seconds:.1f} s, {peak:.0f} MB more")
+        rows.append({"size": images, "seconds": seconds, "peak_mb": peak})
     table = pd.DataFrame(rows)
-    power = exponent(table, "size", "cpu")
+    power = exponent(table, "size", "seconds")
     print(f"  profiles: time grows like images^{power:.2f}")
     fixed = {"workload": "scaling", "work": "profiles at positions by images", "axis": "images", "runs": 1}
-    SCALING.extend(
-        table.drop(columns="cpu").assign(**fixed, exponent=exponent(table, "size", "seconds")).to_dict("records")
-    )
+    SCALING.extend(table.assign(**fixed, exponent=power).to_dict("records"))
     assert power <= 1.15  # sorting is a little more than linear
     if len(rows) > 1:
         assert table["peak_mb"].iloc[-1] - table["peak_mb"].iloc[0] <= 100
