@@ -23,7 +23,8 @@ from tests.benchmarks.test_extraction import ROOT, Large
 
 IMAGES = int(os.environ.get("RGBD_INSIGHT_FOLDER", 4))
 SIZE, CLASSES, DISTINCT = (480, 640), 40, 8
-KERNELS = ("convolution", "batch_norm", "relu", "clamp_min", "max_pool2d", "upsample", "aten::add")  # the network's own
+KERNELS = ("conv", "batch_norm", "relu", "clamp_min", "max_pool2d", "upsample", "aten::add")  # the network's own
+ONCE = {"runs": 1, "times": 1, "error": np.nan, "peak_mb": np.nan}  # of a row
 WAIT = 0.03  # seconds an image and pass, of a network that computes elsewhere
 
 
@@ -103,7 +104,7 @@ def rows_of(work, whole, bare, note):
     """A row of an extraction and one of its forward passes alone; returns the ratio of their processor times."""
     for way, (seconds, cpu), said in (("extract", whole, note), ("bare forward passes", bare, "on the same inputs")):
         print(f"  {work:58s} {way:20s} {seconds:8.1f} s  cpu {cpu:8.1f} s  {said}")
-        fixed = {"workload": "E", "work": work, "way": way, "ours": way == "extract", "runs": 1, "times": 1}
+        fixed = {"workload": "E", "work": work, "way": way, "ours": way == "extract", **ONCE}
         ROWS.append(fixed | {"seconds": seconds, "low": seconds, "high": seconds, "cpu": cpu, "note": said})
     print(f"  {whole[1] / bare[1]:.3f} times the bare passes' processor time")
     return whole[1] / bare[1]
@@ -172,7 +173,7 @@ def test_reading_ahead_hides_the_reading(tmp_path, monkeypatch):
             f"  a network that computes elsewhere, workers={workers}: {seconds / passes / WAIT:.2f} times its own time"
         )
         fixed = {"workload": "E", "work": "folder, network elsewhere", "way": f"workers={workers}", "ours": workers > 0}
-        spent = {"seconds": seconds, "low": seconds, "high": seconds, "cpu": cpu, "runs": 1, "times": 1}
+        spent = {"seconds": seconds, "low": seconds, "high": seconds, "cpu": cpu} | ONCE
         ROWS.append(fixed | spent | {"note": f"its own time is {passes * WAIT:.2f} s"})
     assert took[2][0] < took[0][0]
 
@@ -198,7 +199,7 @@ def test_memory_does_not_grow_with_the_folder(tmp_path):
         peaks.append(peak)
         print(f"  {count} pairs of 480x640: {peak:.0f} MB, {seconds:.0f} s, cpu {cpu:.0f} s")
         fixed = {"workload": "E", "work": f"folder of {count} pairs, small network", "way": "extract", "ours": True}
-        spent = dict.fromkeys(("seconds", "low", "high"), seconds) | {"cpu": cpu, "runs": 1, "times": 1}
+        spent = dict.fromkeys(("seconds", "low", "high"), seconds) | {"cpu": cpu} | ONCE
         ROWS.append(fixed | spent | {"peak_mb": peak, "note": "memory of the whole process"})
     assert peaks[1] - peaks[0] <= 60  # MB
 
