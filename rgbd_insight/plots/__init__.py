@@ -15,13 +15,11 @@ from rgbd_insight.plots.claims import (
 )
 from rgbd_insight.plots.collaboration import ablation, accuracy, class_accuracy, gradients, retention, utilisation
 from rgbd_insight.plots.consistency import partitioning, similarity
-from rgbd_insight.plots.criteria import criteria, missed
 from rgbd_insight.plots.evolution import centre_of_mass, dimension, families_by_level, level_similarity, training
 from rgbd_insight.plots.inputs import cues, decodability_by_encoding, purity, scenes, shares_by_encoding
 from rgbd_insight.plots.main import main_measure, plot
 from rgbd_insight.plots.plane import axis, level_pairs, moved, plane, quadrants
-from rgbd_insight.plots.presence import presence
-from rgbd_insight.plots.specificity import concepts, contributions, dissimilarity, visibility
+from rgbd_insight.plots.specificity import concepts, contributions, dissimilarity, presence, visibility
 from rgbd_insight.plots.style import titled
 from rgbd_insight.plots.tables import table_of
 from rgbd_insight.plots.trust import (
@@ -34,7 +32,7 @@ from rgbd_insight.plots.trust import (
     null_curves,
     partitioning_errors,
 )
-from rgbd_insight.plots.truth import against_truth, beside_truth
+from rgbd_insight.plots.truth import against_truth, beside_truth, criteria, missed
 from rgbd_insight.plots.units import KINDS_IN_WORDS, extremes, gallery, gallery_text, locations
 from rgbd_insight.utils.arguments import explain_arguments
 

@@ -10,7 +10,7 @@ LETTERS = 9  # points, at the width of the page
 PIXELS = 100  # of an inch of a figure on the page; an inch of CSS has 96
 UNNAMED = {"data", "models", "speed", "your_model"}  # pictures of inputs and timings, some without a message
 # pictures of images; and what is drawn from a file of results that is a CSV itself
-NO_TABLE = {"fig-data-cues", "fig-data-sensor", "fig-data-nyuv2", "fig-speed", "fig-scaling"}
+NO_TABLE = {"fig-data-cues", "fig-data-sensor", "fig-speed", "fig-scaling"}
 
 
 def shown(picture):

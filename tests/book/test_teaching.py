@@ -9,7 +9,7 @@ from figure_tables import tables
 from predictions import SECTION
 from readme import glued
 
-from rgbd_insight.plots.criteria import PROPERTIES
+from rgbd_insight.plots.truth import PROPERTIES
 from tests.book._chapters import BOOK, run
 from tests.book.test_exercises import MINUTES, TEACHERS, WITH_EXERCISES, words
 
