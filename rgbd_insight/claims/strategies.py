@@ -114,18 +114,17 @@ def consistent_units(features: Features, spec: dict) -> Row:
 
 def retention(features: Features, spec: dict) -> Row:
     """Row 4: how far the joint network's streams are from the twins' spread, by concept family."""
-    fusions = [f for f in joint_fusions(features) if len(features.find(fusion=f, role="final")) > 1]
+    joint = {f: len(features.find(fusion=f, role="final")) for f in joint_fusions(features)}
     twins = len(features.find(fusion=features.modalities[0].name, role="final"))
-    best = max(fusions, key=lambda f: len(features.find(fusion=f, role="final")), default=None)
-    seeds = len(features.find(fusion=best, role="final")) if best else 0
-    if not seeds or 1 / comb(twins + seeds, seeds) > spec["level"]:
+    best = max(joint, key=lambda f: (joint[f], f == "sum"), default="")
+    seeds = joint.get(best, 0)
+    if seeds < 2 or 1 / comb(twins + seeds, seeds) > spec["level"]:
         why = f"{seeds} joint and {twins} twin seeds (of {spec['twin_seeds']}) allow no p below {spec['level']}"
         return untested(why, ALL)
-    fusion = "sum" if "sum" in fusions and len(features.find(fusion="sum", role="final")) == seeds else best
-    profiles = [_profiles(networks(features, run)) for run in (fusion, TWINS)]
+    profiles = [_profiles(networks(features, run)) for run in (best, TWINS)]
     value, p = distance_test(*profiles)
     verdict = "supported" if p < spec["level"] else "inconclusive"
-    why = f"{fusion}: {len(profiles[0])} joint against {len(profiles[1])} twin seeds, exact permutation"
+    why = f"{best}: {len(profiles[0])} joint against {len(profiles[1])} twin seeds, exact permutation"
     return Row("distance from the twins, in their spread (RMS over families)", value, p=p, verdict=verdict, why=why)
 
 
@@ -163,7 +162,8 @@ def imbalance(features: Features, spec: dict, table: pd.DataFrame | None = None)
         seen = table[(table.measure == f"C{UNCORRECTED}") & (table.fusion != TWINS)].groupby("fusion").run.nunique()
         sizes = [int(n) for n in seen if n > 1]
     if len(sizes) < 2 or 1 / _labellings(sizes) > spec["level"]:
-        why = f"{len(sizes)} strategies of {sizes} seeds allow no p below {spec['level']}"
+        several = f" ({', '.join(map(str, sizes))})" if sizes else ""
+        why = f"{len(sizes)} strategies of several seeds{several} allow no p below {spec['level']}"
         return untested(why, ALL)
     rows = balance(features).table if table is None else table
     rows = rows[(rows.fusion != TWINS) & rows.measure.isin([m + end for m in "CS" for end in ("", UNCORRECTED)])]
