@@ -36,7 +36,7 @@ MODALITIES = {
     "three": (Modality("rgb", "", 0, 1), Modality("depth", "m", 0, 10), Modality("thermal", "K", 250, 350)),
 }
 NAMED = {"segmentation": CLASSES, "classification": CLASSES, "saliency": 2, "regression": 0, "dense regression": 0}
-CHAPTER, PATHS, LINES = Path(__file__).parents[2] / "book" / "your_model.ipynb", 7, 12
+CHAPTER, PATHS, LINES = Path(__file__).parents[2] / "book" / "your_model.ipynb", 8, 12
 EVERY = list(product([*NAMED, "none"], (True, False), MODALITIES, (False, True)))
 
 
