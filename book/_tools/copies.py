@@ -94,7 +94,7 @@ def readable(
     for cell in made["cells"]:
         if cell["cell_type"] == "markdown":
             cell["source"] = plain.markdown("".join(cell["source"]), values, titles)
-        elif left := sorted(tags(cell) - {"skip-execution", "hide-input", "hide-output", "remove-cell"}):
+        elif left := sorted(tags(cell) - {"skip-execution", "hide-input", "hide-output", "remove-input", "remove-cell"}):
             cell["metadata"]["tags"] = left
         else:
             cell["metadata"].pop("tags", None)
