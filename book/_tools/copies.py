@@ -25,6 +25,7 @@ BUILD = BOOK.parent / "_build"
 GATES = re.compile(r"```\{solution-(start|end)\}[^\n]*\n(?::[^\n]*\n)*```\n?")
 ANSWER = re.compile(r"^( *)(:{3,})\{dropdown\} Answer\n.*?^\1\2$\n?", re.M | re.S)
 PREDICTION = "*My prediction:* …"
+HIDING = {"skip-execution", "hide-input", "hide-output", "remove-input", "remove-cell"}  # tags of cells
 CARRIED = ("features", "results")
 NOTE = """# Student copies
 
@@ -94,7 +95,7 @@ def readable(
     for cell in made["cells"]:
         if cell["cell_type"] == "markdown":
             cell["source"] = plain.markdown("".join(cell["source"]), values, titles)
-        elif left := sorted(tags(cell) - {"skip-execution", "hide-input", "hide-output", "remove-input", "remove-cell"}):
+        elif left := sorted(tags(cell) - HIDING):
             cell["metadata"]["tags"] = left
         else:
             cell["metadata"].pop("tags", None)
