@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.benchmarks._guard import kept, longer, spread_of_quartiles, worse
+from tests.benchmarks._guard import kept, longer, worse
 from tests.benchmarks._race import beside_ours
 
 PLACE = {"device": "x86_64", "cores": 2, "threads": 2, "times": 1}
@@ -70,12 +70,3 @@ def test_ratios_are_medians_of_repetitions_and_spreads_are_theirs():
     assert table.loc["theirs", "spread"] == pytest.approx(0.1, rel=0.15)
     assert table.loc[["fast", "slow", "one"], "ratio"].tolist() == pytest.approx([1, 4.5, 2])
     assert table["spread"].isna().tolist() == [False] * 3 + [True] * 2 and "each" not in table
-
-
-def test_a_table_without_spreads_has_those_of_its_quartiles():
-    table = measured(5.0).drop(columns="spread")
-    table = table.assign(seconds=[1.0, 5.0], fastest=1.0, low=[0.9, 5.0], high=[1.1, 5.0], runs=5)
-    want = np.log(1.1 / 0.9) / 1.349
-    assert spread_of_quartiles(table).tolist() == pytest.approx([want * np.sqrt(2), want])
-    assert spread_of_quartiles(table.assign(runs=1)).isna().all()
-    assert len(worse(measured(3.0), table)) == 1 and len(worse(measured(4.0, 0.0), table)) == 0

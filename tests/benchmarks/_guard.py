@@ -28,30 +28,18 @@ def worse(found, known):
     Parameters
     ----------
     found, known : DataFrame
-        With the columns `KEY`, `SAME`, `ours`, `ratio` and `spread`; a table of before there were spreads has "low" and
-        "high", the quartiles, from which its spread is taken as if the two ways' times had nothing in common.
+        With the columns `KEY`, `SAME`, `ours`, `ratio` and `spread`.
 
     Returns
     -------
     DataFrame
         `KEY`, "ratio", "ratio_before" and "allowed", the ratio below which it is worse.
     """
-    known = known if "spread" in known else known.assign(spread=spread_of_quartiles(known))
     both = found[~found["ours"].astype(bool)].merge(known, on=KEY + SAME, suffixes=("", "_before"))
     noise = WIDE * np.sqrt(both["spread"] ** 2 + both["spread_before"] ** 2)
     allowed = both["ratio_before"] / np.exp(noise.clip(lower=np.log(LEAST)))
     both = both.assign(allowed=allowed)[[*KEY, "ratio", "ratio_before", "allowed"]]
     return both[both["ratio"] < both["allowed"]].reset_index(drop=True)  # never where a spread is missing
-
-
-def spread_of_quartiles(table):
-    """The spread of each row's ratio from the quartiles of its time and of that of the fastest of ours."""
-    own = np.log(table["high"] / table["low"]) / IQR
-    fastest = table["seconds"] == table["fastest"]
-    base = table[fastest].assign(base=own[fastest]).drop_duplicates(["workload", "work"])
-    base = table[["workload", "work"]].merge(base[["workload", "work", "base"]], how="left")["base"]
-    spread = np.sqrt(own.to_numpy() ** 2 + base.to_numpy() ** 2)
-    return pd.Series(spread, table.index).where(table["runs"] > 1)
 
 
 def kept(found, known, regressed):

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from threadpoolctl import threadpool_limits
 
 MISSING = {}  # package: why it is not compared
+NOWHERE = ("netrep", "thingsvision")  # asked for beside this torch and numpy; no release could be imported so far
 
 
 def package(name, install):
@@ -120,7 +121,6 @@ def readers(model, names, pooled):
     if graph := package("torchvision.models.feature_extraction", "torchvision"):
         cut = graph.create_feature_extractor(model, names)
         yield "create_feature_extractor", lambda given: [pooled(maps) for maps in cut(*given).values()], "traced once"
-    package("thingsvision", "thingsvision")  # its extractors are hooks too, its CKA numpy's
 
 
 def _ratio(parts):

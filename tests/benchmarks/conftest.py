@@ -27,8 +27,10 @@ def results():
     started = conditions() | origin()
     print("\n", started)
     yield
-    for what, name in published.MISSING.items():
-        print(f"  {what}: {name}")
+    for name in published.NOWHERE:
+        published.package(name, name)
+    for what, why in published.MISSING.items():
+        print(f"  {what}: {why}")
     name = f"{'gpu' if torch.cuda.is_available() else 'cpu'}_{started['cores']}cores"
     none = pd.DataFrame(columns=["workload", "work"])
     if SCALING:
