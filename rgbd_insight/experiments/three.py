@@ -125,12 +125,12 @@ def answers(features: Features) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        A row a number, as `Result.table`: "accuracy", "utilisation", "feature similarity" and "semantic variance" of
-        the fused network, the last two of the twins too.
+        A row a number, as `Result.table`: "accuracy" and "utilisation" of the fused network, "feature similarity" and
+        "semantic variance" of the twins.
     """
-    parts = [collaboration(features, FUSION, measures=("accuracy", "utilisation"))]
-    parts += [
-        joint(features, run, measures=(SIMILARITY, VARIANCE), permutations=PERMUTATIONS) for run in (TWINS, FUSION)
+    parts = [
+        collaboration(features, FUSION, measures=("accuracy", "utilisation")),
+        joint(features, TWINS, measures=(SIMILARITY, VARIANCE), permutations=PERMUTATIONS),
     ]
     return pd.concat([part.table.dropna(axis="columns", how="all") for part in parts], ignore_index=True)
 
