@@ -51,15 +51,15 @@ def run(options: argparse.Namespace) -> None:
         )
     if len(options.features) == 1 and not _saved(options.features[0]):
         found: Any = _ask(options.features[0], options)
-        print(found.text())
+        text = found.text()
     elif len(options.features) == 1:
         raise ValueError(f"a saved report is compared with another; name a second beside {options.features[0]}")
     else:
         a, b = (read_report(Path(p)) if _saved(p) else _ask(p, options).to_dict() for p in options.features)
         found = compare_reports(a, b)
-        print(found)
-    for path in filter(None, (options.html, options.json)):
-        print(f"written: {found.save(path)}")
+        text = str(found)
+    written = [found.save(path) for path in filter(None, (options.html, options.json))]  # before a reader may end it
+    print("\n".join([text, *(f"written: {path}" for path in written)]))
 
 
 def _saved(place: str) -> bool:

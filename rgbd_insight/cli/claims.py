@@ -40,7 +40,8 @@ def ask_claims(options: argparse.Namespace) -> None:
     fresh = None if options.fresh is None else load(options.fresh)
     kinds = [load(*word.split("+")) for word in options.features]
     found = claims(*kinds, results=options.results, fresh=fresh, only=only)
+    if options.csv:  # before a reader of what is printed may end it
+        write_text(options.csv, found.table.to_csv(index=False, lineterminator="\n"))
     print(found.text())
     if options.csv:
-        write_text(options.csv, found.table.to_csv(index=False, lineterminator="\n"))
         print(f"written: {options.csv}")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 from contextlib import suppress
+from io import TextIOWrapper
 from typing import NoReturn
 
 from safetensors import SafetensorError
@@ -13,6 +15,7 @@ from safetensors import SafetensorError
 from rgbd_insight.cli import audit, campaign, claims, data, extract, published, train, validate
 from rgbd_insight.utils.messages import say, unforeseen
 
+UNREAD = 141  # what a shell makes of SIGPIPE, which Windows lacks
 COMMANDS = {
     "data": data.add,
     "published": published.add,
@@ -37,7 +40,8 @@ def main(argv: list[str] | None = None) -> int:
     Returns
     -------
     int
-        0; 1 for an error in the data, 2 for one in the command, 130 when interrupted, 143 when told to end.
+        0; 1 for an error in the data, 2 for one in the command, 130 when interrupted, 141 when nobody reads on what it
+        prints, 143 when told to end.
 
     Examples
     --------
@@ -46,10 +50,14 @@ def main(argv: list[str] | None = None) -> int:
     """
     with suppress(ValueError):  # not in the main thread: whoever started it sees to signals
         signal.signal(signal.SIGTERM, _end)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a terminal without a sign for what is printed shows another
+            stream.reconfigure(errors="replace")
     try:
         _check_words(sys.argv[1:] if argv is None else argv)
         options = _parser().parse_args(argv)
         options.command(options)
+        print(end="", flush=True)
     except _Ended as end:
         return say(end, 128 + signal.SIGTERM)
     except _UsageError as error:
@@ -59,7 +67,7 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt as stop:
         return say(str(stop) or "stopped; the same command goes on", 130)
     except (ValueError, OSError, RuntimeError, FloatingPointError, SafetensorError) as error:
-        return say(error, 1)
+        return UNREAD if isinstance(error, BrokenPipeError) and _nobody_reads() else say(error, 1)
     except Exception as error:
         return unforeseen(error)
     return 0
@@ -71,6 +79,16 @@ class _Ended(BaseException):
 
 def _end(*_: object) -> NoReturn:
     raise _Ended("told to end (SIGTERM); what is finished is kept, and the same command goes on")
+
+
+def _nobody_reads() -> bool:
+    """Whether it is the output that is closed, as by ``| head``; what is left of it is then dropped."""
+    try:
+        print(flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python itself writes it once more at its end
+        return True
+    return False
 
 
 class _UsageError(ValueError):

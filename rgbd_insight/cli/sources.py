@@ -83,6 +83,9 @@ WIDTH = number(0, 2**13)
 count = number(1, 10**6)
 
 
+NAME = 255 - len(".partial")  # bytes of a file's name, which is longer while the file is being written
+
+
 def path(word: str) -> Path:
     """The reader of an option: a path, which "" is not, although Python takes it for the current folder."""
     if not word:
@@ -117,6 +120,8 @@ def _place(word: str, what: str) -> Path:
         raise argparse.ArgumentTypeError(
             f"must have no colon, as MODULE:FACTORY has; got {word!r}: name another, or give the whole path"
         )
+    if len(os.fsencode(path.name)) > NAME:
+        raise argparse.ArgumentTypeError(f"must have a name of at most {NAME} bytes; got {word[:60]!r}…: name another")
     try:
         for place in (path, *path.parents):
             if place.is_symlink() and not place.exists():

@@ -96,6 +96,8 @@ def read_own(source: str | Path, ids: Sequence[str], taken: Sequence[str], *, ot
             continue
         if (sample, concept) in values:
             raise FeaturesError(f"{where}: {concept!r} of {sample!r} is given again; leave one of the two out")
+        if concept.encode(errors="replace").decode() != concept:
+            raise FeaturesError(f"{where}: the concept {concept!r} must be a text in UTF-8: rename it")
         names.setdefault(concept)
         values[sample, concept] = value if file is None else float(read_mask(file).mean())
         if file is not None:

@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import os
+import re
 import stat
 import tomllib
 import zipfile
@@ -26,6 +27,7 @@ LEAST, TIMES = 2**26, 100  # compressed data may unfold to so many bytes and so 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "PPM", "GIF", "WEBP")  # of Pillow's others, some start a program
 LEFT = ("@eadir", "__macosx", "thumbs.db", "desktop.ini")  # folders and files that systems put beside images
 KINDS = ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"))
+HALF = re.compile(r"\\u[dD][89a-fA-F]")  # of a character beyond 16 bits; both together are one
 COMPRESSED = 15  # the type of an element of a MATLAB file
 
 
@@ -100,9 +102,15 @@ def read_json(path: str | Path) -> Any:
     rgbd_insight.utils.reading.Unreadable: it names 'train' twice: leave one of the two out
     """
     try:
-        return json.loads(read_text(path), object_pairs_hook=_each_once, parse_constant=_no_number)
+        text = read_text(path)
+        found = json.loads(text, object_pairs_hook=_each_once, parse_constant=_no_number)
+        if HALF.search(text):
+            json.dumps(found, ensure_ascii=False).encode()
+        return found
     except RecursionError:
         raise Unreadable("it is nested too deeply") from None
+    except UnicodeEncodeError as error:
+        raise Unreadable(f"it holds {error.object[error.start]!r}, which is half a character") from None
     except json.JSONDecodeError as error:
         raise Unreadable(str(error)) from None
     except ValueError as error:  # ours, or a number of more digits than Python takes

@@ -6,7 +6,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 FAULTS = tomllib.loads((HERE / "table.toml").read_text(encoding="utf-8"))["fault"]
-TABLED = tuple(f"test_{name}.py" for name in "recovery damage interrupts campaign malformed reading".split())
+TABLED = tuple(f"test_{name}.py" for name in "recovery damage interrupts campaign malformed reading output".split())
 
 
 def _tests_of(path):
