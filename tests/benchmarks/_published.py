@@ -46,23 +46,27 @@ def minibatch_cka_ways(levels, batch):
     """(name, call) of packages that compute minibatch CKA, fed with features instead of models."""
     x = [level.split(batch) for level in centred(levels)]
 
-    def grams():
-        return (torch.stack([part[b] @ part[b].T for part in x]) for b in range(len(x[0])))  # (L, n, n) a batch
+    def grams(parts):
+        return (torch.stack([part[b] @ part[b].T for part in parts]) for b in range(len(x[0])))  # (L, n, n) a batch
 
     if together := package("cka.hsic", "pytorch-cka"):
-        yield "pytorch-cka", lambda: _ratio([together.hsic(k, k)[0] for k in grams()])
+        yield "pytorch-cka", lambda: _ratio([together.hsic(k, k)[0] for k in grams(x)])
+        yield (
+            "pytorch-cka and centring",
+            lambda: _ratio([together.hsic(k, k)[0] for k in grams([level.split(batch) for level in centred(levels)])]),
+        )
     if stack := package("cka_pytorch.hsic", "cka-pytorch"):
         index = torch.cartesian_prod(torch.arange(len(x)), torch.arange(len(x)))
 
         def stacked():
-            return _ratio([stack.hsic1(k[index[:, 0]], k[index[:, 1]]).reshape(len(x), -1) for k in grams()])
+            return _ratio([stack.hsic1(k[index[:, 0]], k[index[:, 1]]).reshape(len(x), -1) for k in grams(x)])
 
         yield "cka-pytorch", stacked
     if single := package("torch_cka.cka", "torch-cka"):
         shell = SimpleNamespace(device="cpu")
 
         def pairs():
-            zero = list(grams())
+            zero = list(grams(x))
             for k in zero:
                 k.diagonal(dim1=1, dim2=2).fill_(0)
             return _ratio([torch.tensor([[single.CKA._HSIC(shell, a, b) for b in k] for a in k]) for k in zero])

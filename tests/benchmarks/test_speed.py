@@ -74,10 +74,12 @@ def test_minibatch_cka(a):
     levels, _ = a
     reference = baselines.matrix("minibatch_cka", [level.astype(np.float64) for level in levels], batch=250)
     ways = [Way("minibatch_cka", lambda: baselines.matrix("minibatch_cka", levels, batch=250), ours=True)]
-    ways += [Way(name, call, note="centred beforehand") for name, call in published.minibatch_cka_ways(levels, 250)]
+    for name, call in published.minibatch_cka_ways(levels, 250):
+        ways.append(Way(name, call, note="" if "centring" in name else "centred beforehand"))
     made = race("A", "minibatch CKA", ways, reference, runs=15)  # short ones: what else the machine does evens out
     ROWS.extend(made)
-    assert made[0]["error"] <= 1e-8 and all(made[0]["seconds"] <= row["seconds"] for row in made[1:])
+    theirs = [row["seconds"] for row in made[1:] if not row["note"]]  # of the whole work, as ours is
+    assert made[0]["error"] <= 1e-8 and all(made[0]["seconds"] <= seconds for seconds in theirs)
 
 
 def test_best_pair_beside_its_permutations(a):
