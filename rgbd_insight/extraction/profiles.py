@@ -45,8 +45,7 @@ def profiles_of(writer: FeatureWriter, groups: Sequence[str]) -> dict[str, np.nd
     -----
     Both are exact for the float32 means over cells, however many there are: ranks by sorting, and thresholds that the
     ⌊.005·n⌋ largest of a unit's n responses exceed. A tensor's maps lie on the disk image by image; they are written
-    there once more unit by unit, so that all is read twice however many there are, four million responses at a time:
-    memory grows with the images only where one unit has more.
+    there once more unit by unit, so that all is read twice however many there are, four million responses at a time.
 
     Raises
     ------
