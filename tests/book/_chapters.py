@@ -43,7 +43,9 @@ def watch(*_):
             dpi = options.get("dpi") or canvas.figure.dpi
             size = [side / dpi for side in struct.unpack(">II", file.getvalue()[16:24])]
             texts = [t for t in canvas.figure.findobj(Text) if t.get_visible() and t.get_text().strip()]
-            title = next((a.get_title("left") for a in canvas.figure.axes if a.get_title("left")), "")
+            named = [a.get_title("left") for a in canvas.figure.axes]
+            named += [t.get_text() for t in texts if t.get_weight() == "bold"]  # blocks of a gallery have their own
+            title = next(filter(None, named), "")
             points = min((t.get_fontsize() for t in texts), default=None)
             shell.{SEEN}.append(dict(title=title, points=points, inches=size))
         return made
