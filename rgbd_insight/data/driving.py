@@ -140,7 +140,7 @@ def eventscape(root: str | Path, out: str | Path, *, every: int = 10, progress: 
         for stem, image in tqdm(files.items(), unit="image", disable=not progress):
             drive, number = image.parents[2], stem.rpartition("/")[2]
             colour = np.asarray(read_image(image).convert("RGB"))
-            events = _events(_one(drive / "events" / "data", f"*_{number}_events.npz"), colour.shape[:2])
+            events = read_events(_one(drive / "events" / "data", f"*_{number}_events.npz"), colour.shape[:2])
             file = _one(drive / "semantic" / "data", f"*_{number}_gt_labelIds.png")
             label = _carla(file)
             _same(label.shape, colour.shape[:2], file)
@@ -149,7 +149,7 @@ def eventscape(root: str | Path, out: str | Path, *, every: int = 10, progress: 
     return Path(out)
 
 
-def _events(file: Path, size: tuple[int, int]) -> np.ndarray:
+def read_events(file: Path, size: tuple[int, int]) -> np.ndarray:
     """How many events of each polarity and part of the time fall on each pixel, uint8 (H, W, 2 · BINS)."""
     try:
         x, y, t, p = (values.astype(np.int64).ravel() for values in read_arrays(file, tuple("xytp")).values())

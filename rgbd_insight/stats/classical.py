@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from scipy import stats as distributions
 
 from rgbd_insight.stats.estimates import Number, p_value, scalar_or_array, student
+from rgbd_insight.utils.values import shown
 
 FLIPS = 4096  # sign flips; all there are where there are no more
 
@@ -86,7 +87,8 @@ def proportion_interval(hits: ArrayLike, count: ArrayLike, wrong: float = 0.025)
     """
     hits, count = np.asarray(hits, float), np.asarray(count, float)
     if not ((hits >= 0) & (hits <= count)).all() or not 0 < wrong < 1:
-        raise ValueError(f"`hits` must be 0 to `count`, and `wrong` in (0, 1); got {hits} of {count}, and {wrong}")
+        given = f"{shown(hits)} of {shown(count)}, and {wrong}"
+        raise ValueError(f"`hits` must be 0 to `count`, and `wrong` in (0, 1); got {given}")
     low, high = (
         distributions.beta.ppf(wrong, hits, count - hits + 1),
         distributions.beta.ppf(1 - wrong, hits + 1, count - hits),

@@ -34,6 +34,11 @@ def bars(table: pd.DataFrame, results: str | Path | None = None) -> pd.DataFrame
         With columns score, about, value, low, high (an interval of the value, where there is one), bar (what was asked,
         in words), met (missing where nothing was asked).
 
+    Raises
+    ------
+    ValueError
+        Where a column that must hold numbers holds something else, or a battery has too few rows for its scores.
+
     Notes
     -----
     What few or small worlds cannot meet is not asked of them (but reported): a mean over worlds, or a slope, from 20
@@ -47,6 +52,7 @@ def bars(table: pd.DataFrame, results: str | Path | None = None) -> pd.DataFrame
     >>> bool(found.loc[found["score"] == "degenerate input", "met"].all())
     True
     """
+    scores.check_numbers(table)
     gaps = scores.differences(table)
     found = [*_chance(table), *_coverage(table), *_truth(table), *_account(table), *_concepts(table)]
     found += [*_ranking(table, gaps), *joint_bars(gaps)]

@@ -98,7 +98,7 @@ def label_scores(table: pd.DataFrame) -> pd.DataFrame:
     Raises
     ------
     ValueError
-        Where the table has no labels of planted concepts.
+        Where the table has no labels of planted concepts, or two rows of one.
 
     Notes
     -----
@@ -118,6 +118,10 @@ def label_scores(table: pd.DataFrame) -> pd.DataFrame:
     planted = table[table["family"].astype(str).str.startswith("planted: ")]
     if not planted["measure"].eq("label").any():
         raise ValueError('`table` must have rows "label" of planted concepts; got none. See `read_table(…, "labels")`.')
+    cell = ["run", "level", "measure", "modality", "concept"]
+    if (twice := planted[cell].duplicated()).any():
+        first = ", ".join(map(str, planted.loc[twice, cell].iloc[0]))
+        raise ValueError(f"`table` must have one row for each of {', '.join(cell)}; got two of {first}")
     levels = planted.groupby(["run", "level"], sort=False)
     scores = pd.DataFrame({(run, int(level)): _scores(rows) for (run, level), rows in levels})
     return scores.T.rename_axis(["run", "level"])
@@ -193,7 +197,7 @@ def certificate_bound(table: pd.DataFrame) -> float:
     Raises
     ------
     ValueError
-        Where the table has no such thing.
+        Where the table has no such thing, or one without a bound.
 
     Examples
     --------
@@ -204,7 +208,9 @@ def certificate_bound(table: pd.DataFrame) -> float:
     hidden = table[table["kind"].isin(["rgb", "depth"]) & (table["planted"] == 0)]
     if hidden.empty:
         raise ValueError("`table` must have things planted for one modality alone; got none. Is it the certificate?")
-    return float(hidden["high"].max())
+    if not np.isfinite(bound := float(hidden["high"].max(skipna=False))):
+        raise ValueError(f"`table` must have a bound in its column 'high' of each such thing; got {bound}")
+    return bound
 
 
 def encoding_changes(

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TextIO
 
+import numpy as np
 from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
@@ -65,7 +66,9 @@ def run(plan: dict, partial_file: Path, workers: int | None = None, progress: bo
     team = processes()
     wanted = {_key(task): task for task in tasks(plan)}
     done = team.broadcast(_finished(partial_file, plan) if team.first else None)
-    rest = [Job(key, partial(one, task, plan)) for key, task in wanted.items() if key not in done][team.share]
+    rest = [Job(key, partial(one, task, plan)) for key, task in wanted.items() if key not in done]
+    if team.count > 1:  # long and short pieces alternate: every n-th would be an uneven share
+        rest = [rest[i] for i in np.random.default_rng(0).permutation(len(rest))[team.share]]
     shown = {"desc": "validating", "unit": "piece", "disable": not (progress and team.first)}
     pool = Pool(1 if len(rest) < 2 else workers or max(1, (os.cpu_count() or 1) // team.beside))
     bar = tqdm(total=len(done) + len(rest), initial=len(done), **shown)

@@ -14,7 +14,7 @@ import torch
 from scipy.io import savemat
 
 from rgbd_insight.data.camera import read_json
-from rgbd_insight.data.driving import _events
+from rgbd_insight.data.driving import read_events
 from rgbd_insight.data.folder import read_ends
 from rgbd_insight.data.labels import read_labels
 from rgbd_insight.data.reading import read_image, read_mat, read_reading
@@ -34,7 +34,7 @@ READERS = {  # what a file is called → who reads it
     "image.png": read_image,
     "ends.png": read_ends,
     "depth.npy": read_reading,
-    "events.npz": lambda path: _events(path, (4, 4)),
+    "events.npz": lambda path: read_events(path, (4, 4)),
     "splits.mat": lambda path: read_mat(path, ("x",)),
     "camera.json": lambda path: read_json(path, ""),
     "labels.csv": lambda path: read_labels(path.parent),

@@ -80,6 +80,12 @@ def test_a_table_without_planted_labels_is_refused():
         label_scores(measured().query("family == 'hue'"))
 
 
+@pytest.mark.parametrize("column", ["run", "concept"])
+def test_two_rows_of_one_concept_are_refused(column):
+    with pytest.raises(ValueError, match="one row for each of run, level, measure, modality, concept; got two of "):
+        label_scores(pd.concat([measured(), measured(run="sum")]).assign(**{column: "x"}))
+
+
 def test_the_certificate_is_judged_by_what_the_other_modality_alone_shows():
     rows = [
         ("rug", "rgb", "rgb", 1, 0.9),
@@ -92,6 +98,8 @@ def test_the_certificate_is_judged_by_what_the_other_modality_alone_shows():
     assert certificate_bound(table) == 0.04
     with pytest.raises(ValueError, match="one modality alone"):
         certificate_bound(table[table["kind"] == "both"])
+    with pytest.raises(ValueError, match="a bound in its column 'high'"):
+        certificate_bound(table.assign(high=[0.9, np.nan, 0.04, 0.8, 0.7]))
 
 
 def test_reading_checks_the_digest_and_the_name(tmp_path):

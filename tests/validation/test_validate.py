@@ -506,6 +506,8 @@ def test_committed_differences_are_those_of_the_committed_rows():
 def test_bars_say_what_was_asked_of_the_committed_rows_and_of_the_scenes():
     table = read_table(RESULTS, "validation")
     found = bars(table, RESULTS)
+    with pytest.raises(ValueError, match="numbers in its column 'nuisance'; got 'much'"):
+        bars(table.assign(nuisance="much"))
     assert {"concept labels, spearman", "ranking, paired difference", "degenerate input"} <= set(found["score"])
     assert found["value"].notna().all()
     absent = found[found["score"] == "a true δ of .1 called absent"]
