@@ -42,6 +42,7 @@ _SMALL = {"cells": (), "profiles": ()}  # what lies at positions would be more t
 
 def everything(chosen: Sequence[Plan], scale: str, work: Path, book: Path, pool: Pool = ALONE) -> None:
     """Runs, small copies and tables: all that the book is built on. Parameters as those of `run_all` and `tabulate`."""
+    work, book = checked_path("work", work), checked_path("book", book)
     run_all(chosen, scale, work, pool)
     copies(chosen, work, book)
     tabulate(chosen, scale, work, book, pool)

@@ -213,6 +213,11 @@ def hidden_bound(table: pd.DataFrame, place: str = EMPTY, level: int = WHOLE) ->
     level : int, optional
         0: all side by side.
 
+    Raises
+    ------
+    ValueError
+        Where the table has no such rows, or one without a number.
+
     Examples
     --------
     >>> row = {"measure": "decodability", "place": "images", "family": "planted: rgb", "level": 0, "planted": 0.0}
@@ -221,6 +226,13 @@ def hidden_bound(table: pd.DataFrame, place: str = EMPTY, level: int = WHOLE) ->
     """
     alone = table["family"].isin([f"planted: {m}" for m in ISOLATED]) & (table["planted"] == 0)
     rows = table[alone & (table["measure"] == "decodability") & (table["place"] == place) & (table["level"] == level)]
+    if rows.empty:
+        raise ValueError(
+            "`table` must have rows \"decodability\" of what was planted for one modality alone, at `place` and `level`; "
+            f"got none at {place!r}, level {level!r}. It has {', '.join(map(str, table['place'].unique()))}."
+        )
+    if rows[["value", "high"]].isna().any(axis=None):
+        raise ValueError("`table` must have a number in 'value' and 'high' of each of these rows; one is empty")
     return float(rows["value"].max()), float(rows["high"].max())
 
 
@@ -284,6 +296,9 @@ def clear_differences(table: pd.DataFrame) -> pd.DataFrame:
     >>> clear_differences(pd.DataFrame(rows))["clear"].tolist()
     [1, 0]
     """
+    for name in ("low", "high", "se"):
+        if not pd.api.types.is_numeric_dtype(table[name]):
+            raise ValueError(f"`table` must hold numbers in its column {name!r}; got {table[name].iloc[0]!r}")
     beyond = table.assign(clear=(table["low"] > 0) | (table["high"] < 0))
     by = ["level", "seed", "place"]
     found = beyond.groupby(by).agg(concepts=("concept", "size"), clear=("clear", "sum"))

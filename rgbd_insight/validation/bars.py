@@ -11,8 +11,10 @@ from rgbd_insight.features.tables import read_table, table_names
 from rgbd_insight.validation import scores
 from rgbd_insight.validation.origin import changed
 from rgbd_insight.validation.scenes import label_scores
+from rgbd_insight.validation.validate import COLUMNS
 
 OTHER_CODE = "numbers made by other code, modules changed since"
+WORDS = {"battery", "kind", "measure", "ours", "condition", "part", "label"}  # columns that need hold no numbers
 ABSENT = "a true δ of .1 called absent"
 MANY, REPEATED, LARGE = 20, 400, 3000  # worlds of a mean, draws of a coverage, images of a label: fewer are not asked
 
@@ -37,7 +39,7 @@ def bars(table: pd.DataFrame, results: str | Path | None = None) -> pd.DataFrame
     Raises
     ------
     ValueError
-        Where a column that must hold numbers holds something else, or a battery has too few rows for its scores.
+        Where a column is missing or must hold numbers and does not, or a battery has too few rows for its scores.
 
     Notes
     -----
@@ -52,7 +54,7 @@ def bars(table: pd.DataFrame, results: str | Path | None = None) -> pd.DataFrame
     >>> bool(found.loc[found["score"] == "degenerate input", "met"].all())
     True
     """
-    scores.check_numbers(table)
+    _check(table)
     gaps = scores.differences(table)
     found = [*_chance(table), *_coverage(table), *_truth(table), *_account(table), *_concepts(table)]
     found += [*_ranking(table, gaps), *joint_bars(gaps)]
@@ -62,6 +64,17 @@ def bars(table: pd.DataFrame, results: str | Path | None = None) -> pd.DataFrame
         found.append(_row(OTHER_CODE, ", ".join(other) or "all modules", len(other), "none", not other))
     result = pd.DataFrame(found, columns=["score", "about", "value", "low", "high", "bar", "met"])
     return result.assign(met=result["met"].astype("boolean"))
+
+
+def _check(table: pd.DataFrame) -> None:
+    for name in COLUMNS:
+        if name not in table:
+            raise ValueError(f'`table` must be the table "validation"; it has no column {name!r}')
+        given = table[name].dropna()
+        if name not in WORDS and len(given) and not pd.api.types.is_numeric_dtype(given):
+            raise ValueError(f"`table` must hold numbers in its column {name!r}; got {given.iloc[0]!r}")
+    if table["value"].isna().all():
+        raise ValueError("`table` must hold numbers in its column 'value'; it is empty")
 
 
 def _row(

@@ -23,15 +23,6 @@ OURS = {
     "synergy": "excess synergy",
 }
 RESAMPLED = 1000  # draws of the worlds, for intervals of a rank correlation
-WORDS = {"battery", "kind", "measure", "ours", "condition", "part", "label"}  # columns that hold no numbers
-
-
-def check_numbers(table: pd.DataFrame) -> None:
-    """Raise where a column of the table "validation" that must hold numbers holds something else."""
-    for name in (name for name in table.columns if name not in WORDS):
-        if not pd.api.types.is_numeric_dtype(table[name]) and table[name].notna().any():
-            value = table[name].dropna().iloc[0]
-            raise ValueError(f"`table` must hold numbers in its column {name!r}; got {value!r}")
 
 
 def false_positives(table: pd.DataFrame) -> pd.DataFrame:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from rgbd_insight.features.tables import write_table
 from rgbd_insight.utils.distributed import processes
+from rgbd_insight.utils.messages import checked_path
 from rgbd_insight.validation import scores
 from rgbd_insight.validation.origin import digests
 from rgbd_insight.validation.plan import read_plan
@@ -86,7 +87,7 @@ def validate(
     >>> sorted(set(read_table("book/results", "validation_differences")["score"]))
     ['CKA', 'concept', 'dimension', 'joint', 'synergy', 'total', 'unrelated', 'variance']
     """
-    out, start = Path(out), time.time()
+    out, start = checked_path("out", out), time.time()
     out.mkdir(parents=True, exist_ok=True)
     partial_file = out / f"validation{'-quick' if quick else ''}.partial"
     rows = run(read_plan(quick), partial_file, workers, progress)
