@@ -228,7 +228,7 @@ def hidden_bound(table: pd.DataFrame, place: str = EMPTY, level: int = WHOLE) ->
     rows = table[alone & (table["measure"] == "decodability") & (table["place"] == place) & (table["level"] == level)]
     if rows.empty:
         raise ValueError(
-            "`table` must have rows \"decodability\" of what was planted for one modality alone, at `place` and `level`; "
+            '`table` must have rows "decodability" of what was planted for one modality alone, at `place` and `level`; '
             f"got none at {place!r}, level {level!r}. It has {', '.join(map(str, table['place'].unique()))}."
         )
     if rows[["value", "high"]].isna().any(axis=None):

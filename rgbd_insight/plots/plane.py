@@ -301,7 +301,7 @@ def quadrants(found: Rows, ax: Axes | None = None, *, modality: str | None = Non
     rows = filled(rows[(rows["level"] == level) & (rows["modality"] == modality)], f"level {level} of {modality}")
     rows = _by_pair(rows)
     names = list(rows["fusion"].unique())
-    ax, left = canvas(ax, 1.5 + 0.45 * len(names)), np.zeros(len(names))
+    ax, left = canvas(ax, 2.1 + 0.45 * len(names)), np.zeros(len(names))
     for name, colour in zip(QUADRANTS, SHADES, strict=True):
         part = rows[rows["label"] == name].set_index("fusion").reindex(names)["value"].to_numpy(float)
         ax.barh(range(len(names)), part, left=left, color=colour, edgecolor="white", height=0.62)

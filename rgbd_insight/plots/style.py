@@ -107,7 +107,7 @@ def finish(ax: Axes, title: str, *, x: str = "", y: str = "", key: dict | None =
             loc="upper center",
             bbox_to_anchor=(0.5, 0),
             bbox_transform=lower,
-            ncols=max(1, min(len(key), 90 // (lengths + 5))),
+            ncols=max(1, min(len(key), (90 - _taken(ax)) // (lengths + 5))),
             frameon=False,
             borderaxespad=0,
             fontsize=9.5,
@@ -124,12 +124,15 @@ def titled(ax: Axes, message: str) -> Axes:
     >>> titled(plt.figure().subplots(), "Depth is decoded early.").get_title(loc="left")
     'Depth is decoded early'
     """
-    names = [label.get_text() for label in ax.get_yticklabels()] if ax.axison else []
-    longest = max((len(line) for name in names for line in name.split("\n")), default=0)
-    letters = TITLE - max(0, longest - SHORT)  # a title begins where long names end
-    lines = (fill(line, letters) for line in message.removesuffix(".").split("\n"))
+    lines = (fill(line, TITLE - _taken(ax)) for line in message.removesuffix(".").split("\n"))
     ax.set_title("\n".join(lines), loc="left", fontsize=11, pad=10 if ax.axison else 24, parse_math=False)
     return ax
+
+
+def _taken(ax: Axes) -> int:
+    """Letters of a line that long names beside the axes take from what stands above or below."""
+    names = [label.get_text() for label in ax.get_yticklabels()] if ax.axison else []
+    return max(0, max((len(line) for name in names for line in name.split("\n")), default=0) - SHORT)
 
 
 def no_formula(label: object) -> str:

@@ -353,8 +353,8 @@ def advantages(differences: pd.DataFrame, score: str, ax: Axes | None = None, *,
     --------
     >>> row = {"score": "concept", "where": "all", "ours": "rank_units", "alternative": "cka", "value": 0.9,
     ...        "other": 0.8, "difference": 0.1, "low": 0.05, "high": 0.15, "worlds": 24, "best": True}
-    >>> advantages(pd.DataFrame([row]), "concept").get_title("left")
-    'ranking of units scores 0.90, the best alternative (biased CKA) 0.80'
+    >>> advantages(pd.DataFrame([row]), "concept").get_title("left").splitlines()
+    ['ranking of units scores 0.90, the best alternative (biased CKA)', '0.80']
     """
     rows = differences[(differences["score"] == score) & (differences["where"] == where)].sort_values("difference")
     if rows.empty:

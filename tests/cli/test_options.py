@@ -82,7 +82,7 @@ PLACES = {
     "": "of its own",
     "/": "of its own",
     "a\0b": "NUL byte",
-    "a" * 300: "cannot be a path",
+    "a" * 300: "must have a name of at most",
 }
 
 

@@ -115,15 +115,21 @@ def cut_off(page):
 def stuck(page, by="click"):
     """Widgets whose picture does not change when another choice is made, by mouse or by keyboard."""
     wrong = []
+    page.evaluate("for (const folded of document.querySelectorAll('details')) folded.open = true")
     for index, area in enumerate(page.query_selector_all(".widget-subarea")):
-        control = area.query_selector("select, .widget-toggle-buttons")
-        if control is None:
+        controls = area.query_selector_all("select, .widget-toggle-buttons")
+        control = next((c for c in controls if c.is_visible() and _entries(c) > 1), None)
+        if control is None:  # one choice at most
             continue
         before = page.evaluate(SHOWN)[index]
         _choose(control, by)
         if not _changes(page, index, before):
             wrong.append(f"widget {index + 1} shows the same after another choice ({by})")
     return wrong
+
+
+def _entries(control):
+    return len(control.query_selector_all("option, button"))
 
 
 def _choose(control, by):
