@@ -62,7 +62,7 @@ def test_seeds_are_seeds_and_the_global_state_stays():
 
 def test_what_is_no_encoder(monkeypatch):
     make = configurations()
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # the variable is read at import
     with pytest.raises(ValueError, match="'nobody/nothing-here' must be an encoder"):
         backbones("nobody/nothing-here")
     with pytest.raises(ValueError, match="must have the widths of `rgb`"):
