@@ -135,7 +135,7 @@ def weigh(data: str, book: Path) -> None:
     features = load(home)
     if len(features.groups) < LEAST_WEIGHED:
         return
-    table = balance(features).table.dropna(axis="columns", how="all").assign(features=digest(home / SUMS))
+    table = balance(features).to_frame().assign(features=digest(home / SUMS))
     write_table(table, book / "results", f"balance_{data}", f"{COMMAND} balance")
 
 

@@ -26,7 +26,7 @@ from rgbd_insight.data import Scenes
 from rgbd_insight.experiments.plans import CELLS, ISOLATED, Plan
 from rgbd_insight.experiments.positions import COMMAND as AT_POSITIONS
 from rgbd_insight.experiments.positions import position_plans
-from rgbd_insight.experiments.steps import JobName, device_of, extract_images, once, trained
+from rgbd_insight.experiments.steps import device_of, extract_images, extracted, trained
 from rgbd_insight.features import SUMS, Features, RunId, load, read_table, write_table
 from rgbd_insight.metrics.auroc import pair_counts
 from rgbd_insight.models import load as load_model
@@ -66,7 +66,7 @@ def plane_table(book: Path) -> pd.DataFrame:
         features = load(home)
         for run, role in tqdm(_asked(features), desc=f"both axes of {data}", unit="network"):
             measures = MEASURES if role == "final" else (SIMILARITY, VARIANCE, SCORE)
-            table = joint(features, run, measures=measures).table.dropna(axis="columns", how="all")
+            table = joint(features, run, measures=measures).to_frame()
             parts.append(table.assign(data=data, role=role, features=digest(home / SUMS)))
     if not parts:
         raise ValueError(f"`book` must hold features, {' or '.join(DATA)}; {str(book)!r} has none")
@@ -128,12 +128,7 @@ def position_plane(plans: Sequence[Plan], profile: str, work: Path, book: Path) 
     parts = []
     with Lock(work):
         for plan in plans:
-            homes = [work / "extracted" / f"{plan.source}-plane" / str(run) for run in plan.runs]
-            for run, home in zip(plan.runs, homes, strict=True):
-                once(
-                    JobName("extract", f"{plan.source}-plane", str(run)), work, partial(_extract, plan, work, run, home)
-                )
-            features = load(*homes)
+            features = extracted(f"{plan.source}-plane", plan.runs, work, partial(_extract, plan, work))
             about = {"device": device_of([features]), "profile": profile, "epochs": plan.recipe["epochs"]}
             parts.append(placed(features).assign(data=plan.source, train=len(plan.data("train")), **about))
         write_table(pd.concat(parts, ignore_index=True), book / "results", TABLE, AT_POSITIONS)
@@ -161,9 +156,8 @@ def placed(features: Features) -> pd.DataFrame:
     parts = []
     asked = [(run, at) for run, _ in _asked(features) for at in (IMAGES, POSITIONS, GRIDS)]
     for run, at in tqdm(asked, desc="both axes", unit="network"):
-        table = joint(features, run, measures=PLANE, at=at, permutations=PERMUTATIONS).table
-        table = table.dropna(axis="columns", how="all")
-        parts.append(table.assign(at=at))
+        found = joint(features, run, measures=PLANE, at=at, permutations=PERMUTATIONS)
+        parts.append(found.to_frame().assign(at=at))
     return pd.concat([*parts, planted_variance(features)], ignore_index=True)
 
 

@@ -20,8 +20,8 @@ import pandas as pd
 from rgbd_insight import stats
 from rgbd_insight.data import Scenes
 from rgbd_insight.experiments.plans import CELLS, ISOLATED, Plan, zoo_plans
-from rgbd_insight.experiments.steps import JobName, device_of, extract_images, folder, once, trained
-from rgbd_insight.features import Features, RunId, load, write_table
+from rgbd_insight.experiments.steps import device_of, extract_images, extracted, trained
+from rgbd_insight.features import Features, RunId, write_table
 from rgbd_insight.models import load as load_model
 from rgbd_insight.questions.networks import TWINS, WHOLE, Networks, networks
 from rgbd_insight.questions.positions import absence, decoded_at_cells, decoded_from_images, position_labels
@@ -80,9 +80,7 @@ def position_tables(plans: list[Plan], profile: str, work: Path, book: Path) -> 
     work, book = checked_path("work", work), checked_path("book", book)
     with Lock(work):
         for plan in plans:
-            for run in plan.runs:
-                once(JobName("extract", plan.name, str(run)), work, partial(_extract, plan, work, run))
-            features = load(*(folder(plan, work, run) for run in plan.runs))
+            features = extracted(plan.name, plan.runs, work, partial(_extract, plan, work))
             table = made[plan.source](features).assign(
                 device=device_of([features]),
                 profile=profile,
@@ -93,10 +91,10 @@ def position_tables(plans: list[Plan], profile: str, work: Path, book: Path) -> 
             write_table(table, book / "results", f"positions_{plan.source}", COMMAND)
 
 
-def _extract(plan: Plan, work: Path, run: RunId) -> None:
+def _extract(plan: Plan, work: Path, run: RunId, home: Path) -> None:
     model, data = load_model(trained(plan, work, run)), plan.data("test")
     options = {"conditions": model.modalities, "draws": 1, "batch_size": plan.block, "cells": CELLS[plan.source]}
-    extract_images(model, data, folder(plan, work, run), **options)
+    extract_images(model, data, home, **options)
 
 
 def planted_table(features: Features, levels: tuple[int, ...] = LEVELS) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -171,7 +171,18 @@ def zoo_jobs(plan: Plan, scale: str, work: Path) -> list[Job]:
 
 def folder(plan: Plan, work: Path, run: RunId) -> Path:
     """The features of a run."""
-    return work / "extracted" / plan.name / str(run)
+    return _home(plan.name, work, run)
+
+
+def _home(name: str, work: Path, run: RunId) -> Path:
+    return work / "extracted" / name / str(run)
+
+
+def extracted(name: str, runs: Sequence[RunId], work: Path, do: Callable[[RunId, Path], object]) -> Features:
+    """The features of runs below a name; `do` extracts one into its folder, unless that is finished."""
+    for run in runs:
+        once(JobName("extract", name, str(run)), work, partial(do, run, _home(name, work, run)))
+    return load(*(_home(name, work, run) for run in runs))
 
 
 def device_of(features: Iterable[Features]) -> str:

@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 
 from rgbd_insight.data import Scenes
-from rgbd_insight.experiments.steps import JobName, device_of, extract_images, once
-from rgbd_insight.features import Features, RunId, load, write_table
+from rgbd_insight.experiments.steps import device_of, extract_images, extracted
+from rgbd_insight.features import Features, RunId, write_table
 from rgbd_insight.models import build
 from rgbd_insight.models import load as load_model
 from rgbd_insight.questions.collaboration import collaboration
@@ -96,13 +96,10 @@ def three_modalities(profile: str, work: Path, book: Path) -> None:
 
 def _features(name: str, size: Size, data: Scenes, runs: tuple[RunId, ...], work: Path) -> Features:
     """Of every run, which is trained and extracted where it is not yet."""
-    homes = [work / "extracted" / name / str(run) for run in runs]
-    for run, home in zip(runs, homes, strict=True):
-        once(JobName("extract", name, str(run)), work, partial(_extract, name, size, data, run, work, home))
-    return load(*homes)
+    return extracted(name, runs, work, partial(_extract, name, size, data, work))
 
 
-def _extract(name: str, size: Size, data: Scenes, run: RunId, work: Path, home: Path) -> None:
+def _extract(name: str, size: Size, data: Scenes, work: Path, run: RunId, home: Path) -> None:
     kept = name.removesuffix("-labels")
     out = work / "weights" / kept / str(run)
     last = checkpoint(out, size.epochs)
@@ -132,7 +129,7 @@ def answers(features: Features) -> pd.DataFrame:
         collaboration(features, FUSION, measures=("accuracy", "utilisation")),
         joint(features, TWINS, measures=(SIMILARITY, VARIANCE), permutations=PERMUTATIONS),
     ]
-    return pd.concat([part.table.dropna(axis="columns", how="all") for part in parts], ignore_index=True)
+    return pd.concat([part.to_frame() for part in parts], ignore_index=True)
 
 
 def labels(features: Features, run: str = TWINS) -> pd.DataFrame:

@@ -139,7 +139,7 @@ def asked(features: Features, run: str, question: str) -> pd.DataFrame:
     else:
         options = {"permutations": PERMUTATIONS} if question in ("consistency", "evolution", "joint") else {}
         found = QUESTIONS[question](features, run, measures=ASKED[question], **options)
-    return found.table.dropna(axis="columns", how="all")
+    return found.to_frame()
 
 
 def every_seed(features: Features, run: str) -> pd.DataFrame:

@@ -15,6 +15,7 @@ ROLES = ("final", "checkpoint", "untrained")
 USUAL_MODALITIES = ("rgb", "depth")  # what is meant where no modality is named
 SAID = {"rgb": "colour"}  # modalities that people call by another word
 LOOKS = frozenset(("hue", "texture", "colour edge", "depth edge", "depth range", "orientation"))  # measured families
+COSINE = "gradient_cosine"  # of training curves; of more than two encoders with "_A+B" behind it
 EVERY_SET = 4  # modalities, up to which every set of them is recorded
 DRAWN_ORDERS = 5  # of more modalities, each of which is taken backwards too
 SIDE = 256  # cells, at most, in a row or column of a grid: an index is one byte

@@ -24,6 +24,12 @@ class Excite(nn.Module):
         return x * weight  # (B, width, h, w)
 
 
+def _gathered(gates: SE | ACNet, rgb: Tensor, depth: Tensor, others: Sequence[Tensor]) -> Tensor:
+    """What every modality's own gate lets pass, added up (B, width, h, w)."""
+    more = (gate(x) for gate, x in zip(gates.others, others, strict=True))
+    return sum(more, start=gates.rgb(rgb) + gates.depth(depth))
+
+
 @register("se")
 class SE(Fusion):
     r"""Each modality reweighted by channel, then added: :math:`f_l = s(r_l)\,r_l + s'(d_l)\,d_l`.
@@ -58,8 +64,7 @@ class SE(Fusion):
     def forward(
         self, rgb: Tensor, depth: Tensor, before: Tensor | None = None, others: Sequence[Tensor] = ()
     ) -> tuple[Tensor, Tensor, Tensor]:
-        more = (gate(x) for gate, x in zip(self.others, others, strict=True))
-        fused = sum(more, start=self.rgb(rgb) + self.depth(depth))  # (B, width, h, w)
+        fused = _gathered(self, rgb, depth, others)
         return fused, fused, depth
 
 
@@ -111,8 +116,7 @@ class ACNet(Fusion):
     def forward(
         self, rgb: Tensor, depth: Tensor, before: Tensor | None = None, others: Sequence[Tensor] = ()
     ) -> tuple[Tensor, Tensor, Tensor]:
-        more = (gate(x) for gate, x in zip(self.others, others, strict=True))
-        fused = sum(more, start=self.rgb(rgb) + self.depth(depth))  # (B, width, h, w)
+        fused = _gathered(self, rgb, depth, others)
         if self.branch is not None:
             fused = fused + self.branch(before)
         return fused, rgb, depth

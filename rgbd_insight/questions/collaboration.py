@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from rgbd_insight import stats
 from rgbd_insight.features import Features
+from rgbd_insight.features.schema import COSINE
 from rgbd_insight.questions.asking import LABELS, Answer
 from rgbd_insight.questions.losses import (
     Found,
@@ -250,7 +251,6 @@ def _gradients(nets: Networks) -> Found:
     return rows, []
 
 
-COSINE = "gradient_cosine"  # of training curves
 COMPONENTS = 32
 PENALTIES = 10.0 ** np.arange(-6, 5)  # times the mean variance of the components
 

@@ -19,13 +19,13 @@ from torch.backends import cudnn
 from tqdm.auto import tqdm
 
 from rgbd_insight.data import IGNORE
+from rgbd_insight.features.schema import COSINE
 from rgbd_insight.models import Network
 from rgbd_insight.training import augmentation, state
 from rgbd_insight.training.cache import Cache
 from rgbd_insight.training.recipe import Recipe
 from rgbd_insight.utils.distributed import processes
 
-COSINE = "gradient_cosine"
 WARM = 3  # steps before a step is captured: libraries choose their kernels and their memory in them
 
 
